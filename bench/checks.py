@@ -1,0 +1,93 @@
+"""Whether an answer is right, and when its first content chunk came.
+
+Laws: a JSON answer has its text whole to the end and its usage; a stream has every content chunk
+in order and once, the usage that was asked for, and its end marker last. Anything else is wrong.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.answers import STAMP_DIGITS, TEXT_END
+
+_STAMP = re.compile(rb'"content":\s?"T(\d{%d}) "' % STAMP_DIGITS)
+_USAGE = re.compile(rb'"completion_tokens":\s?400\b')
+_DONE = b"data: [DONE]"
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: `parts` as (arrival in monotonic ns, bytes)."""
+
+    status: int
+    sent_ns: int
+    done_ns: int
+    parts: list[tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`wrong` says what is missing, by number and never by text; None when all is there."""
+
+    wrong: str | None
+    first_chunk_ms: float | None = None
+
+
+Check = Callable[[Answer], Verdict]
+
+
+def check_json(answer: Answer) -> Verdict:
+    """A whole JSON answer."""
+    body = b"".join([part for _, part in answer.parts])
+    if answer.status != _OK:
+        return Verdict(f"status {answer.status}{_code_of(body)}")
+    if TEXT_END.encode() not in body:
+        return Verdict("the text is not whole")
+    return Verdict(None if _USAGE.search(body) else "no usage")
+
+
+def check_burst(chunks: int) -> Check:
+    """A stream whose stamps are the numbers 0 to `chunks` - 1."""
+    expected = [b"%0*d" % (STAMP_DIGITS, number) for number in range(chunks)]
+    return lambda answer: _check_stream(answer, lambda stamps: stamps == expected)
+
+
+def check_paced(chunks: int) -> Check:
+    """A stream whose stamps are `chunks` send times, each later than the one before."""
+    return lambda answer: _check_stream(
+        answer, lambda stamps: len(set(stamps)) == chunks and stamps == sorted(stamps)
+    )
+
+
+def _check_stream(answer: Answer, are_right: Callable[[list[bytes]], bool]) -> Verdict:
+    body = b"".join([part for _, part in answer.parts])
+    if answer.status != _OK:
+        return Verdict(f"status {answer.status}{_code_of(body)}")
+    stamps = _STAMP.findall(body)
+    if not are_right(stamps):
+        return Verdict(f"chunks missing or out of order: {len(stamps)} came")
+    if not _USAGE.search(body):
+        return Verdict("no usage")
+    if not body.rstrip().endswith(_DONE):
+        return Verdict("no end marker")
+    return Verdict(None, first_chunk_ms=first_chunk_ms(answer, body))
+
+
+def first_chunk_ms(answer: Answer, body: bytes) -> float | None:
+    """From the request's send to the arrival of the last byte of the first stamp."""
+    first = _STAMP.search(body)
+    if first is None:
+        return None
+    left = first.end()
+    for arrival_ns, part in answer.parts:
+        left -= len(part)
+        if left <= 0:
+            return (arrival_ns - answer.sent_ns) / 1e6
+    return None
+
+
+def _code_of(body: bytes) -> str:
+    """The error code of an OpenAI error envelope, else nothing: no body reaches the report."""
+    match = re.search(rb'"code":\s?"([a-z_]{1,40})"', body)
+    return f" {match[1].decode()}" if match else ""

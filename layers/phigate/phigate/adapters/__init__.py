@@ -1,0 +1,8 @@
+"""The dialects, by the name that a catalog row gives in `dialect`."""
+
+from collections.abc import Mapping
+
+from phigate.adapters import openai
+from phigate.adapters.adapter import Adapter
+
+ADAPTERS: Mapping[str, Adapter] = {"openai": openai.ADAPTER}

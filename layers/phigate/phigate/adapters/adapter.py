@@ -1,0 +1,52 @@
+"""What a dialect is: pure functions between its wire format and the canonical one (OpenAI's)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from phigate.core.types import Json, Place, Row
+
+
+@dataclass(frozen=True, slots=True)
+class WirePlan:
+    """What the gateway decided about one turn, besides the row."""
+
+    stream: bool
+    tokens_out: int
+    keyed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """The body to send, and the caller's members that this row cannot honour."""
+
+    body: Json
+    dropped: tuple[str, ...]
+
+
+class StreamDecoder(Protocol):
+    """Bytes of an upstream's stream as canonical chunks.
+
+    `ended` is set when the dialect's own end has come, `failed` (an attempt's outcome) when an
+    error event or something malformed has; what came before it is still returned.
+    """
+
+    ended: bool
+    failed: str | None
+
+    def feed(self, piece: bytes) -> list[Json]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One dialect. `answer` returns the canonical body or None when it is malformed.
+
+    `refusal` reads the provider's own words out of an error body, for the caller alone.
+    """
+
+    path: str
+    headers: Mapping[str, str]
+    request: Callable[[Json, Row, Place, WirePlan], WireRequest]
+    answer: Callable[[bytes], Json | None]
+    decoder: Callable[[], StreamDecoder]
+    refusal: Callable[[bytes], tuple[str, str | None]]

@@ -1,0 +1,145 @@
+"""The OpenAI Chat Completions dialect, which is also the canonical one.
+
+What passes is what `core.members` lets pass; the row's own pins are written last, so nothing that
+a caller sent can overwrite them.
+https://platform.openai.com/docs/api-reference/chat
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
+from phigate.core.errors import UpstreamFailed
+from phigate.core.members import MEMBERS
+from phigate.core.types import Json, Place, Row
+from phigate.wire import sse
+
+_TOOL_MEMBERS = ("tools", "tool_choice", "parallel_tool_calls")
+_INT64_MAX = 2**63 - 1
+_REFUSAL_CHARS_MAX = 2_000  # of a provider's error text handed to the caller
+
+
+def request(body: Json, row: Row, place: Place, plan: WirePlan) -> WireRequest:
+    """The upstream body for one turn. Null members are left out: absent means the same."""
+    out = {
+        name: value
+        for name, value in body.items()
+        if value is not None and (name not in MEMBERS or MEMBERS[name].fate == "passed")
+    }
+    dropped = _drop(out, body, row)
+    if "messages" in out:
+        out["messages"] = [_without_nulls(message) for message in out["messages"]]
+    if isinstance(out.get("response_format"), str):
+        out["response_format"] = {"type": out["response_format"]}
+    out.update(plan.keyed)
+    out["model"] = row.model
+    out[row.max_tokens_name] = plan.tokens_out
+    if plan.stream:
+        out["stream"] = True
+        out["stream_options"] = {"include_usage": True}
+    out.update(place.pins)
+    return WireRequest(out, dropped)
+
+
+def _drop(out: Json, body: Json, row: Row) -> tuple[str, ...]:
+    """Take out what this row cannot honour; the names of what the caller really loses."""
+    dropped = [name for name in ("n", "metadata") if body.get(name) not in (None, 1, {})]
+    if not row.supports_tools:
+        dropped += [name for name in _TOOL_MEMBERS if out.pop(name, None) is not None]
+    if abs(out.get("seed", 0)) > _INT64_MAX:
+        del out["seed"]
+        dropped.append("seed")
+    return tuple(dropped)
+
+
+def _without_nulls(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Clients echo an answer's message with its null members; some upstreams refuse those."""
+    if None not in message.values():
+        return message
+    return {
+        name: value
+        for name, value in message.items()
+        if value is not None or (name == "content" and message.get("tool_calls"))
+    }
+
+
+def answer(body: bytes) -> Json | None:
+    """A whole answer, or None when it is not one (not JSON, no choices, an error in a 200)."""
+    value = _object(body)
+    if value is None or "error" in value or not _is_list_of_objects(value.get("choices")):
+        return None
+    if not all(isinstance(choice.get("message"), dict) for choice in value["choices"]):
+        return None
+    return value
+
+
+def refusal(body: bytes) -> tuple[str, str | None]:
+    """The provider's message and param; both are shown to the caller only."""
+    value = _object(body) or {}
+    error = value.get("error", value)
+    if not isinstance(error, dict):
+        return (str(error)[:_REFUSAL_CHARS_MAX], None)
+    message = error.get("message") or error.get("detail") or "no reason given"
+    param = error.get("param")
+    return (str(message)[:_REFUSAL_CHARS_MAX], param if isinstance(param, str) else None)
+
+
+class Decoder:
+    """Chunks of a stream; ends at `data: [DONE]`."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.failed: str | None = None
+        self._events = sse.Decoder()
+
+    def feed(self, piece: bytes) -> list[Json]:
+        """The chunks that `piece` completes. After an end or a failure nothing more comes."""
+        chunks: list[Json] = []
+        try:
+            events = self._events.feed(piece)
+        except UpstreamFailed as failed:
+            self.failed = failed.outcome
+            return chunks
+        for event in events:
+            if self.ended or self.failed:
+                break
+            if event.data == b"[DONE]":
+                self.ended = True
+            else:
+                self._chunk(event.data, chunks)
+        return chunks
+
+    def _chunk(self, data: bytes, chunks: list[Json]) -> None:
+        value = _object(data)
+        if value is None:
+            self.failed = "malformed"
+        elif value.get("error") is not None:
+            self.failed = "error_event"
+        elif not _is_list_of_objects(value.get("choices")) and "usage" not in value:
+            self.failed = "malformed"
+        else:
+            chunks.append(value)
+
+
+def _object(body: bytes) -> Json | None:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+ADAPTER = Adapter(
+    path="/chat/completions",
+    headers={},
+    request=request,
+    answer=answer,
+    decoder=Decoder,
+    refusal=refusal,
+)

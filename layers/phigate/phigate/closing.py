@@ -1,0 +1,241 @@
+"""The ticket of one request: its hold, its record and its settle, each written once.
+
+Law 1: the receipt is durable before the last byte leaves; the settle comes right after it.
+Law 2: whatever happens in between, the hold is settled here or swept by the receipt; a request
+that never reached a receipt is voided by timeout.
+Law 3: what is charged is never above what is held.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+import orjson
+
+from phigate.core.errors import InvalidApiKey, Overloaded, PhigateError, RateLimited
+from phigate.core.ids import new_id
+from phigate.core.limits import HOLD_GRACE_S
+from phigate.core.meter import believed, bound, cost, estimate
+from phigate.core.protocols import Held, HoldRefused, HoldRequest
+from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce, record
+from phigate.core.request import Pinned
+from phigate.core.types import Asked, Attempt, Principal, Row
+from phigate.gateway import Call, Gateway
+from phigate.order import Order, hold_refused
+
+
+class OutOfOrder(RuntimeError):
+    """A step of a ticket before the step that it stands on: a bug."""
+
+
+class Ticket:
+    """State of one request of a known key, from its id to its settle."""
+
+    def __init__(self, gateway: Gateway, call: Call, principal: Principal) -> None:
+        now_s = gateway.clock.now_s()
+        self.gateway = gateway
+        self.principal = principal
+        self.id = new_id(int(now_s), gateway.random_bytes(7))
+        self.started_s = now_s
+        self.attempts: list[Attempt] = []
+        self.pinned: Pinned | None = None
+        self.order: Order | None = None
+        self.held: Held | None = None
+        self.charge: Charge | None = None
+        self._call = call
+        self._charged_micros: int | None = None
+        self._settled = False
+        self._in_doubt = False
+        self._nonce = nonce(call.key, self.id)
+        self._response: Digest | None = None
+
+    @property
+    def completion_id(self) -> str:
+        """The `id` of the answer's body."""
+        return f"chatcmpl-{self.id}"
+
+    @property
+    def calls_left(self) -> int:
+        """How many more calls the key may make in this minute."""
+        calls = self.held.calls_this_minute if self.held is not None else 0
+        return max(0, self.principal.policy.rpm - calls)
+
+    @property
+    def is_open(self) -> bool:
+        """True while a hold stands that no receipt has been written for."""
+        return self.held is not None and self._charged_micros is None
+
+    @property
+    def response(self) -> Digest:
+        """The running hash of every byte that is handed to the transport."""
+        if self._response is None:
+            self._response = digest(self._phi, self._nonce)
+        return self._response
+
+    @property
+    def _phi(self) -> bool:
+        # A request whose headers could not be read is hashed as if it were PHI.
+        return self.pinned is None or self.pinned.phi
+
+    async def hold(self, order: Order) -> None:
+        """Hold the greatest cost over the candidates. Raises 401, 402, 429."""
+        policy = self.principal.policy
+        held = await self.gateway.ledger.hold(
+            replace(
+                self._hold_request(is_refusal=False),
+                micros=order.hold_micros,
+                expires_at_s=int(order.deadline_s) + HOLD_GRACE_S,
+                rpm=policy.rpm,
+                spend_limit_micros=policy.spend_limit_micros,
+            )
+        )
+        if isinstance(held, HoldRefused):
+            raise hold_refused(order, held, policy, self.started_s)
+        self.held = held
+
+    def used(self, row: Row, reported: object, bytes_out: int) -> Charge:
+        """The charge for one answered turn: reported usage if it can be true, else our estimate."""
+        held, asked = self._standing()
+        limit = bound(row, asked)
+        usage = believed(reported, limit)
+        is_estimate = usage is None
+        if usage is None:
+            usage = estimate(row, asked, bytes_out, limit)
+        computed = cost([(row.price, usage)])
+        charged = min(computed, held.micros)
+        self.charge = Charge(
+            usage=usage,
+            usage_is_estimate=is_estimate or charged < computed,
+            bytes_in=asked.text_bytes,
+            bytes_out=bytes_out,
+            computed_micros=computed,
+            charged_micros=charged,
+        )
+        return self.charge
+
+    async def receipt(self, verdict: str, ended: Ended, row: Row | None) -> None:
+        """Write the record; from here on the charge is certain. Raises Overloaded."""
+        if self.held is None:
+            raise OutOfOrder("a receipt needs a hold")
+        micros = self.charge.charged_micros if self.charge is not None else 0
+        self._in_doubt = True  # until the store has answered, nothing else may be written
+        written = await self.gateway.ledger.put_receipt(
+            account=self.principal.account,
+            hold_id=self.id,
+            cost_micros=micros,
+            record=orjson.dumps(
+                record(self._facts(self.held, verdict, ended, row)), option=orjson.OPT_SORT_KEYS
+            ),
+        )
+        self._in_doubt = False
+        self._charged_micros = micros
+        self._settled = written == "late"
+
+    async def settle(self) -> None:
+        """Charge what the receipt says and return the rest; shielded from cancellation."""
+        if self.held is not None and self._charged_micros is not None and not self._settled:
+            self._settled = True
+            await self.gateway.shielded(self._settle(self.held, self._charged_micros))
+
+    async def refuse(self, error: PhigateError) -> Mapping[str, str]:
+        """The receipt of a refusal or failure, which costs nothing; the headers that name it."""
+        if self._charged_micros is not None:
+            return {"x-phi-receipt": self.id}
+        if self._in_doubt:
+            # A receipt with a charge may stand; the sweeper settles by it. A repeat costs again.
+            return {"x-should-retry": "false"}
+        try:
+            if self.held is None:
+                await self._hold_refusal()
+            self.charge = None
+            self.response.update(orjson.dumps(error.envelope()))
+            await self.receipt(error.code, "refused", None)
+        except Overloaded:
+            # The refusal stands; that it has no receipt is the operator's to see.
+            self.gateway.journal.note("refusal_without_receipt", code=error.code)
+            return {}
+        await self.settle()
+        return {"x-phi-receipt": self.id}
+
+    async def abandon(self, row: Row | None) -> None:
+        """The request was cancelled. An upstream that had begun is charged by estimate."""
+        if self.is_open:
+            if row is not None and self.charge is None:
+                self.used(row, None, 0)
+            await self.receipt("routed", "hang_up", row)
+            await self.settle()
+
+    def _standing(self) -> tuple[Held, Asked]:
+        if self.held is None or self.order is None:
+            raise OutOfOrder("a charge needs a hold")
+        return self.held, self.order.asked
+
+    async def _settle(self, held: Held, micros: int) -> None:
+        ledger = self.gateway.ledger
+        try:
+            await ledger.settle(
+                account=held.account, hold_id=held.id, held_micros=held.micros, cost_micros=micros
+            )
+            if held.expired:
+                await ledger.sweep(held.account, int(self.gateway.clock.now_s()))
+        except Overloaded:
+            # The answer stands; the sweeper settles by the receipt.
+            self.gateway.journal.note("settle_not_confirmed", id=held.id)
+
+    async def _hold_refusal(self) -> None:
+        held = await self.gateway.ledger.hold(self._hold_request(is_refusal=True))
+        if isinstance(held, HoldRefused):
+            if held.reason == "key":
+                raise InvalidApiKey("The key is disabled.")
+            self.gateway.count_refusal(self.principal.key_id)
+            raise RateLimited(
+                "Too many refused calls with this key in this minute; mend the request first.",
+                headers={"retry-after": str(60 - int(self.started_s) % 60)},
+            )
+        self.held = held
+
+    def _hold_request(self, *, is_refusal: bool) -> HoldRequest:
+        now_s = int(self.started_s)
+        return HoldRequest(
+            account=self.principal.account,
+            key_id=self.principal.key_id,
+            id=self.id,
+            micros=0,
+            expires_at_s=now_s + HOLD_GRACE_S,
+            now_s=now_s,
+            rpm=self.principal.policy.rpm,
+            is_refusal=is_refusal,
+        )
+
+    def _facts(self, held: Held, verdict: str, ended: Ended, row: Row | None) -> Facts:
+        order = self.order
+        pinned = self.pinned
+        request = digest(self._phi, self._nonce)
+        request.update(self._call.body or b"")
+        return Facts(
+            id=self.id,
+            seq=held.seq,
+            time_s=int(self.started_s),
+            stack=self.gateway.stack.name,
+            region=pinned.region if pinned else None,
+            phi=pinned.phi if pinned else None,
+            verdict=verdict,
+            rejections=order.route.rejections if order else (),
+            attempts=self.attempts,
+            catalog_sha256=order.catalog.sha256 if order else None,
+            card_sha256=order.catalog.card_sha256 if order else None,
+            request_sha256=request.hexdigest(),
+            response_sha256=self.response.hexdigest(),
+            ended=ended,
+            row=row,
+            charge=self.charge,
+            refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),
+        )
+
+
+async def cancelled_to_the_end(ticket: Ticket, row: Row | None) -> None:
+    """Close a cancelled request's ticket although the task that held it is being cancelled."""
+    try:
+        await ticket.gateway.shielded(ticket.abandon(row))
+    except (Overloaded, asyncio.CancelledError):
+        ticket.gateway.journal.note("abandoned_hold", id=ticket.id)

@@ -1,0 +1,187 @@
+"""The fields of the catalog's tables: which are required, and what a right value looks like.
+
+`catalog/README.md` says what each field means; this module says what it may hold.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, get_args
+
+from phigate.core.limits import NAME_BYTES_MAX
+from phigate.core.types import MODEL_TIERS, REGIONS, Residency
+
+Wrong = Callable[[Any], str | None]
+
+TOKENS_OUT_DEFAULT_MAX = 8_192  # a hold for more would lock up credit for answers nobody asked for
+TOKENS_MAX = 10_000_000  # ten times the longest context on offer
+PRICE_MICROS_MAX = 10_000_000_000  # 10,000 USD per million tokens: more is a slip of the units
+STATUSES = ("live", "staged", "alpha")  # `no_key` is found out at start, never written
+LAWS = ("nFADP", "GDPR-28", "HIPAA-BAA")
+KINDS = ("DPA", "BAA")
+AUTHS = ("bearer", "x-api-key", "api-key")
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
+ID = re.compile(r"[a-z0-9][a-z0-9.-]*")
+AWS_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# The place that a host and its path name may hold variables; everything else is plain.
+BASE_URL = re.compile(r"https://(?:[a-z0-9.-]|\{[a-z_]+\})+(?:/(?:[A-Za-z0-9._-]|\{[a-z_]+\})+)*")
+WEB_URL = re.compile(r"https://[a-z0-9.-]+(?:/[^\s]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`wrong` says in a sentence what is wrong with a value, or None."""
+
+    wrong: Wrong
+    is_required: bool = True
+
+
+Fields = dict[str, Field]
+
+
+def is_name(value: Any) -> bool:
+    """A name that fits in a header and in a JSON body without escaping."""
+    return (
+        isinstance(value, str)
+        and NAME.fullmatch(value) is not None
+        and len(value) <= NAME_BYTES_MAX
+    )
+
+
+def _name(value: Any) -> str | None:
+    return None if is_name(value) else "must be a name"
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> Wrong:
+    def wrong(value: Any) -> str | None:
+        right = isinstance(value, str) and pattern.fullmatch(value) is not None
+        return None if right else f"must be {what}"
+
+    return wrong
+
+
+def _whole(least: int, most: int) -> Wrong:
+    def wrong(value: Any) -> str | None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return "must be an integer"
+        return None if least <= value <= most else f"must be from {least} to {most}"
+
+    return wrong
+
+
+def _one_of(names: tuple[str, ...]) -> Wrong:
+    def wrong(value: Any) -> str | None:
+        return None if value in names else f"must be one of {', '.join(names)}"
+
+    return wrong
+
+
+def _list_of(item_wrong: Wrong) -> Wrong:
+    def wrong(value: Any) -> str | None:
+        if not isinstance(value, list) or not value:
+            return "must be a list that is not empty"
+        for item in value:
+            if (problem := item_wrong(item)) is not None:
+                return f"{item!r} {problem}"
+        texts = [str(item) for item in value]
+        return None if len(set(texts)) == len(texts) else "names something twice"
+
+    return wrong
+
+
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "must be true or false"
+
+
+def _day(value: Any) -> str | None:
+    try:
+        right = isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        right = False
+    return None if right else "must be a date, year-month-day"
+
+
+def _table(value: Any) -> str | None:
+    return None if isinstance(value, dict) and value else "must be a table that is not empty"
+
+
+def _tables(value: Any) -> str | None:
+    return None if isinstance(value, list) and value else "must be a list of tables"
+
+
+def _pins(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return "must be a table"
+    plain = all(isinstance(item, str | int) for item in value.values())
+    return None if plain else "must hold text, integers and flags only"
+
+
+_TOKENS = _whole(0, TOKENS_MAX)
+_PRICE = _whole(0, PRICE_MICROS_MAX)
+_ID = _matching(ID, "an id: lower case letters, digits, '.' and '-'")
+_REGION = _one_of(REGIONS)
+
+PROVIDER_FIELDS: Fields = {
+    "provider": Field(_ID),
+    "dialect": Field(_ID),
+    "auth": Field(_one_of(AUTHS)),
+    "agreements": Field(_table, is_required=False),
+    "rows": Field(_tables),
+}
+AGREEMENT_FIELDS: Fields = {
+    "id": Field(_ID),
+    "law": Field(_one_of(LAWS)),
+    "kind": Field(_one_of(KINDS)),
+    "regions": Field(_list_of(_REGION)),
+    "effective": Field(_day),
+    "expires": Field(_day),
+    "zero_retention": Field(_flag),
+    "no_training": Field(_flag),
+    "evidence_sha256": Field(_matching(SHA256, "a SHA-256 in hex")),
+}
+ROW_FIELDS: Fields = {
+    "id": Field(_ID),
+    "model": Field(_name),
+    "status": Field(_one_of(STATUSES)),
+    "model_tier": Field(_one_of(MODEL_TIERS)),
+    "agreement": Field(_name, is_required=False),
+    "modalities": Field(_list_of(_one_of(("text", "image")))),
+    "supports_tools": Field(_flag),
+    "supports_json_schema": Field(_flag),
+    "confidential": Field(_flag),
+    "context": Field(_whole(1, TOKENS_MAX)),
+    "tokens_out_default": Field(_whole(1, TOKENS_MAX)),
+    "tokens_out_max": Field(_whole(1, TOKENS_MAX)),
+    "max_tokens_name": Field(_one_of(("max_tokens", "max_completion_tokens"))),
+    "image_tokens_max": Field(_TOKENS),
+    "overhead_tokens": Field(_TOKENS),
+    "tokens_per_message": Field(_TOKENS),
+    "tool_overhead_tokens": Field(_TOKENS),
+    "bytes_per_token_x10": Field(_whole(10, 100)),
+    "price": Field(_table),
+    "places": Field(_table),
+}
+PRICE_FIELDS: Fields = {
+    "in_micros_per_mtok": Field(_PRICE),
+    "out_micros_per_mtok": Field(_PRICE),
+    "cache_read_micros_per_mtok": Field(_PRICE, is_required=False),
+    "cache_write_micros_per_mtok": Field(_PRICE, is_required=False),
+}
+PLACE_FIELDS: Fields = {
+    "base_url": Field(
+        _matching(BASE_URL, "an https URL, with no query, no closing slash and {variables} only")
+    ),
+    "residency": Field(_one_of(get_args(Residency))),
+    "evidence_url": Field(_matching(WEB_URL, "an https URL")),
+    "evidence_read": Field(_day),
+    "pins": Field(_pins, is_required=False),
+}
+REGION_FIELDS: Fields = {
+    "aws_regions": Field(_list_of(_matching(AWS_REGION, "the name of an AWS region"))),
+    "chat": Field(_ID, is_required=False),
+    "vision": Field(_ID, is_required=False),
+    "math": Field(_ID, is_required=False),
+}

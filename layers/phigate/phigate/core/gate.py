@@ -1,0 +1,167 @@
+"""The gate: which rows may serve a request. It fails closed.
+
+Law 1: a step only removes rows, and records the rule for each; nothing adds a row back.
+Law 2: the steps run in the order of STEPS; the one that empties the list decides the refusal.
+Law 3: under PHI a row passes only with an agreement that covers the region, is in force now,
+forbids retention and training, at a place whose residency is proven, from a fresh catalog.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
+from phigate.core.types import Asked, Rejection, Row
+
+Code = Literal["no_route", "phi_blocked", "key_policy"]
+Rule = Callable[[Row, Asked, "Stand"], str | None]
+
+EVERY_UNPROVEN = frozenset({"*"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What the gate knows besides the request: the time, the catalog's age, the stack's parameter.
+
+    `unproven_allowed` holds `row/region` pairs that may be routed although unproven, or `*`.
+    """
+
+    now_s: float
+    catalog_age_s: float
+    unproven_allowed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The rows that passed, the rejections, and the step that emptied the list, if one did."""
+
+    rows: tuple[Row, ...]
+    rejections: tuple[Rejection, ...]
+    emptied_by: str | None
+
+
+def admit(
+    rows: Sequence[Row],
+    asked: Asked,
+    stand: Stand,
+    steps: "Sequence[tuple[str, Rule]] | None" = None,
+) -> Verdict:
+    """Run the steps over `rows` in order. `steps` is a parameter so that a test can mutate it."""
+    left = tuple(rows)
+    rejections: list[Rejection] = []
+    for name, rule in STEPS if steps is None else steps:
+        passed: list[Row] = []
+        for row in left:
+            broken = rule(row, asked, stand)
+            if broken is None:
+                passed.append(row)
+            else:
+                rejections.append(Rejection(row.id, broken))
+        left = tuple(passed)
+        if not left:
+            return Verdict((), tuple(rejections), name)
+    return Verdict(left, tuple(rejections), None)
+
+
+def may_attempt(row: Row, asked: Asked, stand: Stand) -> bool:
+    """The gate's last look, before every attempt and every turn: time has passed since `admit`."""
+    return all(rule(row, asked, stand) is None for name, rule in STEPS if name in ATTEMPT_STEPS)
+
+
+def refusal_code(emptied_by: str, *, phi: bool, images: int) -> Code:
+    """One function of the step that emptied the list and whether there are images (DESIGN 1)."""
+    if emptied_by == "key_policy":
+        return "key_policy"
+    if phi and not images and emptied_by in ("phi", "agreement"):
+        return "phi_blocked"
+    return "no_route"
+
+
+def _region(row: Row, asked: Asked, stand: Stand) -> str | None:
+    place = row.places.get(asked.region)
+    if place is None:
+        return "region"
+    if place.residency == "unproven" and not _unproven_allowed(row, asked, stand):
+        return "residency_unproven"
+    return None
+
+
+def _unproven_allowed(row: Row, asked: Asked, stand: Stand) -> bool:
+    if stand.unproven_allowed == EVERY_UNPROVEN:
+        return True
+    return f"{row.id}/{asked.region}" in stand.unproven_allowed
+
+
+def _status(row: Row, asked: Asked, stand: Stand) -> str | None:
+    if row.status == "live" or (row.status == "alpha" and asked.preferences.include_alpha):
+        return None
+    return f"status_{row.status}"
+
+
+def _modality(row: Row, asked: Asked, stand: Stand) -> str | None:
+    return "modality" if asked.images and "image" not in row.modalities else None
+
+
+def _capability(row: Row, asked: Asked, stand: Stand) -> str | None:
+    if asked.needs_tools and not row.supports_tools:
+        return "capability_tools"
+    if asked.needs_json_schema and not row.supports_json_schema:
+        return "capability_json_schema"
+    if asked.tokens_out is not None and asked.tokens_out > row.tokens_out_max:
+        return "capability_tokens_out"
+    return None
+
+
+def _phi(row: Row, asked: Asked, stand: Stand) -> str | None:
+    if not asked.phi:
+        return None
+    agreement = row.agreement
+    if agreement is None or asked.region not in agreement.regions:
+        return "phi_no_agreement"
+    if not agreement.zero_retention:
+        return "phi_retention"
+    if not agreement.no_training:
+        return "phi_training"
+    place = row.places.get(asked.region)
+    if place is None or place.residency == "unproven":
+        return "phi_residency_unproven"
+    return None
+
+
+def _agreement(row: Row, asked: Asked, stand: Stand) -> str | None:
+    if not asked.phi:
+        return None
+    if not 0 <= stand.catalog_age_s <= CATALOG_PHI_AGE_MAX_S:
+        return "phi_catalog_stale"
+    agreement = row.agreement
+    if agreement is None or not agreement.effective_at_s <= stand.now_s < agreement.expires_at_s:
+        return "phi_agreement_not_in_force"
+    return None
+
+
+def _key_policy(row: Row, asked: Asked, stand: Stand) -> str | None:
+    allowed = asked.models_allowed
+    return None if allowed is None or row.id in allowed else "key_policy"
+
+
+def _preferences(row: Row, asked: Asked, stand: Stand) -> str | None:
+    wanted = asked.preferences
+    names = (row.provider, row.id)
+    if wanted.only and not any(name in wanted.only for name in names):
+        return "provider_only"
+    if any(name in wanted.ignore for name in names):
+        return "provider_ignore"
+    return None
+
+
+STEPS: tuple[tuple[str, Rule], ...] = (
+    ("region", _region),
+    ("status", _status),
+    ("modality", _modality),
+    ("capability", _capability),
+    ("phi", _phi),
+    ("agreement", _agreement),
+    ("key_policy", _key_policy),
+    ("preferences", _preferences),
+)
+ATTEMPT_STEPS = frozenset({"region", "phi", "agreement"})

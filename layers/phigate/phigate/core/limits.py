@@ -1,0 +1,49 @@
+"""Every bound of the gateway, each with the reason for its size."""
+
+# The request. A Lambda event holds at most 6 MB and escapes the body; 5,000,000 bytes leave room.
+BODY_BYTES_MAX = 5_000_000
+MESSAGES_MAX = 2_000  # longer than any context that the catalog's rows can read
+PARTS_MAX = 500  # content parts over all messages
+IMAGES_MAX = 20  # the smallest image limit among the providers we carry is higher
+TOOLS_MAX = 128  # OpenAI's own limit
+SCHEMA_BYTES_MAX = 64 * 1024  # one tool's or response format's JSON schema
+JSON_DEPTH_MAX = 64  # deeper nesting has no use in a chat request and costs recursion upstream
+HEADER_BYTES_MAX = 8 * 1024  # all request headers together; API Gateway stops at 10,240
+KEY_BYTES_MAX = 128  # a key is 63 characters; anything longer is not one
+STOP_MAX = 16  # the most that a provider of the catalog takes
+NAME_BYTES_MAX = 256  # a model name, a row id, a user name
+INTEGER_DIGITS_MAX = 20  # one more than a 64-bit integer has; Python would parse millions
+
+# The upstream.
+CONNECT_TIMEOUT_S = 3.0  # TCP and TLS to a healthy provider take under 0.5 s
+FIRST_BYTE_TIMEOUT_S = 120.0  # a long prompt on a busy open-weight row may queue for a minute
+JSON_TIMEOUT_S = 280.0  # API Gateway ends a connection after five minutes without bytes
+IDLE_TIMEOUT_S = 60.0  # between two pieces of a stream
+STREAM_TIMEOUT_S = 840.0  # Lambda ends at 900 s; a minute is left for receipt and settle
+UPSTREAM_BODY_BYTES_MAX = 32 * 1024 * 1024  # 16 generated images as base64
+EVENT_BYTES_MAX = 1024 * 1024  # one SSE event
+DRAIN_TIMEOUT_S = 30.0  # after a hang-up we wait this long for the usage chunk
+PING_INTERVAL_S = 15.0  # well under the idle limits of proxies (30 s at the API Gateway edge)
+ATTEMPTS_MAX = 4
+RETRY_PAUSE_S = 0.25  # a list of one row is tried again once, after this pause
+SOCKET_UNUSED_MAX_S = 20.0  # a POST is not sent on a pooled socket that was idle for longer
+
+# The breaker.
+BREAKER_FAILURES = 5
+BREAKER_WINDOW_S = 60.0
+BREAKER_OPEN_S = 30.0
+
+# Catalog and keys.
+CATALOG_FRESH_S = 300.0
+CATALOG_PHI_AGE_MAX_S = 3_600.0
+KEY_CACHE_S = 60.0
+KEY_CACHE_ENTRIES_MAX = 10_000  # unknown keys are not cached, so only real keys fill it
+
+# The ledger.
+RPM_DEFAULT = 600
+HOLDS_MAX = 200  # a hold is at most 60 bytes; the item stays far under DynamoDB's 400 KB
+HOLD_GRACE_S = 120  # a hold expires this long after its request's deadline
+REFUSALS_PER_MINUTE_MAX = 60  # receipts of refusals a key may cause
+LEDGER_TRIES_MAX = 5  # same write, same condition
+RECEIPT_BYTES_MAX = 1_024  # one DynamoDB write unit
+RECEIPT_DAYS = 2_190  # six years: 45 CFR 164.316(b)(2)(i)

@@ -1,0 +1,45 @@
+"""Which media parts may go upstream. The gateway fetches nothing itself.
+
+Under PHI an image is a `data:` URL of png, jpeg, webp or gif: a link would make the provider fetch
+from a place that nobody has vetted. In general traffic https links pass as well.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from phigate.core.errors import InvalidRequest
+
+_DATA_URL = re.compile(r"data:image/(?:png|jpeg|webp|gif);base64,")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+
+
+def images(messages: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Every image of the messages, tool results included: the path of its URL, and the URL."""
+    for i, message in enumerate(messages):
+        content = message.get("content")
+        if isinstance(content, list):
+            for j, part in enumerate(content):
+                if part.get("type") == "image_url":
+                    yield f"messages.{i}.content.{j}.image_url.url", part["image_url"]["url"]
+
+
+def check_image(path: str, url: str, *, phi: bool) -> None:
+    """Refuse an image that may not go upstream. Raises InvalidRequest; never quotes the URL."""
+    head = _DATA_URL.match(url)
+    if head is not None:
+        if not _BASE64.fullmatch(url, head.end()) or head.end() == len(url):
+            raise InvalidRequest(f"{path} is not valid base64.", param=path)
+        return
+    if phi:
+        raise InvalidRequest(
+            f"{path} must be a data: URL of image/png, image/jpeg, image/webp or image/gif in "
+            "base64 under X-PHI: true; links are not followed.",
+            param=path,
+        )
+    if not url.startswith("https://"):
+        raise InvalidRequest(
+            f"{path} must be an https: link or a base64 data: URL of image/png, image/jpeg, "
+            "image/webp or image/gif.",
+            param=path,
+        )

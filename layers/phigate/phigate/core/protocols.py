@@ -1,0 +1,201 @@
+"""The shapes of the effects that the pipeline calls. Their implementations live in `effects/`.
+
+An expected failure is a result (`HoldRefused`, `None`); `Overloaded` means that the store could
+not be reached within its bounds; `UpstreamFailed` ends one attempt.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from phigate.core.types import Catalog, Principal, Row
+
+
+class Clock(Protocol):
+    """Wall clock and pauses. Ages are measured on the wall clock: an environment freezes."""
+
+    def now_s(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """What a hold needs. A refusal is a hold of 0 micros without the funds and rate conditions."""
+
+    account: str
+    key_id: str
+    id: str
+    micros: int
+    expires_at_s: int
+    now_s: int
+    rpm: int
+    spend_limit_micros: int | None = None
+    is_refusal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold that stands. `seq` numbers the account's calls without gaps.
+
+    `calls_this_minute` counts this key's calls; `expired` are ids of other holds past their time.
+    """
+
+    account: str
+    id: str
+    micros: int
+    seq: int
+    calls_this_minute: int
+    available_micros: int
+    expired: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRefused:
+    """Why no hold was written, in the order of DESIGN's table: key, credit, spend limit, rate."""
+
+    reason: Literal["key", "credit", "spend_limit", "rate", "holds", "refusals"]
+    available_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account as stored: avail + Σ held + spent = topped up, at every instant."""
+
+    account: str
+    available_micros: int
+    held_micros: int
+    spent_micros: int
+    topped_up_micros: int
+    seq: int
+    holds: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReceipt:
+    """A receipt or tombstone: `done`, `expired` or `late`, its cost and the record's JSON bytes."""
+
+    account: str
+    id: str
+    state: Literal["done", "expired", "late"]
+    cost_micros: int
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep of one account did: holds voided by timeout, and holds settled by receipt."""
+
+    account: str
+    expired: int
+    settled: int
+    charged_micros: int
+
+
+class Ledger(Protocol):
+    """Prepaid credit with holds (DESIGN 3). Each method is idempotent and may raise Overloaded."""
+
+    async def hold(self, request: HoldRequest) -> Held | HoldRefused: ...
+
+    async def raise_hold(
+        self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int
+    ) -> bool: ...
+
+    async def put_receipt(
+        self, *, account: str, hold_id: str, cost_micros: int, record: bytes
+    ) -> Literal["done", "late"]:
+        """Write the record once. `late`: the sweeper was first, and nothing is left to settle."""
+        ...
+
+    async def settle(
+        self, *, account: str, hold_id: str, held_micros: int, cost_micros: int
+    ) -> None: ...
+
+    async def sweep(self, account: str, now_s: int) -> Swept: ...
+
+    async def account(self, account: str) -> AccountView | None: ...
+
+    async def receipt(self, account: str, hold_id: str) -> StoredReceipt | None: ...
+
+
+class Keys(Protocol):
+    """Finds a key's Principal by the SHA-256 of the whole key (hex). None: unknown key."""
+
+    async def principal(self, key_sha256: str) -> Principal | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogView:
+    """The verified snapshot in use and when it was last read from the table."""
+
+    catalog: Catalog
+    read_at_s: float
+
+
+class CatalogSource(Protocol):
+    """The catalog at run time. Raises Overloaded when no verified snapshot was ever read."""
+
+    async def current(self) -> CatalogView: ...
+
+    async def card(self, card_sha256: str) -> bytes | None:
+        """An older rate card's JSON bytes by its hash."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One POST to a row's upstream. The credential is added by the effect, not seen before it."""
+
+    row: Row
+    region: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and content type (lower case, without parameters) of an upstream's answer."""
+
+    status: int
+    content_type: str
+
+
+class Exchange(Protocol):
+    """One POST under way. Waiting is cut into slices so that the pipeline can look up between.
+
+    Raises UpstreamFailed with `connect`, `redirect`, `oversized`, `cut` or `timeout`. `close` is
+    called exactly once, in any case; it drops the connection unless the answer was read whole.
+    """
+
+    async def head(self, wait_s: float) -> Head | None:
+        """The head, or None when it has not come within `wait_s`."""
+        ...
+
+    async def piece(self, wait_s: float) -> bytes | None:
+        """The next bytes of the body; empty after `wait_s` of silence; None at the end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Upstream(Protocol):
+    """Every provider, by the row's place in the region."""
+
+    def open(self, request: UpstreamRequest) -> Exchange: ...
+
+
+class Out(Protocol):
+    """The way back to the caller. Writing never raises: a caller who has gone sets `gone_at_s`."""
+
+    gone_at_s: float | None
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None: ...
+
+    async def write(self, body: bytes, *, last: bool = False) -> None: ...
+
+
+class Journal(Protocol):
+    """Counts and operational facts. Fields are ids, names, counts and micros; never content."""
+
+    def note(self, event: str, **fields: str | int | float | bool) -> None: ...

@@ -1,0 +1,137 @@
+"""The record that every answer and every refusal leaves: what ran where, under which agreement, at
+what price. It holds ids, names, counts, hashes and micros; never content.
+
+The hashes of general traffic are SHA-256 of the bytes. Under PHI they are HMAC-SHA256 under a
+nonce that only the key's holder can compute, so that nobody else can test guesses (DESIGN 4).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from phigate.core.types import Attempt, Json, Price, Rejection, Row, Usage
+
+Ended = Literal["complete", "upstream_cut", "deadline", "hang_up", "refused"]
+
+
+class Digest(Protocol):
+    """A running hash."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def nonce(key: str, receipt_id: str) -> bytes:
+    """HMAC(API key, receipt id): the caller can compute and disclose it, the operator cannot."""
+    return hmac.digest(key.encode(), receipt_id.encode(), "sha256")
+
+
+def digest(phi: bool, phi_nonce: bytes) -> Digest:
+    """A fresh hash for the bytes of a request or an answer."""
+    return hmac.new(phi_nonce, digestmod="sha256") if phi else hashlib.sha256()
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What an answer cost. `computed` may be above what the hold allowed to charge."""
+
+    usage: Usage
+    usage_is_estimate: bool
+    bytes_in: int
+    bytes_out: int
+    computed_micros: int
+    charged_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that a record says. `row` and `charge` are None for a refusal."""
+
+    id: str
+    seq: int
+    time_s: int
+    stack: str
+    region: str | None
+    phi: bool | None
+    verdict: str
+    rejections: Sequence[Rejection]
+    attempts: Sequence[Attempt]
+    catalog_sha256: str | None
+    card_sha256: str | None
+    request_sha256: str
+    response_sha256: str
+    ended: Ended
+    row: Row | None = None
+    charge: Charge | None = None
+    refusals_without_receipt: int = 0
+
+
+def record(facts: Facts) -> Json:
+    """The record as JSON members; absent members mean `none`."""
+    members: Json = {
+        "id": facts.id,
+        "seq": facts.seq,
+        "time": facts.time_s,
+        "stack": facts.stack,
+        "region_asked": facts.region,
+        "phi": facts.phi,
+        "tier": None if facts.phi is None else "phi" if facts.phi else "general",
+        "verdict": facts.verdict,
+        "rejected": _by_rule(facts.rejections),
+        "attempts": [[a.row, a.region, a.outcome, a.ms] for a in facts.attempts],
+        "catalog": facts.catalog_sha256,
+        "card": facts.card_sha256,
+        "request_sha256": facts.request_sha256,
+        "response_sha256": facts.response_sha256,
+        "ended": facts.ended,
+    }
+    if facts.row is not None:
+        members.update(_served(facts.row, facts.region or ""))
+    if facts.charge is not None and facts.row is not None:
+        members.update(_charged(facts.charge, facts.row.price))
+    if facts.refusals_without_receipt:
+        members["refusals_without_receipt"] = facts.refusals_without_receipt
+    return members
+
+
+def _served(row: Row, region: str) -> dict[str, Any]:
+    place = row.places[region]
+    return {
+        "row": row.id,
+        "provider": row.provider,
+        "region_served": region,
+        "residency": place.residency,
+        "agreement": row.agreement.id if row.agreement is not None else None,
+    }
+
+
+def _charged(charge: Charge, price: Price) -> dict[str, Any]:
+    return {
+        "usage": {
+            "in": charge.usage.tokens_in,
+            "out": charge.usage.tokens_out,
+            "cache_read": charge.usage.tokens_cache_read,
+            "cache_write": charge.usage.tokens_cache_write,
+            "source": "estimated" if charge.usage_is_estimate else "verified",
+            "bytes_in": charge.bytes_in,
+            "bytes_out": charge.bytes_out,
+        },
+        "price": [
+            price.in_micros_per_mtok,
+            price.out_micros_per_mtok,
+            price.cache_read_micros_per_mtok,
+            price.cache_write_micros_per_mtok,
+        ],
+        "cost": {"computed": charge.computed_micros, "charged": charge.charged_micros},
+    }
+
+
+def _by_rule(rejections: Iterable[Rejection]) -> dict[str, list[str]]:
+    """Rejections grouped by rule: shorter than naming the rule with every row."""
+    grouped: dict[str, list[str]] = {}
+    for rejection in rejections:
+        grouped.setdefault(rejection.rule, []).append(rejection.row)
+    return grouped

@@ -1,0 +1,204 @@
+"""Reads what a chat call asks: headers and members, against the limits and the key's policy.
+
+Law 1: a header that contradicts the policy is refused, never changed.
+Law 2: nothing is clamped; what cannot be honoured is refused here or named as dropped later.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from phigate.core import limits
+from phigate.core.errors import InvalidRequest, KeyPolicyViolated
+from phigate.core.media import check_image, images
+from phigate.core.members import MEMBERS, check_members
+from phigate.core.meter import text_bytes
+from phigate.core.types import MODEL_TIERS, REGIONS, Asked, Json, KeyPolicy, Preferences, Task
+
+_PHI_VALUES = {"true": True, "1": True, "false": False, "0": False}
+_TOKENS_NAMES = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_STANDARD_SERVICE_TIERS = frozenset({"auto", "default", "standard"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """The three headers after the policy: where, under which tier, how strong a model."""
+
+    region: str
+    phi: bool
+    model_tier: str | None
+
+
+def read_headers(headers: Mapping[str, str], policy: KeyPolicy, stack_region: str) -> Pinned:
+    """X-Region, X-PHI and X-Model-Tier, else the key's defaults. Names in lower case."""
+    region = _one_of(headers.get("x-region"), "X-Region", REGIONS, upper=True)
+    model_tier = _one_of(headers.get("x-model-tier"), "X-Model-Tier", MODEL_TIERS)
+    return Pinned(
+        region=region or policy.default_region or stack_region,
+        phi=_phi(headers.get("x-phi"), policy),
+        model_tier=model_tier or policy.default_model_tier,
+    )
+
+
+def check_policy(pinned: Pinned, policy: KeyPolicy) -> None:
+    """Refuse headers that contradict the key's policy. Raises KeyPolicyViolated."""
+    if policy.regions is not None and pinned.region not in policy.regions:
+        raise KeyPolicyViolated(
+            f"This key may not send to region {pinned.region}; it may send to "
+            f"{', '.join(sorted(policy.regions))}.",
+            param="X-Region",
+        )
+    if policy.phi == ("forbidden" if pinned.phi else "required"):
+        raise KeyPolicyViolated(
+            f"This key's policy is phi = {policy.phi}, which X-PHI: "
+            f"{str(pinned.phi).lower()} contradicts.",
+            param="X-PHI",
+        )
+
+
+def read_asked(body: Json, pinned: Pinned, task: Task) -> Asked:
+    """The request as routing and pricing see it. `body` has passed the shape check."""
+    check_members(body, phi=pinned.phi)
+    _check_served(body)
+    messages = body.get("messages", [])
+    tools = body.get("tools") or []
+    return Asked(
+        model=body["model"],
+        region=pinned.region,
+        phi=pinned.phi,
+        model_tier=pinned.model_tier,
+        task=task,
+        images=_check_images(messages, phi=pinned.phi),
+        needs_tools=_needs_tools(body, task),
+        needs_json_schema=_format(body) == "json_schema",
+        has_tools=bool(tools),
+        tokens_out=_tokens_out(body),
+        text_bytes=_message_bytes(messages) + _schema_bytes(body, tools) + _unknown_bytes(body),
+        messages=len(messages),
+        preferences=_preferences(body.get("provider") or {}),
+    )
+
+
+def _one_of(
+    value: str | None, name: str, values: tuple[str, ...], *, upper: bool = False
+) -> str | None:
+    if value is None:
+        return None
+    known = value.strip().upper() if upper else value.strip().lower()
+    if known not in values:
+        raise InvalidRequest(f"{name} must be one of {', '.join(values)}.", param=name)
+    return known
+
+
+def _phi(value: str | None, policy: KeyPolicy) -> bool:
+    if value is None:
+        return policy.phi == "required"
+    phi = _PHI_VALUES.get(value.strip().lower())
+    if phi is None:
+        raise InvalidRequest("X-PHI must be true, false, 1 or 0.", param="X-PHI")
+    return phi
+
+
+def _check_served(body: Json) -> None:
+    """Members that are understood and cannot be served, and the counted limits."""
+    if body.get("store"):
+        raise InvalidRequest("store: true is refused: the gateway stores nothing.", param="store")
+    if body.get("service_tier") not in (None, *_STANDARD_SERVICE_TIERS):
+        raise InvalidRequest(
+            "service_tier must be auto, default or standard: no other has a price.",
+            param="service_tier",
+        )
+    if any(modality != "text" for modality in body.get("modalities") or ()):
+        raise InvalidRequest("modalities: no row answers in anything but text.", param="modalities")
+    messages = body.get("messages", [])
+    parts = sum(len(m["content"]) for m in messages if isinstance(m.get("content"), list))
+    _at_most("messages", len(messages), limits.MESSAGES_MAX)
+    _at_most("messages", parts, limits.PARTS_MAX, what="content parts")
+    _at_most("tools", len(body.get("tools") or ()), limits.TOOLS_MAX)
+    stop = body.get("stop")
+    _at_most("stop", len(stop) if isinstance(stop, list) else 0, limits.STOP_MAX)
+    if body.get("stream_options") is not None and not body.get("stream"):
+        raise InvalidRequest("stream_options needs stream: true.", param="stream_options")
+    if body.get("tool_choice") not in (None, "none", "auto") and not body.get("tools"):
+        raise InvalidRequest("tool_choice needs tools.", param="tool_choice")
+
+
+def _at_most(param: str, count: int, limit: int, what: str = "members") -> None:
+    if count > limit:
+        raise InvalidRequest(f"{param} has {count} {what}; at most {limit} are taken.", param=param)
+
+
+def _check_images(messages: list[Mapping[str, Any]], *, phi: bool) -> int:
+    count = 0
+    for path, url in images(messages):
+        check_image(path, url, phi=phi)
+        count += 1
+    _at_most("messages", count, limits.IMAGES_MAX, what="images")
+    return count
+
+
+def _needs_tools(body: Json, task: Task) -> bool:
+    return task == "math" or body.get("tool_choice") not in (None, "none", "auto")
+
+
+def _format(body: Json) -> str | None:
+    wanted = body.get("response_format")
+    return wanted.get("type") if isinstance(wanted, dict) else None
+
+
+def _tokens_out(body: Json) -> int | None:
+    asked = {body[name] for name in _TOKENS_NAMES if body.get(name) is not None}
+    if len(asked) > 1:
+        raise InvalidRequest(
+            "max_tokens, max_completion_tokens and max_output_tokens mean the same and differ.",
+            param="max_tokens",
+        )
+    return asked.pop() if asked else None
+
+
+def _message_bytes(messages: list[Mapping[str, Any]]) -> int:
+    """Text of all messages. An image is priced by its row, so its URL is not text."""
+    total = 0
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            total += text_bytes({**message, "content": [_without_image(part) for part in content]})
+        else:
+            total += text_bytes(message)
+    return total
+
+
+def _without_image(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {} if part.get("type") == "image_url" else part
+
+
+def _schema_bytes(body: Json, tools: list[Any]) -> int:
+    wanted = body.get("response_format")
+    for i, tool in enumerate(tools):
+        _check_schema(f"tools.{i}.function.parameters", tool)
+    if isinstance(wanted, dict):
+        _check_schema("response_format", wanted)
+    return text_bytes(tools) + (text_bytes(wanted) if wanted else 0)
+
+
+def _unknown_bytes(body: Json) -> int:
+    """Members that pass through unknown may be read by the model, so they count as text."""
+    return sum(text_bytes(value) for name, value in body.items() if name not in MEMBERS)
+
+
+def _check_schema(param: str, schema: Any) -> None:
+    size = text_bytes(schema)
+    if size > limits.SCHEMA_BYTES_MAX:
+        raise InvalidRequest(
+            f"{param} has {size} bytes; at most {limits.SCHEMA_BYTES_MAX} are taken.", param=param
+        )
+
+
+def _preferences(wanted: Mapping[str, Any]) -> Preferences:
+    return Preferences(
+        order=tuple(wanted.get("order") or ()),
+        only=tuple(wanted.get("only") or ()),
+        ignore=tuple(wanted.get("ignore") or ()),
+        allow_fallbacks=wanted.get("allow_fallbacks") is not False,
+        include_alpha=wanted.get("include_alpha") is True,
+    )

@@ -1,0 +1,139 @@
+"""The route: in which order the rows that passed the gate are tried. It orders, it never adds.
+
+Candidates are the rows of the asked model first, then, unless `allow_fallbacks` is false, the
+other rows that passed, the region's default for the task first. Each row stands once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from phigate.core.gate import Code, Stand, admit, may_attempt, refusal_code
+from phigate.core.limits import ATTEMPTS_MAX
+from phigate.core.types import Asked, Catalog, Rejection, Row
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The decision. `code` is set exactly when `candidates` is empty."""
+
+    asked: Asked
+    candidates: tuple[Row, ...]
+    rejections: tuple[Rejection, ...]
+    code: Code | None
+
+
+def rows_of_model(catalog: Catalog, name: str) -> tuple[Row, ...]:
+    """The rows that a model name means: a row id, an upstream id or an alias. Empty: unknown."""
+    if name == AUTO:
+        return catalog.rows
+    row = catalog.rows_by_id.get(name)
+    if row is not None:
+        return (row,)
+    if name in catalog.aliases:
+        return tuple(catalog.rows_by_id[row_id] for row_id in catalog.aliases[name])
+    return tuple(row for row in catalog.rows if row.model == name)
+
+
+def decide(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    """Gate, then order. The model step removes nothing unless the caller forbade fallbacks."""
+    verdict = admit(catalog.rows, asked, stand)
+    if verdict.emptied_by is not None:
+        code = refusal_code(verdict.emptied_by, phi=asked.phi, images=asked.images)
+        return Route(asked, (), verdict.rejections, code)
+    candidates, others = _ordered(catalog, asked, verdict.rows)
+    if asked.model != AUTO and not asked.preferences.allow_fallbacks:
+        rejections = verdict.rejections + tuple(Rejection(row.id, "model") for row in others)
+        return Route(asked, candidates, rejections, None if candidates else "no_route")
+    return Route(asked, candidates + others, verdict.rejections, None)
+
+
+def _ordered(
+    catalog: Catalog, asked: Asked, rows: Sequence[Row]
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The rows of the asked model and the other rows, each in the order of trying."""
+    default = catalog.rows_by_id.get(catalog.regions[asked.region].rows.get(_task(asked), ""))
+    named = {row.id for row in rows_of_model(catalog, asked.model)}
+    order = asked.preferences.order
+
+    def preferred(row: Row) -> int:
+        places = [i for i, name in enumerate(order) if name in (row.provider, row.id)]
+        return places[0] if places else len(order)
+
+    def cost(row: Row) -> tuple[int, str]:
+        return (row.price.in_micros_per_mtok + row.price.out_micros_per_mtok, row.id)
+
+    def off_tier(row: Row) -> bool:
+        return asked.model_tier is not None and row.model_tier != asked.model_tier
+
+    def away(row: Row) -> bool:
+        return default is None or row.provider != default.provider
+
+    def by_model(row: Row) -> tuple[int, bool, bool, tuple[int, str]]:
+        return (preferred(row), off_tier(row), asked.model != AUTO and away(row), cost(row))
+
+    def by_default(row: Row) -> tuple[int, bool, bool, tuple[int, str]]:
+        return (preferred(row), off_tier(row), row is not default, cost(row))
+
+    first = sorted((row for row in rows if row.id in named), key=by_model)
+    second = sorted((row for row in rows if row.id not in named), key=by_default)
+    return tuple(first), tuple(second)
+
+
+def _task(asked: Asked) -> str:
+    return "vision" if asked.images and asked.task == "chat" else asked.task
+
+
+def fallback_reason(catalog: Catalog, route: Route, row: Row) -> str | None:
+    """Why another model than the asked one answers (`x-phi-fallback`); None if it is that one."""
+    named = {named_row.id for named_row in rows_of_model(catalog, route.asked.model)}
+    if row.id in named:
+        return None
+    if any(candidate.id in named for candidate in route.candidates):
+        return "upstream_failed"
+    # Of several rows that bear the name, the one that came furthest says most about the reason.
+    rules = [rejection.rule for rejection in route.rejections if rejection.row in named]
+    return next(reason for prefix, reason in FALLBACK_REASONS if rules[-1].startswith(prefix))
+
+
+# A rule of the gate, by how its name begins, and what it says of the asked model.
+FALLBACK_REASONS = (
+    ("region", "model_not_in_region"),
+    ("residency", "model_not_in_region"),
+    ("status", "model_not_live"),
+    ("modality", "model_lacks_modality"),
+    ("capability", "model_lacks_capability"),
+    ("phi", "model_not_phi"),
+    ("key_policy", "model_not_in_key_policy"),
+    ("provider", "model_not_preferred"),
+)
+
+
+class Attempts:
+    """Hands out the candidates of one route, each checked again by the gate before it is tried.
+
+    A list of one row is tried twice; at most ATTEMPTS_MAX are handed out. Rows whose breaker is
+    open come last, nothing else.
+    """
+
+    def __init__(self, route: Route, open_breakers: frozenset[str] = frozenset()) -> None:
+        rows = sorted(route.candidates, key=lambda row: row.id in open_breakers)
+        self._asked = route.asked
+        self._queue = (rows * 2 if len(rows) == 1 else rows)[:ATTEMPTS_MAX]
+        self._single = len(rows) == 1
+        self.handed_out = 0
+
+    def next(self, stand: Stand) -> Row | None:
+        """The next row that the gate admits now, or None when none is left."""
+        while self._queue:
+            row = self._queue.pop(0)
+            if may_attempt(row, self._asked, stand):
+                self.handed_out += 1
+                return row
+        return None
+
+    @property
+    def pauses_next(self) -> bool:
+        """True when the next attempt repeats the same row and should wait a moment."""
+        return self._single and self.handed_out > 0

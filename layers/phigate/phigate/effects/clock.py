@@ -1,0 +1,16 @@
+"""The wall clock. Monotonic clocks stand still while an execution environment is frozen."""
+
+import asyncio
+import time
+
+
+class WallClock:
+    """The Clock that runs in production."""
+
+    def now_s(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Pause this task."""
+        await asyncio.sleep(seconds)

@@ -1,0 +1,239 @@
+"""The catalog in DynamoDB: one signed snapshot per version, and the rate cards that go with them.
+
+    pk       sk             holds
+    CATALOG  S#<sha256>     doc (deflated canonical bytes), sig, kid, created
+    CATALOG  current        sha256 of the snapshot in use; written last
+    CARD     <card sha256>  doc (deflated JSON of the rate card)
+
+Law: nothing is used that does not hash to its name and bear a trusted key's signature; what cannot
+be verified leaves the old copy in place with its old age, and the gate refuses PHI by that age.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from phigate.core.catalog import (
+    CatalogInvalid,
+    canonical_bytes,
+    catalog_from_bytes,
+    pricing_card,
+    with_missing_keys,
+)
+from phigate.core.errors import InternalError, Overloaded, PhigateError
+from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
+from phigate.core.price import CARD_PREFIX, card_sha256
+from phigate.core.protocols import CatalogView, Clock, Journal
+from phigate.core.types import Catalog
+from phigate.effects.dynamodb import Dynamo, NotAccepted, Transient, repeat
+from phigate.effects.signer import PublicKey, Signer, verify
+
+DOCUMENT_BYTES_MAX = 4 * 1024 * 1024  # 400 KB of item, deflated ten to one
+RETRY_AFTER_S = 5.0  # between two refreshes that failed: a store that is down is not hammered
+SIGNED_AS = b"phigate catalog snapshot\0"  # the purpose; the same key also certifies receipt keys
+
+Item = dict[str, Any]
+
+_CATALOG = {"S": "CATALOG"}
+_CURRENT = {"S": "current"}
+_CARD = {"S": "CARD"}
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class SnapshotRefused(Exception):
+    """A stored snapshot cannot be used. `reason` is one word for the journal."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def push_snapshot(db: Dynamo, document_bytes: bytes, signer: Signer, now_s: int) -> str:
+    """Sign and store the document, then make it the current one. Returns its SHA-256.
+
+    Pushing the same document again renews its signature. Raises CatalogInvalid before anything is
+    written; Overloaded or InternalError when a write fails, and then the old snapshot is still the
+    current one unless the failed write was the last.
+    """
+    catalog = catalog_from_bytes(document_bytes)
+    name = catalog.sha256
+    created = {"N": str(now_s)}
+    snapshot = {
+        "doc": _packed(document_bytes),
+        "sig": _binary(signer.sign(_signed_message(name))),
+        "kid": {"S": signer.kid},
+        "created": created,
+    }
+    card = {"doc": _packed(canonical_bytes(pricing_card(catalog))), "created": created}
+    pointer = {"sha256": {"S": name}, "created": created}
+    await _put(db, _CATALOG, {"S": f"S#{name}"}, snapshot)
+    await _put(db, _CARD, {"S": catalog.card_sha256}, card)
+    await _put(db, _CATALOG, _CURRENT, pointer)
+    return name
+
+
+class DynamoCatalog:
+    """CatalogSource over the table. `trusted` maps key ids to the public keys that may sign."""
+
+    def __init__(
+        self,
+        db: Dynamo,
+        clock: Clock,
+        journal: Journal,
+        trusted: Mapping[str, PublicKey],
+        *,
+        providers_without_key: frozenset[str] = frozenset(),
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._journal = journal
+        self._trusted = dict(trusted)
+        self._providers_without_key = providers_without_key
+        self._view: CatalogView | None = None
+        self._failed_at_s: float | None = None
+        self._flight: asyncio.Task[None] | None = None
+
+    async def current(self) -> CatalogView:
+        """The snapshot in use. A copy that PHI may still use is answered with at once, and renewed
+        in the background when it is no longer fresh; an older one waits for the renewal."""
+        now_s = self._clock.now_s()
+        view = self._view
+        if view is not None:
+            age_s = now_s - view.read_at_s
+            if 0 <= age_s < CATALOG_FRESH_S:
+                return view
+            if self._failed_lately(now_s):
+                return view
+            flight = self._refresh_once()
+            if 0 <= age_s < CATALOG_PHI_AGE_MAX_S:
+                return view
+        else:
+            flight = self._refresh_once()
+        # Shielded: a caller who hangs up must not end the refresh that others wait for.
+        await asyncio.shield(flight)
+        if self._view is None:
+            raise Overloaded("the catalog cannot be read; try again")
+        return self._view
+
+    async def card(self, card_sha256_or_name: str) -> bytes | None:
+        """A stored rate card's JSON bytes by its hash, with or without `sha256:`; None: unknown."""
+        name = card_sha256_or_name.removeprefix(CARD_PREFIX)
+        if _HEX.fullmatch(name) is None:
+            return None
+        item = await _get(self._db, self._clock, _CARD, {"S": name})
+        if item is None:
+            return None
+        try:
+            body = _unpacked(item)
+            right = card_sha256(json.loads(body)) == name
+        except (SnapshotRefused, ValueError, KeyError, TypeError):
+            right = False
+        if not right:
+            self._journal.note("card_refused", card=name)
+            return None
+        return body
+
+    def _failed_lately(self, now_s: float) -> bool:
+        return self._failed_at_s is not None and 0 <= now_s - self._failed_at_s < RETRY_AFTER_S
+
+    def _refresh_once(self) -> asyncio.Task[None]:
+        """The refresh under way, or a new one. At most one runs."""
+        if self._flight is None or self._flight.done():
+            self._flight = asyncio.create_task(self._refresh())
+        return self._flight
+
+    async def _refresh(self) -> None:
+        # The age counts from before the read: an answer may be as old as its question.
+        started_at_s = self._clock.now_s()
+        try:
+            catalog = await self._read()
+        except (SnapshotRefused, PhigateError) as error:
+            self._failed_at_s = self._clock.now_s()
+            reason = error.reason if isinstance(error, SnapshotRefused) else error.code
+            self._journal.note("catalog_refresh_failed", reason=reason)
+            return
+        self._failed_at_s = None
+        self._view = CatalogView(catalog, started_at_s)
+
+    async def _read(self) -> Catalog:
+        pointer = await _get(self._db, self._clock, _CATALOG, _CURRENT)
+        name = pointer.get("sha256", {}).get("S") if pointer is not None else None
+        if name is None:
+            raise SnapshotRefused("missing")
+        if self._view is not None and self._view.catalog.sha256 == name:
+            return self._view.catalog  # verified when it was read
+        item = await _get(self._db, self._clock, _CATALOG, {"S": f"S#{name}"})
+        if item is None:
+            raise SnapshotRefused("missing")
+        catalog = _verified(name, item, self._trusted)
+        return with_missing_keys(catalog, self._providers_without_key)
+
+
+def _verified(name: str, item: Item, trusted: Mapping[str, PublicKey]) -> Catalog:
+    """The catalog of a stored snapshot. Raises SnapshotRefused."""
+    document_bytes = _unpacked(item)
+    if hashlib.sha256(document_bytes).hexdigest() != name:
+        raise SnapshotRefused("hash")
+    public_key = trusted.get(item.get("kid", {}).get("S", ""))
+    if public_key is None:
+        raise SnapshotRefused("key")
+    if not verify(public_key, _signed_message(name), _bytes_of(item, "sig")):
+        raise SnapshotRefused("signature")
+    try:
+        return catalog_from_bytes(document_bytes)
+    except CatalogInvalid as error:
+        # Signed by us and yet wrong: an older loader with other rules wrote it.
+        raise SnapshotRefused("invalid") from error
+
+
+def _signed_message(name: str) -> bytes:
+    return SIGNED_AS + name.encode()
+
+
+async def _get(db: Dynamo, clock: Clock, pk: Item, sk: Item) -> Item | None:
+    payload = {"TableName": db.table, "Key": {"pk": pk, "sk": sk}, "ConsistentRead": True}
+    answer = await repeat(db, clock, "GetItem", payload)
+    item: Item | None = answer.get("Item")
+    return item
+
+
+async def _put(db: Dynamo, pk: Item, sk: Item, members: Item) -> None:
+    """One write of a push, not repeated: whoever pushes sees the error and pushes again."""
+    try:
+        await db.call("PutItem", {"TableName": db.table, "Item": {"pk": pk, "sk": sk, **members}})
+    except Transient as error:
+        raise Overloaded("the table did not take the catalog in time; push again") from error
+    except NotAccepted as error:
+        raise InternalError("the table did not accept the catalog") from error
+
+
+def _binary(content: bytes) -> Item:
+    return {"B": base64.b64encode(content).decode()}
+
+
+def _packed(content: bytes) -> Item:
+    return _binary(zlib.compress(content, 9))
+
+
+def _bytes_of(item: Item, member: str) -> bytes:
+    try:
+        return base64.b64decode(item.get(member, {}).get("B", ""), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SnapshotRefused("garbled") from error
+
+
+def _unpacked(item: Item) -> bytes:
+    inflate = zlib.decompressobj()
+    try:
+        content = inflate.decompress(_bytes_of(item, "doc"), DOCUMENT_BYTES_MAX)
+    except zlib.error as error:
+        raise SnapshotRefused("garbled") from error
+    if not inflate.eof:
+        raise SnapshotRefused("garbled")
+    return content

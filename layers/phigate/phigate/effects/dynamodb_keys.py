@@ -1,0 +1,157 @@
+"""Keys on DynamoDB: who a key belongs to and what it may do, cached for KEY_CACHE_S.
+
+Laws: a key's text is never stored. A key of a stored policy that cannot be read is not served.
+Unknown and disabled keys are not cached, so guessing fills nothing and a new key works at once.
+
+    K#<sha256>        sk K: account keyid policy created expires live salt
+    KEYS#<account>    sk <key id>: sha256 kind policy created expires live
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from phigate.core.account import KEY_SK, key_pk, keys_pk
+from phigate.core.account_writes import ACCOUNT_EXISTS, KEY_IS_NEW, account_key
+from phigate.core.attributes import (
+    Item,
+    binary,
+    bytes_at,
+    flag,
+    flag_at,
+    int_at,
+    number,
+    text,
+    text_at,
+)
+from phigate.core.errors import InternalError
+from phigate.core.keys import KeyKind, MalformedPolicy, policy_from_json, policy_to_json
+from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S
+from phigate.core.protocols import Clock
+from phigate.core.types import KeyPolicy, Principal
+from phigate.effects.dynamodb import Dynamo, read_item
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A key as the operator sees it. `is_live` is false once disabled."""
+
+    account: str
+    key_id: str
+    sha256: str
+    kind: KeyKind
+    policy: KeyPolicy
+    created_at_s: int
+    expires_at_s: int | None
+    is_live: bool
+
+
+class DynamoKeys:
+    """Implements core.protocols.Keys. One object per process: it holds the cache."""
+
+    def __init__(self, dynamo: Dynamo, clock: Clock) -> None:
+        self._dynamo = dynamo
+        self._clock = clock
+        self._cache: dict[str, tuple[Principal, float]] = {}
+        self._reads: dict[str, asyncio.Task[Principal | None]] = {}
+
+    async def principal(self, key_sha256: str) -> Principal | None:
+        """Whose key it is; None for an unknown or disabled one. Expiry is the caller's to check.
+
+        Raises Overloaded, and InternalError where the stored policy cannot be read.
+        """
+        cached = self._cache.get(key_sha256)
+        if cached is not None:
+            principal, read_at_s = cached
+            if 0 <= self._clock.now_s() - read_at_s < KEY_CACHE_S:
+                return principal
+            self._cache.pop(key_sha256)
+        read = self._reads.get(key_sha256)
+        if read is None:
+            read = asyncio.ensure_future(self._read(key_sha256))
+            self._reads[key_sha256] = read
+            read.add_done_callback(lambda done: self._forget(key_sha256, done))
+        # One read serves everybody who waits; a caller that hangs up does not end it.
+        return await asyncio.shield(read)
+
+    async def _read(self, sha256: str) -> Principal | None:
+        read_at_s = self._clock.now_s()
+        item = await read_item(self._dynamo, self._clock, key_pk(sha256), KEY_SK)
+        if item is None or not flag_at(item, "live"):
+            return None
+        principal = _principal(item)
+        while len(self._cache) >= KEY_CACHE_ENTRIES_MAX:
+            self._cache.pop(next(iter(self._cache)))
+        self._cache[sha256] = (principal, read_at_s)
+        return principal
+
+    def _forget(self, sha256: str, read: asyncio.Task[Principal | None]) -> None:
+        self._reads.pop(sha256, None)
+        if not read.cancelled():
+            read.exception()  # retrieved, for the case that everybody who waited has gone
+
+
+def new_key_call(table: str, key: KeyView, salt: bytes) -> Item:
+    """TransactWriteItems: the key, its place in the account, its line in the list."""
+    written = {
+        "policy": text(policy_to_json(key.policy)),
+        "created": number(key.created_at_s),
+        "live": flag(key.is_live),
+    }
+    if key.expires_at_s is not None:
+        written["expires"] = number(key.expires_at_s)
+    owned = {"account": text(key.account), "keyid": text(key.key_id), "salt": binary(salt)}
+    listed = {"sha256": text(key.sha256), "kind": text(key.kind)}
+    switched_on = {
+        "TableName": table,
+        "Key": account_key(key.account),
+        "UpdateExpression": "SET k.#key = :true",
+        "ConditionExpression": ACCOUNT_EXISTS,
+        "ExpressionAttributeNames": {"#key": key.key_id},
+        "ExpressionAttributeValues": {":true": flag(True)},
+    }
+    put = {
+        "TableName": table,
+        "Item": {"pk": text(key_pk(key.sha256)), "sk": text(KEY_SK)} | written | owned,
+        "ConditionExpression": KEY_IS_NEW,
+    }
+    line = {
+        "TableName": table,
+        "Item": {"pk": text(keys_pk(key.account)), "sk": text(key.key_id)} | written | listed,
+    }
+    return {"TransactItems": [{"Put": put}, {"Update": switched_on}, {"Put": line}]}
+
+
+def key_view(account: str, item: Item) -> KeyView:
+    """A line of an account's list of keys."""
+    return KeyView(
+        account=account,
+        key_id=str(text_at(item, "sk")),
+        sha256=str(text_at(item, "sha256")),
+        kind="live" if text_at(item, "kind") == "live" else "test",
+        policy=_policy(item),
+        created_at_s=int_at(item, "created"),
+        expires_at_s=_expires(item),
+        is_live=flag_at(item, "live"),
+    )
+
+
+def _principal(item: Item) -> Principal:
+    return Principal(
+        account=str(text_at(item, "account")),
+        key_id=str(text_at(item, "keyid")),
+        policy=_policy(item),
+        created_at_s=int_at(item, "created"),
+        expires_at_s=_expires(item),
+        salt=bytes_at(item, "salt"),
+    )
+
+
+def _policy(item: Item) -> KeyPolicy:
+    try:
+        return policy_from_json(text_at(item, "policy") or "")
+    except MalformedPolicy as exc:
+        raise InternalError("The key's stored policy cannot be read.") from exc
+
+
+def _expires(item: Item) -> int | None:
+    return int_at(item, "expires") if "expires" in item else None

@@ -1,0 +1,94 @@
+"""The gateway as a value: its effects, its stack's parameters, and the little state it keeps.
+
+Nothing here does I/O. `wiring` builds it, `pipeline` is handed it.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+
+from phigate.core.breaker import Breaker
+from phigate.core.gate import Stand
+from phigate.core.limits import JSON_TIMEOUT_S, STREAM_TIMEOUT_S
+from phigate.core.protocols import (
+    CatalogSource,
+    CatalogView,
+    Clock,
+    Journal,
+    Keys,
+    Ledger,
+    Upstream,
+)
+from phigate.core.types import REGIONS, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One deployment: the jurisdictions it serves and the deadlines its transport allows.
+
+    `unproven_allowed` holds `row/region` pairs, or `*` on a local stack.
+    """
+
+    name: str
+    region: str
+    regions: tuple[str, ...] = REGIONS
+    unproven_allowed: frozenset[str] = frozenset()
+    json_timeout_s: float = JSON_TIMEOUT_S
+    stream_timeout_s: float = STREAM_TIMEOUT_S
+
+    def stand(self, view: CatalogView, now_s: float) -> Stand:
+        """What the gate has to know besides the request, now."""
+        return Stand(now_s, now_s - view.read_at_s, self.unproven_allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it came in. Header names in lower case; `body` is None when it was too large."""
+
+    task: Task
+    headers: Mapping[str, str]
+    body: bytes | None
+
+    @property
+    def key(self) -> str:
+        """The bearer token, empty when there is none."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """Everything that one process needs to serve requests."""
+
+    stack: Stack
+    keys: Keys
+    ledger: Ledger
+    catalog: CatalogSource
+    upstream: Upstream
+    clock: Clock
+    journal: Journal
+    random_bytes: Callable[[int], bytes]
+    counters: Callable[[], Mapping[str, object]] = dict
+    breaker: Breaker = field(default_factory=Breaker)
+    _refusals: dict[str, int] = field(default_factory=dict)
+    _closing: set[asyncio.Future[None]] = field(default_factory=set)
+
+    def count_refusal(self, key_id: str) -> None:
+        """A refusal over the limit, which leaves no receipt of its own."""
+        self._refusals[key_id] = self._refusals.get(key_id, 0) + 1
+
+    def take_refusals(self, key_id: str) -> int:
+        """How many refusals of the key left no receipt since the last one that did."""
+        return self._refusals.pop(key_id, 0) if self._refusals else 0
+
+    async def shielded(self, work: Coroutine[None, None, None]) -> None:
+        """Run `work` to its end even when the caller of this method is cancelled."""
+        closing = asyncio.ensure_future(work)
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
+
+    async def drained(self) -> None:
+        """Wait for the work that outlived its request; called once, at the end."""
+        while self._closing:
+            await asyncio.wait(self._closing)

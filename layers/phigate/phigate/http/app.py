@@ -1,0 +1,123 @@
+"""The HTTP surface: which endpoint answers which path, and the envelope round all of them.
+
+No error object of the framework is ever rendered or logged: they echo input.
+"""
+
+from collections.abc import Mapping
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Route as Endpoint
+
+from phigate import pipeline
+from phigate.core.errors import (
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    PhigateError,
+)
+from phigate.gateway import Gateway
+from phigate.http.chat import ChatEndpoint, Message, Receive, Scope, Send
+from phigate.http.directory import directory
+from phigate.http.openapi import openapi_document
+
+BASE_PATHS = ("", "/api")
+
+
+def build_app(gateway: Gateway) -> "Surface":
+    """The ASGI application of one gateway."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.add_exception_handler(HTTPException, _framework_error)
+    app.add_exception_handler(PhigateError, _our_error)
+    chat = ChatEndpoint(gateway, "chat", pipeline.serve)
+    router = directory(gateway)
+    document = orjson.dumps(openapi_document(router))
+    for base in BASE_PATHS:
+        app.router.routes.append(Endpoint(f"{base}/v1/chat/completions", chat, methods=["POST"]))
+        app.include_router(router, prefix=base)
+
+        @app.get(f"{base}/openapi.json")
+        async def _openapi() -> Response:
+            return Response(document, media_type="application/json")
+
+    return Surface(app, gateway)
+
+
+class Surface:
+    """The outermost layer: every answer has an x-request-id, every bug an envelope.
+
+    A bug is noted by the name of its class alone: its text may quote the request.
+    """
+
+    def __init__(self, app: FastAPI, gateway: Gateway) -> None:
+        self._app = app
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send, self._gateway)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception as bug:
+            self._gateway.journal.note("internal_error", kind=type(bug).__name__)
+            await answer.fail()
+
+
+class _Answer:
+    """Watches one answer go out."""
+
+    def __init__(self, send: Send, gateway: Gateway) -> None:
+        self._send = send
+        self._gateway = gateway
+        self._started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            headers = message["headers"] = list(message["headers"])
+            if not any(name == b"x-request-id" for name, _ in headers):
+                headers.append((b"x-request-id", self._gateway.random_bytes(8).hex().encode()))
+        await self._send(message)
+
+    async def fail(self) -> None:
+        """Answer for a bug, if nothing has been answered; else the connection just ends."""
+        if not self._started:
+            response = render(InternalError("An error of the gateway's own; it was counted."))
+            await response({"type": "http"}, _no_more, self)
+
+
+async def _no_more() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def render(error: PhigateError) -> Response:
+    """The error envelope as an answer."""
+    return Response(
+        orjson.dumps(error.envelope()),
+        status_code=error.status,
+        headers=error.headers,
+        media_type="application/json",
+    )
+
+
+async def _our_error(request: Request, exc: Exception) -> Response:
+    return render(exc if isinstance(exc, PhigateError) else InternalError("Not our error."))
+
+
+async def _framework_error(request: Request, exc: Exception) -> Response:
+    status = exc.status_code if isinstance(exc, HTTPException) else 500
+    headers = exc.headers if isinstance(exc, HTTPException) else None
+    make, message = _FRAMEWORK_ERRORS.get(status, _OTHER)
+    return render(make(message, headers={"allow": headers["Allow"]} if headers else None))
+
+
+_FRAMEWORK_ERRORS: Mapping[int, tuple[type[PhigateError], str]] = {
+    404: (NotFound, "No such endpoint. GET /openapi.json lists the endpoints."),
+    405: (MethodNotAllowed, "This endpoint does not take that method; see the Allow header."),
+}
+_OTHER = (InvalidRequest, "The request is not valid HTTP.")

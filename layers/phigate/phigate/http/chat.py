@@ -1,0 +1,102 @@
+"""POST /v1/chat/completions: reads the call, hands it to the pipeline, writes what comes back.
+
+A plain ASGI endpoint: bytes in, bytes out. No decision is made here.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from phigate.core.limits import BODY_BYTES_MAX
+from phigate.core.protocols import Clock
+from phigate.core.types import Task
+from phigate.gateway import Call, Gateway
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Serve = Callable[[Gateway, Call, "AsgiOut"], Awaitable[None]]
+
+
+class ChatEndpoint:
+    """One task of the pipeline as an ASGI application."""
+
+    def __init__(self, gateway: Gateway, task: Task, serve: Serve) -> None:
+        self._gateway = gateway
+        self._task = task
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        headers = headers_of(scope)
+        call = Call(self._task, headers, await read_body(receive))
+        out = AsgiOut(send, self._gateway.clock)
+        watch = asyncio.ensure_future(_watch(receive, out))
+        try:
+            await self._serve(self._gateway, call, out)
+        finally:
+            watch.cancel()
+
+
+class AsgiOut:
+    """The way back to the caller over ASGI (see core.protocols.Out)."""
+
+    def __init__(self, send: Send, clock: Clock) -> None:
+        self.gone_at_s: float | None = None
+        self._send = send
+        self._clock = clock
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """See Out.start."""
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._try({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def write(self, body: bytes, *, last: bool = False) -> None:
+        """See Out.write."""
+        await self._try({"type": "http.response.body", "body": body, "more_body": not last})
+
+    def hang_up(self) -> None:
+        """The transport says that the caller has gone."""
+        if self.gone_at_s is None:
+            self.gone_at_s = self._clock.now_s()
+
+    async def _try(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            self.hang_up()
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Header names in lower case; of a header sent twice the values are joined by a comma."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The whole body, or None as soon as it is over BODY_BYTES_MAX."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(pieces)
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > BODY_BYTES_MAX:
+            return None
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _watch(receive: Receive, out: AsgiOut) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        out.hang_up()

@@ -1,0 +1,110 @@
+"""The endpoints that answer about the gateway: models, prices, a dry run, the account, health."""
+
+from collections.abc import Mapping
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from phigate.core.catalog import model_item, pricing_card
+from phigate.core.errors import NotFound, Overloaded
+from phigate.core.keys import policy_to_json
+from phigate.core.types import Json
+from phigate.gateway import Call, Gateway
+from phigate.http.chat import headers_of, read_body
+from phigate.http.pricing_page import pricing_page
+from phigate.pipeline import authenticate, dry_run
+
+
+def directory(gateway: Gateway) -> APIRouter:
+    """All endpoints but chat; the caller adds them under each base path."""
+    router = APIRouter()
+    endpoints = Directory(gateway)
+    for method, path, name, summary in _ENDPOINTS:
+        router.add_api_route(path, getattr(endpoints, name), methods=[method], summary=summary)
+    return router
+
+
+class Directory:
+    """The endpoints' functions, bound to one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def models(self) -> Response:
+        """All rows of the snapshot in use."""
+        catalog = (await self._gateway.catalog.current()).catalog
+        return _json({"object": "list", "data": [model_item(catalog, r) for r in catalog.rows]})
+
+    async def model(self, row_id: str) -> Response:
+        """One row."""
+        catalog = (await self._gateway.catalog.current()).catalog
+        row = catalog.rows_by_id.get(row_id)
+        if row is None:
+            raise NotFound("No model row has this id; GET /v1/models lists them.", param="id")
+        return _json(model_item(catalog, row))
+
+    async def pricing(self, request: Request, card: str | None = None) -> Response:
+        """The rate card, as JSON or as a page."""
+        content = await _card(self._gateway, card)
+        if "text/html" in request.headers.get("accept", ""):
+            return Response(pricing_page(content), media_type="text/html")
+        return _json(content)
+
+    async def route(self, request: Request) -> Response:
+        """The dry run."""
+        return _json(await dry_run(self._gateway, await _call(request)))
+
+    async def account(self, request: Request) -> Response:
+        """The caller's account; right after an answer it may still show the hold."""
+        return _json(await _account(self._gateway, await _call(request)))
+
+    async def healthz(self) -> Response:
+        """Alive, and what was counted since the start."""
+        return _json(
+            {"status": "ok", "stack": self._gateway.stack.name, **self._gateway.counters()}
+        )
+
+
+_ENDPOINTS = (
+    ("GET", "/v1/models", "models", "Every model row. Open without a key."),
+    ("GET", "/v1/models/{row_id:path}", "model", "One model row by its id."),
+    ("GET", "/v1/pricing", "pricing", "The live rate card, or an older one by `card`."),
+    ("POST", "/v1/route", "route", "Dry run of a chat call: no upstream call, no charge."),
+    ("GET", "/v1/account", "account", "The calling key's account."),
+    ("GET", "/healthz", "healthz", "Whether this process answers."),
+)
+
+
+async def _call(request: Request) -> Call:
+    return Call("chat", headers_of(request.scope), await read_body(request.receive))
+
+
+async def _card(gateway: Gateway, card: str | None) -> Json:
+    catalog = (await gateway.catalog.current()).catalog
+    live = pricing_card(catalog)
+    if card is None or card in (live["card"], catalog.card_sha256):
+        return live
+    older = await gateway.catalog.card(card)
+    if older is None:
+        raise NotFound("No rate card has this hash.", param="card")
+    content: Json = orjson.loads(older)
+    return content
+
+
+async def _account(gateway: Gateway, call: Call) -> Json:
+    principal = await authenticate(gateway, call)
+    view = await gateway.ledger.account(principal.account)
+    if view is None:
+        raise Overloaded("The account could not be read; try again.")
+    return {
+        "account": view.account,
+        "available_micro": view.available_micros,
+        "held_micro": view.held_micros,
+        "spent_micro": view.spent_micros,
+        "topped_up_micro": view.topped_up_micros,
+        "key": {"id": principal.key_id, "policy": policy_to_json(principal.policy)},
+    }
+
+
+def _json(content: Mapping[str, object]) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")

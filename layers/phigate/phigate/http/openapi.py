@@ -1,0 +1,112 @@
+"""The OpenAPI document: read from the same models and tables that check requests."""
+
+from fastapi import APIRouter
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from phigate.core.errors import CallerError, GatewayError, PhigateError, UpstreamError
+from phigate.core.members import MEMBERS
+from phigate.core.types import MODEL_TIERS, REGIONS, Json
+from phigate.wire.chat_body import ChatBody, RouteBody
+
+_REF = "#/components/schemas/{model}"
+_PHI_VALUES = ["true", "false", "1", "0"]
+
+
+def openapi_document(router: APIRouter) -> Json:
+    """The whole document for one base path."""
+    document = get_openapi(
+        title="phigate",
+        version="1",
+        description="OpenAI-compatible chat with a residency and PHI gate on every call.",
+        routes=router.routes,
+    )
+    models: list[tuple[type[BaseModel], str]] = [
+        (ChatBody, "validation"),
+        (RouteBody, "validation"),
+    ]
+    _, schemas = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
+    components = document.setdefault("components", {})
+    components["schemas"] = {**schemas["$defs"], "Error": _ERROR}
+    components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    for name in ("ChatBody", "RouteBody"):
+        _describe(components["schemas"][name]["properties"])
+    document["paths"]["/v1/chat/completions"] = {"post": _chat("ChatBody")}
+    document["paths"]["/v1/route"] = {"post": _chat("RouteBody")}
+    document["paths"]["/v1/account"]["get"]["security"] = [{"bearer": []}]
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+            operation["responses"].update(_errors())
+    return document
+
+
+def _chat(model: str) -> Json:
+    streams = {"text/event-stream": {"schema": {"type": "string"}}} if model == "ChatBody" else {}
+    return {
+        "summary": "Chat, vision, tools" if streams else "Dry run: no upstream call, no charge",
+        "security": [{"bearer": []}],
+        "parameters": [
+            _header("X-Region", "Where data is processed.", REGIONS),
+            _header("X-PHI", "Admit only rows with an agreement in force.", _PHI_VALUES),
+            _header("X-Model-Tier", "Preferred model tier; orders candidates.", MODEL_TIERS),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": _REF.format(model=model)}}},
+        },
+        "responses": {
+            "200": {
+                "description": "The answer",
+                "content": {"application/json": {"schema": {"type": "object"}}, **streams},
+            }
+        },
+    }
+
+
+def _header(name: str, description: str, values: tuple[str, ...] | list[str]) -> Json:
+    schema = {"type": "string", "enum": list(values)}
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def _describe(properties: Json) -> None:
+    for name, schema in properties.items():
+        member = MEMBERS[name]
+        schema["description"] = f"{member.why} ({member.fate})"
+
+
+def _errors() -> Json:
+    """One response per status, naming the codes that have it."""
+    codes: dict[int, set[str]] = {}
+    for kind in _kinds(PhigateError):
+        if kind not in (PhigateError, CallerError, GatewayError, UpstreamError):
+            codes.setdefault(kind.status, set()).add(kind.code)
+    codes.setdefault(UpstreamError.status, set()).add(UpstreamError.code)
+    content = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
+    return {
+        str(status): {"description": ", ".join(sorted(names)), "content": content}
+        for status, names in sorted(codes.items())
+    }
+
+
+def _kinds(kind: type[PhigateError]) -> list[type[PhigateError]]:
+    return [kind, *(deeper for sub in kind.__subclasses__() for deeper in _kinds(sub))]
+
+
+_ERROR: Json = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code", "param"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "code": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+            },
+        }
+    },
+}

@@ -1,0 +1,223 @@
+"""The order: what one call asks, where it may go, and the most that it can cost.
+
+The same function answers `POST /v1/route`, so a dry run and a live call cannot differ.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from phigate.core.errors import (
+    CallerError,
+    InsufficientCredit,
+    InvalidApiKey,
+    InvalidRequest,
+    KeyPolicyViolated,
+    ModelNotFound,
+    NoRoute,
+    PhiBlocked,
+    RateLimited,
+    RegionNotServed,
+    RequestTooLarge,
+    UnsupportedEncoding,
+)
+from phigate.core.gate import Code
+from phigate.core.limits import BODY_BYTES_MAX
+from phigate.core.meter import bound, tokens_affordable
+from phigate.core.protocols import CatalogView, HoldRefused
+from phigate.core.request import Pinned, check_policy, read_asked
+from phigate.core.route import AUTO, Route, decide, rows_of_model
+from phigate.core.types import Asked, Catalog, Json, KeyPolicy
+from phigate.gateway import Call, Stack
+from phigate.wire.chat_body import ChatBody, check_shape
+from phigate.wire.json_body import parse_object
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call that was read and routed. `route.code` is set when it is refused."""
+
+    body: Json
+    asked: Asked
+    stream: bool
+    with_usage: bool
+    view: CatalogView
+    route: Route
+    hold_micros: int
+    deadline_s: float
+
+    @property
+    def catalog(self) -> Catalog:
+        """The snapshot that the order was routed by."""
+        return self.view.catalog
+
+
+def read_order(
+    call: Call,
+    pinned: Pinned,
+    policy: KeyPolicy,
+    *,
+    view: CatalogView,
+    stack: Stack,
+    now_s: float,
+    shape: type[ChatBody] = ChatBody,
+) -> Order:
+    """Body, policy, route and bound, in the order of DESIGN's table. Raises CallerError."""
+    body = _read_body(call, shape)
+    asked = read_asked(body, pinned, call.task)
+    catalog = view.catalog
+    _check_tokens_out(asked, catalog)
+    check_policy(pinned, policy)
+    asked = _within_policy(asked, policy, catalog)
+    if pinned.region not in stack.regions:
+        raise RegionNotServed(
+            f"This stack does not serve region {pinned.region}; it serves "
+            f"{', '.join(stack.regions)}. Requests are never forwarded to another stack.",
+            param="X-Region",
+        )
+    if not rows_of_model(catalog, asked.model):
+        raise ModelNotFound(
+            "The model is no row, upstream id or alias of this gateway; GET /v1/models lists them.",
+            param="model",
+        )
+    stream = body.get("stream") is True
+    options = body.get("stream_options") or {}
+    route = decide(catalog, asked, stack.stand(view, now_s))
+    return Order(
+        body=body,
+        asked=asked,
+        stream=stream,
+        with_usage=options.get("include_usage") is True,
+        view=view,
+        route=route,
+        hold_micros=max((bound(row, asked).micros for row in route.candidates), default=0),
+        deadline_s=now_s + (stack.stream_timeout_s if stream else stack.json_timeout_s),
+    )
+
+
+def refused(code: Code, asked: Asked) -> CallerError:
+    """The refusal of a route without candidates."""
+    kind, message = _REFUSALS[code]
+    return kind(message.format(region=asked.region))
+
+
+def decision(order: Order) -> Json:
+    """The order as `POST /v1/route` shows it."""
+    asked, route = order.asked, order.route
+    rows = route.candidates
+    default = rows[0].tokens_out_default if rows else None
+    return {
+        "region": asked.region,
+        "phi": asked.phi,
+        "decision": "routed" if rows else "refused",
+        "code": route.code,
+        "candidates": [
+            {"row": r.id, "region": asked.region, "cost_max_micro": bound(r, asked).micros}
+            for r in rows
+        ],
+        "rejections": [{"row": r.row, "rule": r.rule} for r in route.rejections],
+        "cost_max_micro": order.hold_micros,
+        "max_tokens": default if asked.tokens_out is None else asked.tokens_out,
+    }
+
+
+def hold_refused(
+    order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float
+) -> CallerError:
+    """The answer to a hold that was not written."""
+    return _HOLD_REFUSALS[refused.reason](order, refused, policy, now_s)
+
+
+def _read_body(call: Call, shape: type[ChatBody]) -> Json:
+    if call.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedEncoding(
+            "Content-Encoding must be identity or absent: bodies are not decompressed."
+        )
+    if call.body is None:
+        raise RequestTooLarge(f"The body is over {BODY_BYTES_MAX} bytes.")
+    body = parse_object(call.body)
+    check_shape(shape, body)
+    return body
+
+
+def _check_tokens_out(asked: Asked, catalog: Catalog) -> None:
+    most = max((row.tokens_out_max for row in catalog.rows), default=0)
+    if asked.tokens_out is not None and asked.tokens_out > most:
+        raise InvalidRequest(
+            f"max_tokens is {asked.tokens_out}; no model writes more than {most}.",
+            param="max_tokens",
+        )
+
+
+def _within_policy(asked: Asked, policy: KeyPolicy, catalog: Catalog) -> Asked:
+    """The request limited to the policy's models. A model named outside them is refused."""
+    if policy.models is None:
+        return asked
+    allowed = frozenset(row.id for name in policy.models for row in rows_of_model(catalog, name))
+    named = {row.id for row in rows_of_model(catalog, asked.model)}
+    if asked.model != AUTO and not named & allowed:
+        raise KeyPolicyViolated(
+            f"This key may use {', '.join(sorted(policy.models))} only.", param="model"
+        )
+    return replace(asked, models_allowed=allowed)
+
+
+_REFUSALS: Mapping[Code, tuple[type[CallerError], str]] = {
+    "phi_blocked": (
+        PhiBlocked,
+        "No provider in region {region} has an agreement in force that permits PHI for this "
+        "request. It was not sent anywhere. POST /v1/route shows every row and its rule.",
+    ),
+    "key_policy": (
+        KeyPolicyViolated,
+        "None of the models that this key may use serves this request in region {region}.",
+    ),
+    "no_route": (
+        NoRoute,
+        "No live model serves this request in region {region} within what was asked. "
+        "POST /v1/route shows every row and the rule that removed it.",
+    ),
+}
+
+
+def _disabled(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+    return InvalidApiKey("The key is disabled.")
+
+
+def _no_credit(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+    available = refused.available_micros
+    affordable = tokens_affordable(order.route.candidates, order.asked, available)
+    what = "credit" if refused.reason == "credit" else "of this key's spending limit for today"
+    return InsufficientCredit(
+        f"The request may cost up to {order.hold_micros} micro-USD and {available} {what} "
+        f"{'is' if refused.reason == 'credit' else 'are'} left. Add credit, or ask for at most "
+        f"{affordable} output tokens with max_tokens.",
+        extra={
+            "needed_micro": order.hold_micros,
+            "available_micro": available,
+            "max_tokens_affordable": affordable,
+        },
+    )
+
+
+def _too_fast(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+    return RateLimited(
+        f"This key may call {policy.rpm} times a minute.",
+        headers={"retry-after": str(60 - int(now_s) % 60)},
+    )
+
+
+def _too_many(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+    return RateLimited(
+        "The account has too many requests under way; wait for some to end.",
+        headers={"retry-after": "1"},
+    )
+
+
+_HOLD_REFUSALS = {
+    "key": _disabled,
+    "credit": _no_credit,
+    "spend_limit": _no_credit,
+    "rate": _too_fast,
+    "holds": _too_many,
+    "refusals": _too_fast,
+}

@@ -1,0 +1,264 @@
+"""One turn at the upstreams: candidates are tried in order until one answers.
+
+Law 1: the gate looks again before every attempt; time has passed since the route was decided.
+Law 2: failover happens only before the first byte has gone to the caller.
+Law 3: a caller who has gone is waited for at most DRAIN_TIMEOUT_S: the upstream is drained to its
+usage so that the charge is exact.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+
+from phigate.adapters import ADAPTERS
+from phigate.adapters.adapter import Adapter, StreamDecoder, WirePlan
+from phigate.closing import Ticket
+from phigate.core import limits
+from phigate.core.errors import (
+    InvalidRequest,
+    PhigateError,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from phigate.core.gate import refusal_code
+from phigate.core.protocols import Exchange, Head, Out, UpstreamRequest
+from phigate.core.route import Attempts
+from phigate.core.types import Attempt, Json, Row
+from phigate.order import Order, refused
+
+T = TypeVar("T")
+
+# Another candidate may answer where this one could not (DESIGN 2). 401 to 404 are the operator's.
+FAILOVER_STATUSES = frozenset({401, 402, 403, 404, 408, 409, 429})
+OPERATOR_STATUSES = frozenset({401, 402, 403, 404})
+KEYED_MEMBERS = {
+    "user": "user",
+    "user_id": "user",
+    "safety_identifier": "safety_identifier",
+    "prompt_cache_key": "prompt_cache_key",
+}
+
+
+class CallerGone(Exception):
+    """The caller hung up and the upstream did not come to an end within the drain limit."""
+
+
+@dataclass(slots=True)
+class Answered:
+    """A whole answer in canonical form."""
+
+    row: Row
+    body: Json
+    dropped: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Opened:
+    """A stream whose first event has come and is no error. `exchange` is still open."""
+
+    row: Row
+    exchange: Exchange
+    decoder: StreamDecoder
+    chunks: list[Json]
+    dropped: tuple[str, ...]
+
+
+class Turn:
+    """The attempts of one turn. `row` is the one under way, or the one that answered."""
+
+    def __init__(self, ticket: Ticket, order: Order, out: Out) -> None:
+        self.row: Row | None = None
+        self._ticket = ticket
+        self._gateway = ticket.gateway
+        self._order = order
+        self._out = out
+
+    async def answer(self) -> Answered:
+        """A whole answer of the first candidate that gives one. Raises PhigateError, CallerGone."""
+        return await self._first(self._whole)
+
+    async def stream(self) -> Opened:
+        """The first candidate's stream whose first event is no error."""
+        return await self._first(self._opened)
+
+    async def piece(self, exchange: Exchange, until_s: float) -> bytes | None:
+        """The next bytes; empty when it is time for a ping. Raises UpstreamFailed, CallerGone."""
+        return await exchange.piece(self._slice_s(until_s))
+
+    async def _first(self, attempt: Callable[[Row], Awaitable[T]]) -> T:
+        now_s = self._gateway.clock.now_s()
+        rows = self._order.route.candidates
+        breaker = self._gateway.breaker
+        attempts = Attempts(self._order.route, breaker.open_rows([r.id for r in rows], now_s))
+        while True:
+            if attempts.pauses_next:
+                await self._gateway.clock.sleep(limits.RETRY_PAUSE_S)
+            started_s = self._gateway.clock.now_s()
+            self.row = attempts.next(self._gateway.stack.stand(self._order.view, started_s))
+            if self.row is None or started_s >= self._order.deadline_s:
+                raise self._all_failed(started_s)
+            outcome = "ended_early"
+            try:
+                result = await attempt(self.row)
+                outcome = "ok"
+                breaker.succeeded(self.row.id)
+                return result
+            except InvalidRequest:
+                outcome = "refused"
+                raise
+            except UpstreamFailed as failed:
+                outcome = failed.outcome
+                self._count_failure(self.row, outcome)
+            finally:
+                self._note(self.row, outcome, started_s)
+
+    async def _whole(self, row: Row) -> Answered:
+        until_s = min(self._order.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
+        exchange, dropped = self._send(row, stream=False)
+        try:
+            head = await self._head(exchange, until_s)
+            body = await self._body(exchange, until_s)
+        finally:
+            exchange.close()
+        adapter = ADAPTERS[row.dialect]
+        _check_status(head, body, adapter)
+        answer = adapter.answer(body)
+        if answer is None:
+            raise UpstreamFailed("malformed")
+        return Answered(row, answer, dropped)
+
+    async def _opened(self, row: Row) -> Opened:
+        until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
+        exchange, dropped = self._send(row, stream=True)
+        kept = False
+        try:
+            head = await self._head(exchange, until_s)
+            if head.status != 200:
+                _check_status(head, await self._body(exchange, until_s), ADAPTERS[row.dialect])
+            decoder = ADAPTERS[row.dialect].decoder()
+            chunks = await self._first_chunks(exchange, decoder, until_s)
+            kept = True
+            return Opened(row, exchange, decoder, chunks, dropped)
+        finally:
+            if not kept:
+                exchange.close()
+
+    async def _first_chunks(
+        self, exchange: Exchange, decoder: StreamDecoder, until_s: float
+    ) -> list[Json]:
+        while True:
+            piece = await exchange.piece(self._slice_s(until_s))
+            if piece is None:
+                raise UpstreamFailed("cut")
+            chunks = decoder.feed(piece)
+            if chunks:
+                return chunks
+            if decoder.failed is not None or decoder.ended:
+                raise UpstreamFailed(decoder.failed or "empty")
+
+    def _send(self, row: Row, *, stream: bool) -> tuple[Exchange, tuple[str, ...]]:
+        order = self._order
+        adapter = ADAPTERS[row.dialect]
+        asked = order.asked.tokens_out
+        plan = WirePlan(
+            stream=stream,
+            tokens_out=row.tokens_out_default if asked is None else asked,
+            keyed=_keyed(order.body, self._ticket.principal.salt),
+        )
+        place = row.places[order.asked.region]
+        wire = adapter.request(order.body, row, place, plan)
+        try:
+            body = orjson.dumps(wire.body)
+        except TypeError as exc:
+            # JSON has numbers that the providers' parsers have not.
+            raise InvalidRequest(
+                "The body holds an integer of more than 64 bits, which no provider reads."
+            ) from exc
+        request = UpstreamRequest(row, order.asked.region, adapter.path, adapter.headers, body)
+        return self._gateway.upstream.open(request), wire.dropped
+
+    async def _head(self, exchange: Exchange, until_s: float) -> Head:
+        while (head := await exchange.head(self._slice_s(until_s))) is None:
+            pass
+        return head
+
+    async def _body(self, exchange: Exchange, until_s: float) -> bytes:
+        pieces: list[bytes] = []
+        while (piece := await exchange.piece(self._slice_s(until_s))) is not None:
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _slice_s(self, until_s: float) -> float:
+        """How long to wait for the upstream before looking up again."""
+        now_s = self._now_s()
+        wait_s = min(until_s - now_s, limits.PING_INTERVAL_S)
+        if self._out.gone_at_s is not None:
+            drain_s = self._out.gone_at_s + limits.DRAIN_TIMEOUT_S - now_s
+            if drain_s <= 0:
+                raise CallerGone
+            wait_s = min(wait_s, drain_s)
+        if wait_s <= 0:
+            raise UpstreamFailed("timeout")
+        return wait_s
+
+    def _now_s(self) -> float:
+        return self._gateway.clock.now_s()
+
+    def _count_failure(self, row: Row, outcome: str) -> None:
+        self._gateway.breaker.failed(row.id, self._now_s())
+        self._gateway.journal.note("attempt_failed", row=row.id, outcome=outcome)
+        if outcome in {f"http_{status}" for status in OPERATOR_STATUSES}:
+            self._gateway.journal.note("provider_refuses_operator", row=row.id, outcome=outcome)
+        if self._out.gone_at_s is not None:
+            raise CallerGone
+
+    def _note(self, row: Row, outcome: str, started_s: float) -> None:
+        ms = max(0, round((self._now_s() - started_s) * 1000))
+        self._ticket.attempts.append(Attempt(row.id, self._order.asked.region, outcome, ms))
+
+    def _all_failed(self, now_s: float) -> PhigateError:
+        attempts = self._ticket.attempts
+        route = self._order.route
+        if not attempts:
+            # Every agreement lapsed between the route and now.
+            asked = route.asked
+            return refused(refusal_code("agreement", phi=asked.phi, images=asked.images), asked)
+        timed_out = now_s >= self._order.deadline_s or all(
+            attempt.outcome == "timeout" for attempt in attempts
+        )
+        kind = UpstreamTimeout if timed_out else UpstreamError
+        return kind(
+            "No provider answered within the time allowed."
+            if timed_out
+            else "Every provider that may serve this request failed. Nothing was charged.",
+            extra={
+                "attempts": [
+                    {"row": a.row, "region": a.region, "outcome": a.outcome, "ms": a.ms}
+                    for a in attempts
+                ]
+            },
+        )
+
+
+def _check_status(head: Head, body: bytes, adapter: Adapter) -> None:
+    """Raises UpstreamFailed for what another candidate may do better, InvalidRequest for a 400."""
+    status = head.status
+    if status == 200:
+        return
+    if status in FAILOVER_STATUSES or not 400 <= status < 500:
+        raise UpstreamFailed(f"http_{status}")
+    message, param = adapter.refusal(body)
+    raise InvalidRequest(f"The provider refused the request: {message}", param=param)
+
+
+def _keyed(body: Json, salt: bytes) -> Mapping[str, str]:
+    """One provider account serves all tenants: their names go upstream under the account's HMAC."""
+    return {
+        wire_name: hmac.digest(salt, str(body[name]).encode(), "sha256").hex()
+        for name, wire_name in KEYED_MEMBERS.items()
+        if body.get(name) is not None
+    }

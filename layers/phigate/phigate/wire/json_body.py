@@ -1,0 +1,97 @@
+"""Reads a request body as JSON, strictly: what two parsers could understand differently is refused.
+
+Refused besides bad syntax: bytes that are not UTF-8, a name that stands twice in one object, NaN
+and Infinity, integers of over INTEGER_DIGITS_MAX digits, lone surrogates, nesting over
+JSON_DEPTH_MAX. The standard library's parser is used because it alone tells of doubled names.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+from phigate.core.errors import InvalidRequest
+from phigate.core.limits import INTEGER_DIGITS_MAX, JSON_DEPTH_MAX
+from phigate.core.types import Json
+
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def parse_object(body: bytes) -> Json:
+    """The body as a JSON object. Raises InvalidRequest; the message never quotes the body."""
+    try:
+        text = body.decode("utf-8")
+        value = _DECODER.decode(text)
+    except UnicodeDecodeError as exc:
+        raise InvalidRequest(
+            f"The body is not valid UTF-8 (byte {exc.start}). Send JSON encoded as UTF-8."
+        ) from None
+    except json.JSONDecodeError as exc:
+        raise InvalidRequest(
+            f"The body is not valid JSON: {exc.msg} at character {exc.pos}."
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    # Only a body with more opening brackets than the limit can nest deeper than the limit.
+    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX:
+        _check_depth(value, 1)
+    if _SURROGATE_ESCAPE.search(body):
+        _check_surrogates(value)
+    return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> Json:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise InvalidRequest("An object of the body has the same member name twice.")
+    return members
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > INTEGER_DIGITS_MAX:
+        raise InvalidRequest(f"A number of the body has more than {INTEGER_DIGITS_MAX} digits.")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise InvalidRequest("A number of the body is too large to be represented.")
+    return number
+
+
+def _constant(name: str) -> float:
+    raise InvalidRequest(f"{name} is not a JSON number.")
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    if depth > JSON_DEPTH_MAX:
+        raise _too_deep()
+    children = value.values() if isinstance(value, dict) else value
+    for child in children:
+        if isinstance(child, dict | list):
+            _check_depth(child, depth + 1)
+
+
+def _check_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            "A string of the body holds a lone surrogate (\\ud800 to \\udfff), "
+            "which is not a character. Send both halves of the pair, or neither."
+        ) from None
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"The body nests deeper than {JSON_DEPTH_MAX} levels.")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members,
+    parse_int=_integer,
+    parse_float=_number,
+    parse_constant=_constant,
+)

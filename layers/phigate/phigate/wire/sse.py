@@ -1,0 +1,103 @@
+"""Server-sent events, as the event-stream standard reads them.
+
+Law 1: a line ends at CR, LF or CRLF and at nothing else (not at U+2028, not inside a character).
+Law 2: only the `data` of an event leaves the decoder; comments, `event`, `id` and `retry` do not,
+except that the event's name is kept for dialects that need it.
+Law 3: an event is complete at its blank line; what follows the last one is never an event.
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+"""
+
+import re
+from dataclasses import dataclass
+
+from phigate.core.errors import UpstreamFailed
+from phigate.core.limits import EVENT_BYTES_MAX
+
+DONE = b"data: [DONE]\n\n"
+PING = b": ping\n\n"
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its name (empty: `message`) and its data, lines joined by LF."""
+
+    name: bytes
+    data: bytes
+
+
+class Decoder:
+    """Turns bytes as they arrive into events. Raises UpstreamFailed("oversized") past the limit."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+        self._name = b""
+        self._at_start = True
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """The events that `piece` completes, in order."""
+        self._rest += piece
+        events: list[Event] = []
+        for line in self._lines(piece):
+            if line:
+                self._field(line)
+            elif self._data or self._name:
+                self._finish(events)
+        return events
+
+    def _lines(self, piece: bytes) -> list[bytes]:
+        """The lines that are complete now; the begun one stays in `_rest`."""
+        if self._at_start:
+            if len(self._rest) < len(_BOM) and _BOM.startswith(self._rest):
+                return []
+            self._at_start = False
+            if self._rest.startswith(_BOM):
+                del self._rest[: len(_BOM)]
+        elif b"\n" not in piece and b"\r" not in self._rest[-len(piece) - 1 :]:
+            # Still inside one line: looking through all of it again would be quadratic.
+            self._bound(len(self._rest))
+            return []
+        text = bytes(self._rest)
+        # A CR at the end may be half of a CRLF: wait for the next byte.
+        held_back = b"\r" if text.endswith(b"\r") else b""
+        text = text.removesuffix(b"\r")
+        # bytes.split is the quick way, and right whenever no CR is about.
+        lines = _LINE_END.split(text) if b"\r" in text else text.split(b"\n")
+        self._rest = bytearray(lines.pop() + held_back)
+        self._bound(len(self._rest))
+        return lines
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            value = value.removeprefix(b" ")
+            self._data.append(value)
+            self._data_bytes += len(value) + 1
+            self._bound(0)
+        elif name == b"event":
+            self._name = value.removeprefix(b" ")
+
+    def _finish(self, events: list[Event]) -> None:
+        if self._data:
+            events.append(Event(self._name, b"\n".join(self._data)))
+        self._data = []
+        self._data_bytes = 0
+        self._name = b""
+
+    def _bound(self, more: int) -> None:
+        if self._data_bytes + more > EVENT_BYTES_MAX:
+            raise UpstreamFailed("oversized")
+
+
+def data_event(data: bytes) -> bytes:
+    """One event on the wire. `data` is one line of JSON."""
+    return b"data: " + data + b"\n\n"
+
+
+def comment(name: str, text: bytes) -> bytes:
+    """One comment line, such as `: phi {…}`. `text` holds no line end."""
+    return b": " + name.encode() + b" " + text + b"\n\n"

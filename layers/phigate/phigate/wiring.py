@@ -1,0 +1,108 @@
+"""The composition root: builds a Gateway out of effects. The only reader of the environment.
+
+A provider's key and endpoint are read from variables that begin with PHIGATE_, so that neither a
+sourced `local.env` nor a key that lies in the shell for other work changes where data goes.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from phigate.core.protocols import Clock, Journal
+from phigate.core.types import Catalog
+from phigate.effects.dynamodb import DynamoDB
+from phigate.effects.dynamodb_catalog import DynamoCatalog
+from phigate.effects.dynamodb_keys import DynamoKeys
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.http_upstream import Access, HttpUpstream
+from phigate.effects.signer import PublicKey
+from phigate.gateway import Gateway, Stack
+
+_VARIABLE = re.compile(r"\{(\w+)\}")
+_SIMULATED_KEY = "simulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What differs between a local stack and one on AWS."""
+
+    stack: Stack
+    dynamodb: DynamoDB
+    clock: Clock
+    journal: Journal
+    trusted_keys: Mapping[str, PublicKey]
+    access: Mapping[str, Access]
+    providers_without_key: frozenset[str] = frozenset()
+
+
+def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
+    """The gateway, and its connection pool to be closed at the end. Needs a running event loop."""
+    upstream = HttpUpstream(parts.access)
+    gateway = Gateway(
+        stack=parts.stack,
+        keys=DynamoKeys(parts.dynamodb, parts.clock),
+        ledger=DynamoLedger(parts.dynamodb, parts.clock),
+        catalog=DynamoCatalog(
+            parts.dynamodb,
+            parts.clock,
+            parts.journal,
+            parts.trusted_keys,
+            providers_without_key=parts.providers_without_key,
+        ),
+        upstream=upstream,
+        clock=parts.clock,
+        journal=parts.journal,
+        random_bytes=secrets.token_bytes,
+        counters=lambda: {"dynamodb_calls": dict(parts.dynamodb.calls)},
+    )
+    return gateway, upstream
+
+
+def local_access(
+    catalog: Catalog, simulated_url: str, environ: Mapping[str, str] | None = None
+) -> dict[str, Access]:
+    """How a local stack reaches each provider: as PHIGATE_<NAME>_… say, else simulated."""
+    variables = os.environ if environ is None else environ
+    names = sorted({row.provider for row in catalog.rows})
+    return {name: _access(name, catalog, simulated_url, variables) for name in names}
+
+
+def simulated_providers(access: Mapping[str, Access]) -> list[str]:
+    """The providers that a local stack simulates."""
+    return [name for name, reached in access.items() if reached.api_key == _SIMULATED_KEY]
+
+
+def _access(name: str, catalog: Catalog, simulated_url: str, environ: Mapping[str, str]) -> Access:
+    prefix = f"PHIGATE_{name.upper().replace('-', '_')}_"
+    key, base_url = environ.get(f"{prefix}API_KEY"), environ.get(f"{prefix}BASE_URL")
+    if base_url:
+        return Access(api_key=key or "none", base_url=base_url)
+    if key:
+        return Access(api_key=key, variables=_variables(name, prefix, catalog, environ))
+    return Access(api_key=_SIMULATED_KEY, base_url=f"{simulated_url}/{name}/v1")
+
+
+def _variables(
+    name: str, prefix: str, catalog: Catalog, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """The values of the names in a provider's base URLs. Raises MissingVariable."""
+    urls = (
+        place.base_url
+        for row in catalog.rows
+        if row.provider == name
+        for place in row.places.values()
+    )
+    wanted = {variable for url in urls for variable in _VARIABLE.findall(url)}
+    missing = sorted(f"{prefix}{v.upper()}" for v in wanted if not environ.get(prefix + v.upper()))
+    if missing:
+        raise MissingVariable(name, missing)
+    return {variable: environ[prefix + variable.upper()] for variable in wanted}
+
+
+class MissingVariable(Exception):
+    """A real provider's endpoint needs a value that the environment does not give."""
+
+    def __init__(self, provider: str, missing: Iterable[str]) -> None:
+        super().__init__(f"{provider} has a key but its endpoint also needs {', '.join(missing)}.")

@@ -1,0 +1,1 @@
+"""The one-machine stack behind `make run`: database, simulated providers, gateway."""

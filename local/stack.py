@@ -1,0 +1,248 @@
+"""The local stack: one process tree that serves the gateway on a real DynamoDB engine.
+
+The gateway runs in this process; the engine and the simulated providers are its children and die
+with it, also when it is killed. One state directory has one stack.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from local.children import child
+from local.engine import Engine, running_engine
+from local.state import TABLE, StartRefused, engine_named, locked, read_env, write_env
+from phigate.core.catalog import (
+    CatalogInvalid,
+    canonical_bytes,
+    catalog_from_bytes,
+    document_from_texts,
+)
+from phigate.core.errors import Overloaded
+from phigate.core.keys import parse_key
+from phigate.core.protocols import Clock, Journal
+from phigate.core.types import Catalog, KeyPolicy
+from phigate.effects.clock import WallClock
+from phigate.effects.dynamodb import DynamoDB
+from phigate.effects.dynamodb_catalog import push_snapshot
+from phigate.effects.dynamodb_keys import DynamoAdmin, DynamoKeys, create_table
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.http_upstream import Access
+from phigate.effects.journal import LineJournal
+from phigate.effects.signer import KeyFileSigner, KeyFileUnusable, load_or_create_key_file
+from phigate.effects.sigv4 import Credentials
+from phigate.gateway import Stack
+from phigate.http.app import build_app
+from phigate.wiring import (
+    MissingVariable,
+    Parts,
+    build_gateway,
+    local_access,
+    simulated_providers,
+)
+
+HOST = "127.0.0.1"
+LOCAL_ACCOUNT = "local"
+FREE_CREDIT_MICROS = 10_000_000
+KEY_FILE = "catalog-key.pem"
+SWEEP_INTERVAL_S = 30.0
+READY_TIMEOUT_S = 20.0
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The flags of `phigate local`."""
+
+    port: int
+    state: Path
+    catalog: Path
+
+
+async def serve(options: Options) -> None:
+    """Serve until a signal. Raises StartRefused with one line for a person."""
+    catalog_bytes, catalog = _read_catalog(options.catalog)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listener(options.port))
+        stack.enter_context(locked(options.state))
+        engine = stack.enter_context(running_engine(options.state))
+        stack.enter_context(engine_named(options.state, engine.url, durable=engine.durable))
+        simulated_url = stack.enter_context(_simulators(options.state))
+        await _serve(options, listener, engine, simulated_url, catalog_bytes, catalog)
+
+
+async def _serve(
+    options: Options,
+    listener: socket.socket,
+    engine: Engine,
+    simulated_url: str,
+    catalog_bytes: bytes,
+    catalog: Catalog,
+) -> None:
+    clock = WallClock()
+    dynamodb = local_dynamodb(engine.url, clock)
+    signer = _signer(options.state)
+    access = _access(catalog, simulated_url)
+    journal = LineJournal(sys.stdout, clock)
+    await create_table(dynamodb)
+    await push_snapshot(dynamodb, catalog_bytes, signer, int(clock.now_s()))
+    key = await _test_key(options.state, dynamodb, clock)
+    gateway, upstream = build_gateway(
+        Parts(
+            stack=Stack(name="local", region="CH", unproven_allowed=frozenset({"*"})),
+            dynamodb=dynamodb,
+            clock=clock,
+            journal=journal,
+            trusted_keys={signer.kid: signer.public_key},
+            access=access,
+        )
+    )
+    base_url = f"http://{HOST}:{options.port}/v1"
+    write_env(options.state, {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": key})
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(gateway), log_config=None, access_log=False, lifespan="off", http="httptools"
+        )
+    )
+    hello = _hello(base_url, key, engine, simulated_providers(access))
+    sweeper = asyncio.ensure_future(_sweep(DynamoLedger(dynamodb, clock), clock, journal))
+    announcing = asyncio.ensure_future(_announce(server, hello))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        announcing.cancel()
+        sweeper.cancel()
+        await gateway.drained()
+        await upstream.close()
+        await dynamodb.close()
+
+
+def local_dynamodb(url: str, clock: Clock) -> DynamoDB:
+    """The client of a local engine, which takes any credentials."""
+    return DynamoDB(
+        table=TABLE,
+        endpoint=url,
+        region="local",
+        credentials=lambda: Credentials("local", "local"),
+        clock=clock,
+    )
+
+
+def _read_catalog(folder: Path) -> tuple[bytes, Catalog]:
+    texts = {
+        str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.toml"))
+    }
+    try:
+        document_bytes = canonical_bytes(document_from_texts(texts))
+        return document_bytes, catalog_from_bytes(document_bytes)
+    except CatalogInvalid as exc:
+        raise StartRefused(
+            f"the catalog in {folder} has mistakes; see phigate catalog check"
+        ) from exc
+
+
+@contextlib.contextmanager
+def _listener(port: int) -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as exc:
+            raise StartRefused(f"port {port} is in use; choose another with --port") from exc
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+        yield listener
+
+
+@contextlib.contextmanager
+def _simulators(state: Path) -> Iterator[str]:
+    """Run the simulated providers; their URL, to which `/<provider>/v1` is added."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "local.simulated", "--port", str(port)]
+    with child(command, state / "simulated.log") as process:
+        give_up_s = time.monotonic() + READY_TIMEOUT_S
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > give_up_s:
+                raise StartRefused(
+                    f"the simulated providers do not start; see {state}/simulated.log"
+                )
+            time.sleep(0.02)
+        yield f"http://{HOST}:{port}"
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1.0):
+        return True
+    return False
+
+
+def _signer(state: Path) -> KeyFileSigner:
+    try:
+        return load_or_create_key_file(state / KEY_FILE)
+    except KeyFileUnusable as exc:
+        raise StartRefused(str(exc)) from exc
+
+
+def _access(catalog: Catalog, simulated_url: str) -> dict[str, Access]:
+    try:
+        return local_access(catalog, simulated_url)
+    except MissingVariable as exc:
+        raise StartRefused(str(exc)) from exc
+
+
+async def _test_key(state: Path, dynamodb: DynamoDB, clock: Clock) -> str:
+    """The key of an earlier start if it still works, else a new one; with free credit, once."""
+    admin = DynamoAdmin(dynamodb, clock)
+    await admin.create_account(LOCAL_ACCOUNT)
+    await admin.add_credit(LOCAL_ACCOUNT, FREE_CREDIT_MICROS, "free credit of the local stack")
+    known = parse_key(read_env(state).get("OPENAI_API_KEY", ""))
+    if known is not None and await DynamoKeys(dynamodb, clock).principal(known.sha256) is not None:
+        return read_env(state)["OPENAI_API_KEY"]
+    return await admin.create_key(LOCAL_ACCOUNT, "test", KeyPolicy())
+
+
+async def _sweep(ledger: DynamoLedger, clock: Clock, journal: Journal) -> None:
+    """On AWS a function of its own does this on a schedule."""
+    while True:
+        try:
+            for swept in await ledger.sweep_all(int(clock.now_s())):
+                if swept.expired or swept.settled:
+                    journal.note(
+                        "swept",
+                        account=swept.account,
+                        expired=swept.expired,
+                        settled=swept.settled,
+                        charged_micros=swept.charged_micros,
+                    )
+        except Overloaded:
+            journal.note("sweep_failed")
+        await clock.sleep(SWEEP_INTERVAL_S)
+
+
+async def _announce(server: uvicorn.Server, hello: str) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    sys.stdout.write(hello)
+    sys.stdout.flush()
+
+
+def _hello(base_url: str, key: str, engine: Engine, simulated: list[str]) -> str:
+    durable = "" if engine.durable else ": the state is lost when it stops"
+    return f"""phigate serves {base_url}
+  key        {key}
+  database   {engine.name}{durable}
+  simulated  {", ".join(simulated) or "no provider"}
+  residency  unproven rows are allowed here, never for PHI
+  try        curl {base_url}/chat/completions -H "Authorization: Bearer {key}" \\
+               -H "X-Region: CH" -H "X-PHI: true" \\
+               -d '{{"model": "gemma-4", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+ready
+"""

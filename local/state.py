@@ -1,0 +1,65 @@
+"""The state directory: one stack at a time, and what it leaves for the commands to find."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+TABLE = "phigate"
+_LOCK = "lock"
+_ENGINE = "engine.json"
+_ENV = "local.env"
+
+
+class StartRefused(Exception):
+    """Why the stack does not start, in one line for a person."""
+
+
+@contextlib.contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """Hold the directory for this process; made if missing. Raises StartRefused when taken.
+
+    The kernel drops the lock with the process, also when it is killed.
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (state / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise StartRefused(f"another gateway is running on the state in {state}") from exc
+        yield
+
+
+@contextlib.contextmanager
+def engine_named(state: Path, url: str, *, durable: bool) -> Iterator[None]:
+    """Tell the commands where the engine is, while it runs."""
+    path = state / _ENGINE
+    path.write_text(
+        json.dumps({"url": url, "table": TABLE, "pid": os.getpid(), "durable": durable})
+    )
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def read_env(state: Path) -> dict[str, str]:
+    """The lines of `local.env` that an earlier start wrote."""
+    path = state / _ENV
+    if not path.exists():
+        return {}
+    lines = (line.partition("=") for line in path.read_text().splitlines())
+    return {name: value for name, separator, value in lines if separator}
+
+
+def write_env(state: Path, values: dict[str, str]) -> Path:
+    """Write `local.env`, readable by its owner alone: it holds a key."""
+    path = state / _ENV
+    aside = path.with_suffix(".new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.writelines(f"{name}={value}\n" for name, value in values.items())
+    aside.replace(path)
+    return path
