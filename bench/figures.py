@@ -112,9 +112,11 @@ def peak_growth_bytes(row: Row) -> int | None:
 
 
 def growth_percent(row: Row) -> float | None:
-    """How much more the process holds after the load than before it."""
-    memory = row.cells[-1].memory
-    return None if memory is None else 100 * (memory.after - memory.before) / memory.before
+    """How much more the process holds after the last cell than before the first."""
+    first, last = row.cells[0].memory, row.cells[-1].memory
+    if first is None or last is None:
+        return None
+    return 100 * (last.after - first.before) / first.before
 
 
 def _row(key: RowKey, cells: tuple[Cell, ...]) -> Row:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import uvloop
 
-from local.stack import Options, StartRefused, serve
+from local.stack import Options, serve
+from local.state import StartRefused
 
 CATALOG = Path(__file__).resolve().parent.parent / "catalog"
 

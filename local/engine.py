@@ -4,14 +4,19 @@ Laws: it listens on loopback only, is ready when `start` returns, and ends with 
 started it. With dynoxide an answered write outlives kill -9; with moto nothing outlives anything.
 """
 
+import argparse
 import contextlib
 import http.client
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from local.state import TABLE, StartRefused, locked
 
 DATABASE = "dynamodb.sqlite"
 START_TRIES_MAX = 3  # another process may take the free port in between
@@ -67,6 +72,16 @@ def start(state: Path, binary: Path | None = None) -> Engine:
     return _start("dynoxide", command, durable=True)
 
 
+@contextlib.contextmanager
+def running(state: Path) -> Iterator[Engine]:
+    """The engine of a state directory for as long as the context lasts."""
+    engine = start(state)
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
 def _start(name: str, command: list[str], *, durable: bool) -> Engine:
     for _ in range(START_TRIES_MAX):
         port = _free_port()
@@ -115,3 +130,27 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def main() -> int:
+    """`python -m local.engine --state DIR`: the engine for one command, until stdin closes.
+
+    Prints one JSON line with the URL when it is ready; exit status 1 with one line when it is not.
+    """
+    parser = argparse.ArgumentParser(prog="python -m local.engine")
+    parser.add_argument("--state", type=Path, required=True)
+    state = parser.parse_args().state.absolute()
+    try:
+        with locked(state), running(state) as engine:
+            line = {"url": engine.url, "table": TABLE, "durable": engine.durable}
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+            sys.stdin.read()
+    except (StartRefused, EngineFailed) as exc:
+        sys.stderr.write(f"phigate: {exc}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -16,7 +16,7 @@ from pathlib import Path
 import uvicorn
 
 from local.children import child
-from local.engine import Engine, running_engine
+from local.engine import Engine, EngineFailed, running
 from local.state import TABLE, StartRefused, engine_named, locked, read_env, write_env
 from phigate.core.catalog import (
     CatalogInvalid,
@@ -71,24 +71,23 @@ async def serve(options: Options) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listener(options.port))
         stack.enter_context(locked(options.state))
-        engine = stack.enter_context(running_engine(options.state))
+        engine = stack.enter_context(_engine(options.state))
         stack.enter_context(engine_named(options.state, engine.url, durable=engine.durable))
         simulated_url = stack.enter_context(_simulators(options.state))
-        await _serve(options, listener, engine, simulated_url, catalog_bytes, catalog)
+        access = _access(catalog, simulated_url)
+        await _serve(options, listener, engine, catalog_bytes, access)
 
 
 async def _serve(
     options: Options,
     listener: socket.socket,
     engine: Engine,
-    simulated_url: str,
     catalog_bytes: bytes,
-    catalog: Catalog,
+    access: dict[str, Access],
 ) -> None:
     clock = WallClock()
     dynamodb = local_dynamodb(engine.url, clock)
     signer = _signer(options.state)
-    access = _access(catalog, simulated_url)
     journal = LineJournal(sys.stdout, clock)
     await create_table(dynamodb)
     await push_snapshot(dynamodb, catalog_bytes, signer, int(clock.now_s()))
@@ -105,18 +104,14 @@ async def _serve(
     )
     base_url = f"http://{HOST}:{options.port}/v1"
     write_env(options.state, {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": key})
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build_app(gateway), log_config=None, access_log=False, lifespan="off", http="httptools"
-        )
+    config = uvicorn.Config(
+        build_app(gateway), log_config=None, access_log=False, lifespan="off", http="httptools"
     )
-    hello = _hello(base_url, key, engine, simulated_providers(access))
+    server = _Server(config, _hello(base_url, key, engine, simulated_providers(access)))
     sweeper = asyncio.ensure_future(_sweep(DynamoLedger(dynamodb, clock), clock, journal))
-    announcing = asyncio.ensure_future(_announce(server, hello))
     try:
         await server.serve(sockets=[listener])
     finally:
-        announcing.cancel()
         sweeper.cancel()
         await gateway.drained()
         await upstream.close()
@@ -184,6 +179,15 @@ def _answers(port: int) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def _engine(state: Path) -> Iterator[Engine]:
+    try:
+        with running(state) as engine:
+            yield engine
+    except EngineFailed as exc:
+        raise StartRefused(str(exc)) from exc
+
+
 def _signer(state: Path) -> KeyFileSigner:
     try:
         return load_or_create_key_file(state / KEY_FILE)
@@ -213,25 +217,29 @@ async def _sweep(ledger: DynamoLedger, clock: Clock, journal: Journal) -> None:
     """On AWS a function of its own does this on a schedule."""
     while True:
         try:
-            for swept in await ledger.sweep_all(int(clock.now_s())):
-                if swept.expired or swept.settled:
-                    journal.note(
-                        "swept",
-                        account=swept.account,
-                        expired=swept.expired,
-                        settled=swept.settled,
-                        charged_micros=swept.charged_micros,
-                    )
+            swept, failed = await ledger.sweep_all(int(clock.now_s()))
         except Overloaded:
-            journal.note("sweep_failed")
+            swept, failed = [], [LOCAL_ACCOUNT]
+        for done in swept:
+            if done.expired or done.settled:
+                journal.note("swept", expired=done.expired, settled=done.settled)
+        if failed:
+            journal.note("sweep_failed", accounts=len(failed))
         await clock.sleep(SWEEP_INTERVAL_S)
 
 
-async def _announce(server: uvicorn.Server, hello: str) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)
-    sys.stdout.write(hello)
-    sys.stdout.flush()
+class _Server(uvicorn.Server):
+    """Says hello once it accepts calls."""
+
+    def __init__(self, config: uvicorn.Config, hello: str) -> None:
+        super().__init__(config)
+        self._hello = hello
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then print."""
+        await super().startup(sockets)
+        sys.stdout.write(self._hello)
+        sys.stdout.flush()
 
 
 def _hello(base_url: str, key: str, engine: Engine, simulated: list[str]) -> str:

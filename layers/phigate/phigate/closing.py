@@ -165,6 +165,22 @@ class Ticket:
             await self.receipt("routed", "hang_up", row)
             await self.settle()
 
+    def note(self, event: str, row: Row | None, **fields: str | int) -> None:
+        """One line for the operator: ids, names, counts and micros."""
+        pinned, charge = self.pinned, self.charge
+        if row is not None and pinned is not None:
+            fields["routed"] = f"{row.id}/{pinned.region}/{'phi' if pinned.phi else 'general'}"
+        if charge is not None:
+            fields["tokens_in"] = charge.usage.tokens_in
+            fields["tokens_out"] = charge.usage.tokens_out
+            fields["cost_micros"] = charge.charged_micros
+            if charge.charged_micros < charge.computed_micros:
+                self.gateway.journal.note("cost_above_hold", id=self.id, row=row.id if row else "")
+        ms = round((self.gateway.clock.now_s() - self.started_s) * 1000)
+        self.gateway.journal.note(
+            event, id=self.id, attempts=len(self.attempts), **fields, ms=max(0, ms)
+        )
+
     def _standing(self) -> tuple[Held, Asked]:
         if self.held is None or self.order is None:
             raise OutOfOrder("a charge needs a hold")

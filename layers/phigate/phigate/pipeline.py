@@ -96,6 +96,7 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
             error = worse
     headers = {**error.headers, **named, "content-type": "application/json"}
     if ticket is not None:
+        ticket.note("refused", None, status=error.status, code=error.code)
         headers |= {"x-request-id": ticket.id, "x-phi-attempts": str(len(ticket.attempts))}
     await out.start(error.status, headers)
     await out.write(orjson.dumps(error.envelope()), last=True)
@@ -125,6 +126,7 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
         await out.write(body, last=True)
     finally:
         await ticket.settle()
+        ticket.note("answered", row)
 
 
 async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
@@ -214,6 +216,7 @@ class Streaming:
             await self._out.write(tail, last=True)
         finally:
             await ticket.settle()
+            ticket.note("streamed", self._opened.row, ended=self._ended)
         # The connection can serve again once the upstream has ended its body.
         if self._ended == "complete":
             await self._opened.exchange.piece(_BODY_END_WAIT_S)

@@ -95,7 +95,7 @@ def hold(table: str, request: HoldRequest) -> Call:
     }
     sets = _HOLD_SET
     removes = "REMOVE w.#prev, w.#prev2"
-    conditions = [HOLD_IS_NEW, HOLDS_ARE_FEW, KEY_IS_ON, RATE_ALLOWS]
+    conditions = [KEY_IS_ON, HOLD_IS_NEW, HOLDS_ARE_FEW, RATE_ALLOWS]
     if not request.is_refusal:
         conditions.append(CREDIT_COVERS)
         if request.spend_limit_micros is not None:

@@ -1,0 +1,1 @@
+"""Simulated providers for demos and tests: real wire formats, no model, and every answer says so."""

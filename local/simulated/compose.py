@@ -1,0 +1,159 @@
+"""Decides what a simulated provider answers: text that says it is simulated, tool calls, JSON.
+
+Law 1: the same request gives the same answer.
+Law 2: tokens are bytes / 4 rounded up, 85 an image; output never exceeds the asked maximum.
+"""
+
+import json
+
+from local.simulated.schema_example import example
+from local.simulated.shapes import Answer, Ask, Call, Draft, Image, Tool, Usage
+
+BYTES_PER_TOKEN = 4
+TOKENS_PER_IMAGE = 85
+WORDS_QUOTED = 8
+WORDS_PER_PIECE = 3
+CALL_PIECE_CHARS = 12  # of a tool call's arguments in one chunk
+
+
+def tokens(text: str) -> int:
+    """The simulated provider's count."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+
+
+def draft(ask: Ask, provider: str) -> Draft:
+    """What to answer, before limits. Raises NoExample for a schema that cannot be met."""
+    tools = _called(ask)
+    if tools:
+        calls = (
+            Call(f"call_sim{ask.messages:04d}{i:02d}", tool.name, _arguments(tool))
+            for i, tool in enumerate(tools)
+        )
+        return Draft("", tuple(calls))
+    return Draft(WRITERS[ask.format](ask, provider))
+
+
+def limited(draft: Draft, ask: Ask) -> Answer:
+    """The draft cut at the first stop sequence and at the greatest number of tokens."""
+    text = draft.text
+    ends = [at for sequence in ask.stop if sequence and (at := text.find(sequence)) >= 0]
+    text = text[: min(ends, default=len(text))]
+    finish = "tool_calls" if draft.calls else "stop"
+    left = ask.tokens_out_max
+    if left is not None and tokens(text) > left:
+        text, finish = _cut(text, left), "length"
+    calls, calls_tokens, calls_fit = _limited_calls(draft.calls, left)
+    if not calls_fit:
+        finish = "length"
+    usage = Usage(ask.prompt_tokens, (tokens(text) + calls_tokens) * ask.choices)
+    return Answer(_pieces(text, draft.chunks), calls, finish, usage)
+
+
+def stretched(text: str, chunks: int) -> str:
+    """The text with filler behind it until it has a word for every chunk."""
+    missing = chunks - len(text.split(" "))
+    return text + "".join(f" simulated-{i}" for i in range(missing))
+
+
+def fragments(arguments: str) -> list[str]:
+    """A tool call's arguments as they are streamed."""
+    return [
+        arguments[i : i + CALL_PIECE_CHARS] for i in range(0, len(arguments), CALL_PIECE_CHARS)
+    ]
+
+
+def _called(ask: Ask) -> tuple[Tool, ...]:
+    named = [tool for tool in ask.offered if tool.name in ask.last_user_text]
+    if ask.forced:
+        wanted = [tool for tool in ask.forced if tool in named] or list(ask.forced[:1])
+    elif ask.tool_results:
+        wanted = []
+    elif "use the tool" in ask.last_user_text.lower():
+        wanted = named or list(ask.offered[:1])
+    else:
+        wanted = named
+    return tuple(wanted if ask.parallel_calls else wanted[:1])
+
+
+def _arguments(tool: Tool) -> str:
+    return json.dumps(example(tool.schema), ensure_ascii=False)
+
+
+def _text(ask: Ask, provider: str) -> str:
+    sentences = [
+        f"[simulated {provider}] No model ran: this answer comes from the local stack.",
+        f"The request has {_count(ask.messages, 'message')} for {ask.model}.",
+    ]
+    sentences += [
+        f"Image {i} is {_described(image)}." for i, image in enumerate(ask.images, start=1)
+    ]
+    if ask.tool_results:
+        lengths = ", ".join(_count(len(result), "character") for result in ask.tool_results)
+        sentences.append(f"The tool answered with {lengths}.")
+    sentences.append(_quoted(ask.last_user_text))
+    return " ".join(sentences)
+
+
+def _described(image: Image | None) -> str:
+    if image is None:
+        return "behind a link, which is not followed"
+    return f"a {image.format} of {image.width} x {image.height} pixels"
+
+
+def _quoted(text: str) -> str:
+    words = text.split()
+    if not words:
+        return "There is no user text."
+    length = _count(len(text), "character")
+    return f'The last user text has {length} and begins: "{" ".join(words[:WORDS_QUOTED])}".'
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _object(ask: Ask, provider: str) -> str:
+    value = {"simulated": True, "provider": provider, "text": _text(ask, provider)}
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _schema_object(ask: Ask, _: str) -> str:
+    return json.dumps(example(ask.schema), ensure_ascii=False)
+
+
+def _cut(text: str, tokens_max: int) -> str:
+    data = text.encode("utf-8", "surrogatepass")[: tokens_max * BYTES_PER_TOKEN]
+    return data.decode("utf-8", "ignore")
+
+
+def _limited_calls(
+    calls: tuple[Call, ...], left: int | None
+) -> tuple[tuple[Call, ...], int, bool]:
+    """The calls that fit, their tokens, and whether all fit; the last one's arguments are cut."""
+    kept: list[Call] = []
+    used = 0
+    for call in calls:
+        name, arguments = tokens(call.name), tokens(call.arguments)
+        if left is not None and used + name + arguments > left:
+            room = left - used - name
+            if room > 0:
+                cut = _cut(call.arguments, room)
+                kept.append(Call(call.id, call.name, cut))
+                used += name + tokens(cut)
+            return tuple(kept), used, False
+        kept.append(call)
+        used += name + arguments
+    return tuple(kept), used, True
+
+
+def _pieces(text: str, chunks: int | None) -> tuple[str, ...]:
+    """The text in pieces that end before a space: so many, or one for every few words."""
+    words = text.split(" ")
+    spaced = [words[0], *(" " + word for word in words[1:])]
+    count = min(chunks or -(-len(spaced) // WORDS_PER_PIECE), len(spaced))
+    edges = [i * len(spaced) // count for i in range(count + 1)]
+    pieces = ("".join(spaced[a:b]) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(piece for piece in pieces if piece)
+
+
+WRITERS = {"text": _text, "json_object": _object, "json_schema": _schema_object}
