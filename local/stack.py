@@ -9,7 +9,7 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,13 @@ from phigate.core.catalog import (
 )
 from phigate.core.errors import Overloaded
 from phigate.core.keys import parse_key
-from phigate.core.protocols import Clock, Journal
+from phigate.core.protocols import Clock, Journal, Ledger
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
+from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
 from phigate.effects.dynamodb_catalog import push_snapshot
-from phigate.effects.dynamodb_keys import DynamoAdmin, DynamoKeys, create_table
+from phigate.effects.dynamodb_keys import DynamoKeys
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.http_upstream import Access
 from phigate.effects.journal import LineJournal
@@ -65,7 +66,20 @@ class Options:
     catalog: Path
 
 
-async def serve(options: Options) -> None:
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What stands before the gateway is built."""
+
+    listener: socket.socket
+    engine: Engine
+    catalog_bytes: bytes
+    access: dict[str, Access]
+
+
+MakeLedger = Callable[[DynamoDB, Clock], Ledger]
+
+
+async def serve(options: Options, make_ledger: MakeLedger = DynamoLedger) -> None:
     """Serve until a signal. Raises StartRefused with one line for a person."""
     catalog_bytes, catalog = _read_catalog(options.catalog)
     with contextlib.ExitStack() as stack:
@@ -75,42 +89,38 @@ async def serve(options: Options) -> None:
         stack.enter_context(engine_named(options.state, engine.url, durable=engine.durable))
         simulated_url = stack.enter_context(_simulators(options.state))
         access = _access(catalog, simulated_url)
-        await _serve(options, listener, engine, catalog_bytes, access)
+        resources = Resources(listener, engine, catalog_bytes, access)
+        await _serve(options, resources, make_ledger)
 
 
-async def _serve(
-    options: Options,
-    listener: socket.socket,
-    engine: Engine,
-    catalog_bytes: bytes,
-    access: dict[str, Access],
-) -> None:
+async def _serve(options: Options, resources: Resources, make_ledger: MakeLedger) -> None:
     clock = WallClock()
-    dynamodb = local_dynamodb(engine.url, clock)
+    dynamodb = local_dynamodb(resources.engine.url, clock)
     signer = _signer(options.state)
     journal = LineJournal(sys.stdout, clock)
-    await create_table(dynamodb)
-    await push_snapshot(dynamodb, catalog_bytes, signer, int(clock.now_s()))
+    await create_table(dynamodb, clock)
+    await push_snapshot(dynamodb, resources.catalog_bytes, signer, int(clock.now_s()))
     key = await _test_key(options.state, dynamodb, clock)
     gateway, upstream = build_gateway(
         Parts(
             stack=Stack(name="local", region="CH", unproven_allowed=frozenset({"*"})),
             dynamodb=dynamodb,
+            ledger=make_ledger(dynamodb, clock),
             clock=clock,
             journal=journal,
             trusted_keys={signer.kid: signer.public_key},
-            access=access,
+            access=resources.access,
         )
     )
     base_url = f"http://{HOST}:{options.port}/v1"
     write_env(options.state, {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": key})
     config = uvicorn.Config(
-        build_app(gateway), log_config=None, access_log=False, lifespan="off", http="httptools"
+        build_app(gateway), log_config=None, access_log=False, lifespan="off", server_header=False
     )
-    server = _Server(config, _hello(base_url, key, engine, simulated_providers(access)))
+    server = _Server(config, _hello(base_url, key, resources))
     sweeper = asyncio.ensure_future(_sweep(DynamoLedger(dynamodb, clock), clock, journal))
     try:
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[resources.listener])
     finally:
         sweeper.cancel()
         await gateway.drained()
@@ -242,7 +252,8 @@ class _Server(uvicorn.Server):
         sys.stdout.flush()
 
 
-def _hello(base_url: str, key: str, engine: Engine, simulated: list[str]) -> str:
+def _hello(base_url: str, key: str, resources: Resources) -> str:
+    engine, simulated = resources.engine, simulated_providers(resources.access)
     durable = "" if engine.durable else ": the state is lost when it stops"
     return f"""phigate serves {base_url}
   key        {key}

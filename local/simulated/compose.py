@@ -30,7 +30,7 @@ def draft(ask: Ask, provider: str) -> Draft:
             for i, tool in enumerate(tools)
         )
         return Draft("", tuple(calls))
-    return Draft(WRITERS[ask.format](ask, provider))
+    return Draft(WRITERS[ask.format](ask, provider), is_prose=ask.format == "text")
 
 
 def limited(draft: Draft, ask: Ask) -> Answer:
@@ -57,9 +57,7 @@ def stretched(text: str, chunks: int) -> str:
 
 def fragments(arguments: str) -> list[str]:
     """A tool call's arguments as they are streamed."""
-    return [
-        arguments[i : i + CALL_PIECE_CHARS] for i in range(0, len(arguments), CALL_PIECE_CHARS)
-    ]
+    return [arguments[i : i + CALL_PIECE_CHARS] for i in range(0, len(arguments), CALL_PIECE_CHARS)]
 
 
 def _called(ask: Ask) -> tuple[Tool, ...]:
@@ -126,9 +124,7 @@ def _cut(text: str, tokens_max: int) -> str:
     return data.decode("utf-8", "ignore")
 
 
-def _limited_calls(
-    calls: tuple[Call, ...], left: int | None
-) -> tuple[tuple[Call, ...], int, bool]:
+def _limited_calls(calls: tuple[Call, ...], left: int | None) -> tuple[tuple[Call, ...], int, bool]:
     """The calls that fit, their tokens, and whether all fit; the last one's arguments are cut."""
     kept: list[Call] = []
     used = 0

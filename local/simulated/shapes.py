@@ -85,10 +85,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What would be answered if there were no limits; `chunks` is the wanted number of pieces."""
+    """What would be answered if there were no limits; `chunks` is the wanted number of pieces.
+
+    The text of a prose draft may be replaced; other text is JSON or goes with calls.
+    """
 
     text: str
     calls: tuple[Call, ...] = ()
+    is_prose: bool = False
     chunks: int | None = None
 
 

@@ -40,7 +40,7 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
             principal.policy,
             view=view,
             stack=gateway.stack,
-            now_s=ticket.started_s,
+            now_s=gateway.clock.now_s(),
         )
         ticket.order = order
         if order.route.code is not None:
@@ -94,12 +94,18 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
             named = await ticket.refuse(error)
         except PhigateError as worse:
             error = worse
-    headers = {**error.headers, **named, "content-type": "application/json"}
+    body = orjson.dumps(error.envelope())
+    headers = {
+        **error.headers,
+        **named,
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    }
     if ticket is not None:
         ticket.note("refused", None, status=error.status, code=error.code)
         headers |= {"x-request-id": ticket.id, "x-phi-attempts": str(len(ticket.attempts))}
     await out.start(error.status, headers)
-    await out.write(orjson.dumps(error.envelope()), last=True)
+    await out.write(body, last=True)
 
 
 async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
@@ -121,6 +127,7 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
     headers["x-phi-usage"] = "estimated" if charge.usage_is_estimate else "verified"
     headers["x-phi-cost-micro"] = str(charge.charged_micros)
     headers["content-type"] = "application/json"
+    headers["content-length"] = str(len(body))
     try:
         await out.start(200, headers)
         await out.write(body, last=True)

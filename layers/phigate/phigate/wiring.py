@@ -10,12 +10,11 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from phigate.core.protocols import Clock, Journal
+from phigate.core.protocols import Clock, Journal, Ledger
 from phigate.core.types import Catalog
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_catalog import DynamoCatalog
 from phigate.effects.dynamodb_keys import DynamoKeys
-from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.http_upstream import Access, HttpUpstream
 from phigate.effects.signer import PublicKey
 from phigate.gateway import Gateway, Stack
@@ -30,6 +29,7 @@ class Parts:
 
     stack: Stack
     dynamodb: DynamoDB
+    ledger: Ledger
     clock: Clock
     journal: Journal
     trusted_keys: Mapping[str, PublicKey]
@@ -43,7 +43,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
     gateway = Gateway(
         stack=parts.stack,
         keys=DynamoKeys(parts.dynamodb, parts.clock),
-        ledger=DynamoLedger(parts.dynamodb, parts.clock),
+        ledger=parts.ledger,
         catalog=DynamoCatalog(
             parts.dynamodb,
             parts.clock,

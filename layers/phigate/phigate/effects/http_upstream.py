@@ -6,8 +6,7 @@ Errors of aiohttp become outcomes by the table at the end.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -28,7 +27,7 @@ class Access:
 
     api_key: str
     base_url: str | None = None
-    variables: Mapping[str, str] = MappingProxyType({})
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def _bearer(key: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 No error object of the framework is ever rendered or logged: they echo input.
 """
 
+import json
 from collections.abc import Mapping
 
 import orjson
@@ -33,7 +34,8 @@ def build_app(gateway: Gateway) -> "Surface":
     app.add_exception_handler(PhigateError, _our_error)
     chat = ChatEndpoint(gateway, "chat", pipeline.serve)
     router = directory(gateway)
-    document = orjson.dumps(openapi_document(router))
+    # Not orjson: the range of `seed` goes beyond 64 bits.
+    document = json.dumps(openapi_document(router)).encode()
     for base in BASE_PATHS:
         app.router.routes.append(Endpoint(f"{base}/v1/chat/completions", chat, methods=["POST"]))
         app.include_router(router, prefix=base)

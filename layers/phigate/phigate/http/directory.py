@@ -102,7 +102,7 @@ async def _account(gateway: Gateway, call: Call) -> Json:
         "held_micro": view.held_micros,
         "spent_micro": view.spent_micros,
         "topped_up_micro": view.topped_up_micros,
-        "key": {"id": principal.key_id, "policy": policy_to_json(principal.policy)},
+        "key": {"id": principal.key_id, "policy": orjson.loads(policy_to_json(principal.policy))},
     }
 
 

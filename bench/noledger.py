@@ -1,0 +1,54 @@
+"""The gateway with a ledger that does nothing: what accounting costs is the difference.
+
+Takes the flags of `phigate local`. For benches only: every call is free.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Literal
+
+import uvloop
+
+from local.__main__ import CATALOG
+from local.stack import Options, serve
+from phigate.core.protocols import Clock, Held, HoldRefused, HoldRequest
+from phigate.effects.dynamodb import DynamoDB
+from phigate.effects.dynamodb_ledger import DynamoLedger
+
+
+class NoLedger(DynamoLedger):
+    """Grants every hold and writes nothing; reads (accounts, receipts) are the real ones."""
+
+    async def hold(self, request: HoldRequest) -> Held | HoldRefused:
+        """A hold that is not written."""
+        return Held(request.account, request.id, request.micros, 0, 1, request.micros)
+
+    async def put_receipt(
+        self, *, account: str, hold_id: str, cost_micros: int, record: bytes
+    ) -> Literal["done", "late"]:
+        """A receipt that is not written."""
+        return "done"
+
+    async def settle(
+        self, *, account: str, hold_id: str, held_micros: int, cost_micros: int
+    ) -> None:
+        """Nothing to charge."""
+
+
+def _no_ledger(dynamodb: DynamoDB, clock: Clock) -> NoLedger:
+    return NoLedger(dynamodb, clock)
+
+
+def main() -> int:
+    """Serve until a signal."""
+    parser = argparse.ArgumentParser(prog="python -m bench.noledger")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    flags = parser.parse_args()
+    uvloop.run(serve(Options(flags.port, flags.state.absolute(), CATALOG), _no_ledger))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

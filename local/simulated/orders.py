@@ -1,0 +1,121 @@
+"""What a simulated provider can be told to do wrong, and how it is told.
+
+An order comes from the control endpoint or from a magic word in the last user text:
+`simulate:kind` or `simulate:kind=number`. failures.py carries orders out.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from local.simulated.shapes import Json, Order, Refused
+
+TIMEOUT_S = 900.0  # longer than any deadline of the gateway
+DELAY_S_MAX = 3_600.0
+CHUNKS_MAX = 100_000
+_WORD = re.compile(r"\bsimulate:([a-z_]+)(?:=(\d+(?:\.\d+)?))?")
+_AFTER = "after_chunks"
+_CONTROL_MEMBERS = frozenset({"provider", "fail", "times", _AFTER, "status", "delay_s", "number"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The control member that a kind's number comes from (None: it takes none), its default and
+    its bounds."""
+
+    takes: str | None = None
+    default: float | None = None
+    least: float = 0
+    most: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An order for the next `times_left` calls of a provider; None is until it is reset."""
+
+    order: Order
+    times_left: int | None
+
+
+def orders_in(text: str) -> tuple[Order, ...]:
+    """The orders of the magic words in a text. Raises Refused for a word there is not."""
+    found = [(name, float(number) if number else None) for name, number in _WORD.findall(text)]
+    after = next((int(number or 0) for name, number in found if name == _AFTER), None)
+    return tuple(_checked(Order(name, number, after)) for name, number in found if name != _AFTER)
+
+
+def plan_of(body: Json) -> tuple[str, Plan]:
+    """The provider and the plan in a body of POST /__control. Raises Refused."""
+    for name in body:
+        if name not in _CONTROL_MEMBERS:
+            raise Refused("There is no such member.", param=name)
+    provider, kind = body.get("provider"), body.get("fail")
+    if not isinstance(provider, str) or not isinstance(kind, str):
+        raise Refused("provider and fail are names.", param="fail")
+    takes = KINDS[kind].takes if kind in KINDS else None
+    delay_s = _number(body, "delay_s") or 0.0
+    if delay_s > DELAY_S_MAX:
+        raise Refused("delay_s is too long.", param="delay_s")
+    order = Order(
+        kind,
+        _number(body, takes or "number"),
+        _count(body, _AFTER),
+        0.0 if takes == "delay_s" else delay_s,
+    )
+    return provider, Plan(_checked(order), _count(body, "times"))
+
+
+def _checked(order: Order) -> Order:
+    """The order with its number filled in. Raises Refused for a kind or number there is not."""
+    kind = KINDS.get(order.kind)
+    if kind is None:
+        raise Refused("There is no such failure to simulate.", param="fail")
+    if order.number is None:
+        return replace(order, number=kind.default)
+    if not kind.least <= order.number <= kind.most:
+        raise Refused(f"{order.kind} does not take this number.", param=kind.takes or "number")
+    return order
+
+
+def _number(body: Json, name: str) -> float | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if type(value) not in (int, float) or value < 0:
+        raise Refused(f"{name} is a number of at least 0.", param=name)
+    return float(value)
+
+
+def _count(body: Json, name: str) -> int | None:
+    value = body.get(name)
+    if value is not None and (type(value) is not int or value < 0):
+        raise Refused(f"{name} is a whole number of at least 0.", param=name)
+    return value
+
+
+KINDS: dict[str, Kind] = {
+    # An error instead of an answer.
+    "status": Kind("status", 503, 400, 599),
+    "refuse": Kind("status", 400, 400, 499),
+    "redirect": Kind(),
+    # Time.
+    "timeout": Kind("delay_s", TIMEOUT_S, 0, DELAY_S_MAX),
+    "silence": Kind("delay_s", 20, 0, DELAY_S_MAX),
+    "pace_ms": Kind("number", 10, 0, 60_000),
+    "chunks": Kind("number", 200, 1, CHUNKS_MAX),
+    # A broken answer.
+    "cut": Kind(),
+    "no_done": Kind(),
+    "garbage": Kind(),
+    "error_first": Kind(),
+    "error_mid": Kind(),
+    "oversized": Kind(),
+    # Usage.
+    "no_usage": Kind(),
+    "absurd_usage": Kind(),
+    "negative_usage": Kind(),
+    "usage_with_choices": Kind(),
+    # Valid, and hard to read or not to be trusted.
+    "unicode": Kind(),
+    "crlf": Kind(),
+    "forge": Kind(),
+}
