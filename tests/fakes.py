@@ -5,20 +5,26 @@ runs in production on another engine. tests/ledger proves both alike on the same
 """
 
 import copy
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import binary, flag, mapping, number, text
 from phigate.core.protocols import (
     AccountView,
+    CatalogView,
     Clock,
+    Head,
     Held,
     HoldRefused,
     HoldRequest,
     StoredReceipt,
     Swept,
+    UpstreamRequest,
 )
+from phigate.core.types import Catalog, Principal
 from phigate.effects.dynamodb import (
     ConditionFailed,
     Conflict,
@@ -99,7 +105,8 @@ class FakeDynamo:
     def _update(self, payload: Item) -> Item:
         name = _name(payload["Key"])
         used = self._check(name, payload)
-        old = copy.deepcopy(self.items.get(name, payload["Key"]))
+        stands = self.items.get(name)
+        old: Item = copy.deepcopy(payload["Key"] if stands is None else stands)
         expression = _expression(payload, "UpdateExpression", old)
         new = expression.update()
         if used | expression.used != _placeholders(payload):
@@ -270,3 +277,170 @@ _OPERATIONS: dict[str, Callable[[FakeDynamo, Item], Item]] = {
     "Query": FakeDynamo._query,
     "DescribeTable": FakeDynamo._describe,
 }
+
+
+# One step of an upstream: bytes come, a number is so many seconds of silence, an error is raised,
+# and a function is called (somebody hangs up, an agreement ends).
+Step = bytes | float | Exception | Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Script:
+    """What one upstream answer is: the steps before its head, the head, the steps of its body."""
+
+    body: Sequence[Step] = ()
+    status: int = 200
+    content_type: str = "application/json"
+    before: Sequence[Step] = ()
+
+
+class FakeUpstream:
+    """Answers by script: the first call gets the first script, and a call too many is a bug.
+
+    `requests` are the calls as they came, `open_exchanges` counts those that were not closed.
+    """
+
+    def __init__(self, clock: FakeClock, scripts: Iterable[Script]) -> None:
+        self.requests: list[UpstreamRequest] = []
+        self.exchanges: list[FakeExchange] = []
+        self._clock = clock
+        self._scripts = list(scripts)
+
+    def open(self, request: UpstreamRequest) -> "FakeExchange":
+        """As the Protocol says."""
+        self.requests.append(request)
+        exchange = FakeExchange(self._clock, self._scripts[len(self.requests) - 1])
+        self.exchanges.append(exchange)
+        return exchange
+
+    @property
+    def rows(self) -> list[str]:
+        """The rows that were called, in order."""
+        return [request.row.id for request in self.requests]
+
+    @property
+    def bodies(self) -> list[Item]:
+        """The bodies that were sent, in order."""
+        return [json.loads(request.body) for request in self.requests]
+
+
+class FakeExchange:
+    """One scripted exchange; a silence passes in slices, as long as the pipeline waits."""
+
+    def __init__(self, clock: FakeClock, script: Script) -> None:
+        self.closed = 0
+        self._clock = clock
+        self._script = script
+        self._before = list(script.before)
+        self._body = list(script.body)
+
+    async def head(self, wait_s: float) -> Head | None:
+        """As the Protocol says."""
+        while self._before:
+            if await self._next(self._before, wait_s) is not None:
+                return None
+        return Head(self._script.status, self._script.content_type)
+
+    async def piece(self, wait_s: float) -> bytes | None:
+        """As the Protocol says."""
+        while self._body:
+            piece = await self._next(self._body, wait_s)
+            if piece is not None:
+                return piece
+        return None
+
+    def close(self) -> None:
+        """As the Protocol says."""
+        self.closed += 1
+
+    async def _next(self, steps: list[Step], wait_s: float) -> bytes | None:
+        """Do one step: its bytes, empty bytes when the wait is over, None when there is more."""
+        step = steps.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, bytes):
+            return step
+        if isinstance(step, float | int):
+            await self._clock.sleep(min(step, wait_s))
+            if step >= wait_s:
+                steps.insert(0, step - wait_s)
+                return b""
+            return None
+        step()
+        return None
+
+
+class RecordingOut:
+    """The way back to the caller, who hangs up after `hang_up_after` writes, if that is given.
+
+    `starts` are (status, headers), `writes` the bytes of each write, `last_at` the position of
+    the write that was marked as the last.
+    """
+
+    def __init__(self, clock: Clock, *, hang_up_after: int | None = None) -> None:
+        self.gone_at_s: float | None = None
+        self.starts: list[tuple[int, dict[str, str]]] = []
+        self.writes: list[bytes] = []
+        self.last_at: int | None = None
+        self.on_last: Callable[[], object] = lambda: None
+        self._clock = clock
+        self._hang_up_after = hang_up_after
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """As the Protocol says."""
+        self.starts.append((status, dict(headers)))
+
+    async def write(self, body: bytes, *, last: bool = False) -> None:
+        """As the Protocol says."""
+        self.writes.append(body)
+        if last:
+            self.last_at = len(self.writes) - 1
+            self.on_last()
+        if len(self.writes) == self._hang_up_after:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """The caller goes, once."""
+        if self.gone_at_s is None:
+            self.gone_at_s = self._clock.now_s()
+
+
+class RecordingJournal:
+    """`notes` are (event, fields) in order."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, dict[str, str | int | float | bool]]] = []
+
+    def note(self, event: str, **fields: str | int | float | bool) -> None:
+        """As the Protocol says."""
+        self.notes.append((event, fields))
+
+    def fields(self, event: str) -> list[dict[str, str | int | float | bool]]:
+        """The fields of every note of an event."""
+        return [fields for name, fields in self.notes if name == event]
+
+
+class StaticKeys:
+    """Known keys by their SHA-256."""
+
+    def __init__(self, principals: Mapping[str, Principal]) -> None:
+        self._principals = principals
+
+    async def principal(self, key_sha256: str) -> Principal | None:
+        """As the Protocol says."""
+        return self._principals.get(key_sha256)
+
+
+class StaticCatalog:
+    """One snapshot that was read at one time."""
+
+    def __init__(self, catalog: Catalog, read_at_s: float) -> None:
+        self._view = CatalogView(catalog, read_at_s)
+
+    async def current(self) -> CatalogView:
+        """As the Protocol says."""
+        return self._view
+
+    async def card(self, card_sha256: str) -> bytes | None:
+        """As the Protocol says: there is no older card."""
+        return None

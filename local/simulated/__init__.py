@@ -1,1 +1,3 @@
-"""Simulated providers for demos and tests: real wire formats, no model, and every answer says so."""
+"""Simulated providers for demos and tests: real wire formats, no model, and answers
+that say so.
+"""

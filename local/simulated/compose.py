@@ -5,6 +5,7 @@ Law 2: tokens are bytes / 4 rounded up, 85 an image; output never exceeds the as
 """
 
 import json
+from itertools import pairwise
 
 from local.simulated.schema_example import example
 from local.simulated.shapes import Answer, Ask, Call, Draft, Image, Tool, Usage
@@ -148,7 +149,7 @@ def _pieces(text: str, chunks: int | None) -> tuple[str, ...]:
     spaced = [words[0], *(" " + word for word in words[1:])]
     count = min(chunks or -(-len(spaced) // WORDS_PER_PIECE), len(spaced))
     edges = [i * len(spaced) // count for i in range(count + 1)]
-    pieces = ("".join(spaced[a:b]) for a, b in zip(edges, edges[1:], strict=False))
+    pieces = ("".join(spaced[a:b]) for a, b in pairwise(edges))
     return tuple(piece for piece in pieces if piece)
 
 

@@ -194,8 +194,6 @@ def _logprobs(ask: Ask, pieces: tuple[str, ...]) -> Json | None:
 
 
 ERROR_TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
     429: "rate_limit_error",
 }
 DIALECT = Dialect(authorized=authorized, read=read, parts=parts, error=error)

@@ -20,6 +20,17 @@ FORMAT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def check_members(body: Json) -> None:
     """Refuse unknown members, wrong types and ranges, and members that exclude each other."""
+    _check_names(body)
+    for name, check in MEMBERS.items():
+        wrong = None if body.get(name) is None else check(body[name])
+        if wrong is not None:
+            raise Refused(f"Invalid '{name}': {wrong}", param=name, code="invalid_value")
+    for name, is_wrong, message in TOGETHER:
+        if body.get(name) is not None and is_wrong(body):
+            raise Refused(message, param=name, code="invalid_value")
+
+
+def _check_names(body: Json) -> None:
     for name in body:
         if name not in MEMBERS:
             raise Refused(
@@ -34,13 +45,6 @@ def check_members(body: Json) -> None:
                 param=name,
                 code="missing_required_parameter",
             )
-    for name, check in MEMBERS.items():
-        wrong = None if body.get(name) is None else check(body[name])
-        if wrong is not None:
-            raise Refused(f"Invalid '{name}': {wrong}", param=name, code="invalid_value")
-    for name, is_wrong, message in TOGETHER:
-        if body.get(name) is not None and is_wrong(body):
-            raise Refused(message, param=name, code="invalid_value")
 
 
 def only(members: Iterable[str], known: frozenset[str], path: str) -> None:

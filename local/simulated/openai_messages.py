@@ -58,7 +58,11 @@ def _role(message: Any, path: str) -> str:
 
 def _parts(message: Json, role: str, path: str) -> Iterator[tuple[Json, str]]:
     content, path = message.get("content"), f"{path}.content"
-    if content is None and role == "assistant" and (message.get("tool_calls") or "refusal" in message):
+    if (
+        content is None
+        and role == "assistant"
+        and (message.get("tool_calls") or "refusal" in message)
+    ):
         return
     if isinstance(content, str):
         yield {"type": "text", "text": content}, path

@@ -11,7 +11,8 @@ from local.simulated.shapes import Json, Order, Refused
 
 TIMEOUT_S = 900.0  # longer than any deadline of the gateway
 DELAY_S_MAX = 3_600.0
-CHUNKS_MAX = 100_000
+CHUNKS_MAX = 10_000
+ORDERS_MAX = 16  # magic words in one text
 _WORD = re.compile(r"\bsimulate:([a-z_]+)(?:=(\d+(?:\.\d+)?))?")
 _AFTER = "after_chunks"
 _CONTROL_MEMBERS = frozenset({"provider", "fail", "times", _AFTER, "status", "delay_s", "number"})
@@ -39,8 +40,11 @@ class Plan:
 def orders_in(text: str) -> tuple[Order, ...]:
     """The orders of the magic words in a text. Raises Refused for a word there is not."""
     found = [(name, float(number) if number else None) for name, number in _WORD.findall(text)]
+    if len(found) > ORDERS_MAX:
+        raise Refused("Too many failures to simulate at once.", param="messages")
     after = next((int(number or 0) for name, number in found if name == _AFTER), None)
-    return tuple(_checked(Order(name, number, after)) for name, number in found if name != _AFTER)
+    orders = (Order(name, number, after) for name, number in found if name != _AFTER)
+    return tuple(_checked(order, "messages") for order in orders)
 
 
 def plan_of(body: Json) -> tuple[str, Plan]:
@@ -61,18 +65,18 @@ def plan_of(body: Json) -> tuple[str, Plan]:
         _count(body, _AFTER),
         0.0 if takes == "delay_s" else delay_s,
     )
-    return provider, Plan(_checked(order), _count(body, "times"))
+    return provider, Plan(_checked(order, "fail"), _count(body, "times"))
 
 
-def _checked(order: Order) -> Order:
+def _checked(order: Order, param: str) -> Order:
     """The order with its number filled in. Raises Refused for a kind or number there is not."""
     kind = KINDS.get(order.kind)
     if kind is None:
-        raise Refused("There is no such failure to simulate.", param="fail")
+        raise Refused("There is no such failure to simulate.", param=param)
     if order.number is None:
         return replace(order, number=kind.default)
     if not kind.least <= order.number <= kind.most:
-        raise Refused(f"{order.kind} does not take this number.", param=kind.takes or "number")
+        raise Refused(f"{order.kind} does not take this number.", param=param)
     return order
 
 

@@ -106,7 +106,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered. `finish` is one of stop, length, tool_calls; no usage is reported as None."""
+    """What is answered. `finish` is stop, length or tool_calls; None is usage that is not said."""
 
     pieces: tuple[str, ...]
     calls: tuple[Call, ...]

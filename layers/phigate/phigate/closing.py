@@ -12,7 +12,13 @@ from dataclasses import replace
 
 import orjson
 
-from phigate.core.errors import InvalidApiKey, Overloaded, PhigateError, RateLimited
+from phigate.core.errors import (
+    GatewayError,
+    InvalidApiKey,
+    Overloaded,
+    PhigateError,
+    RateLimited,
+)
 from phigate.core.ids import new_id
 from phigate.core.limits import HOLD_GRACE_S
 from phigate.core.meter import believed, bound, cost, estimate
@@ -157,13 +163,14 @@ class Ticket:
         await self.settle()
         return {"x-phi-receipt": self.id}
 
-    async def abandon(self, row: Row | None) -> None:
+    async def abandon(self, row: Row | None, bytes_out: int = 0) -> None:
         """The request was cancelled. An upstream that had begun is charged by estimate."""
         if self.is_open:
             if row is not None and self.charge is None:
-                self.used(row, None, 0)
+                self.used(row, None, bytes_out)
             await self.receipt("routed", "hang_up", row)
             await self.settle()
+            self.note("abandoned", row)
 
     def note(self, event: str, row: Row | None, **fields: str | int) -> None:
         """One line for the operator: ids, names, counts and micros."""
@@ -194,7 +201,7 @@ class Ticket:
             )
             if held.expired:
                 await ledger.sweep(held.account, int(self.gateway.clock.now_s()))
-        except Overloaded:
+        except GatewayError:
             # The answer stands; the sweeper settles by the receipt.
             self.gateway.journal.note("settle_not_confirmed", id=held.id)
 
@@ -249,9 +256,9 @@ class Ticket:
         )
 
 
-async def cancelled_to_the_end(ticket: Ticket, row: Row | None) -> None:
+async def cancelled_to_the_end(ticket: Ticket, row: Row | None, bytes_out: int = 0) -> None:
     """Close a cancelled request's ticket although the task that held it is being cancelled."""
     try:
-        await ticket.gateway.shielded(ticket.abandon(row))
-    except (Overloaded, asyncio.CancelledError):
+        await ticket.gateway.shielded(ticket.abandon(row, bytes_out))
+    except (GatewayError, asyncio.CancelledError):
         ticket.gateway.journal.note("abandoned_hold", id=ticket.id)

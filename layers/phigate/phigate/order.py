@@ -24,7 +24,7 @@ from phigate.core.gate import Code
 from phigate.core.limits import BODY_BYTES_MAX
 from phigate.core.meter import bound, tokens_affordable
 from phigate.core.protocols import CatalogView, HoldRefused
-from phigate.core.request import Pinned, check_policy, read_asked
+from phigate.core.request import Pinned, check_policy, read_asked, read_headers
 from phigate.core.route import AUTO, Route, decide, rows_of_model
 from phigate.core.types import Asked, Catalog, Json, KeyPolicy
 from phigate.gateway import Call, Stack
@@ -51,6 +51,17 @@ class Order:
         return self.view.catalog
 
 
+def read_pinned(call: Call, policy: KeyPolicy, stack: Stack) -> Pinned:
+    """The headers, once the body is known to be one that can be read. Raises 415, 413, 400."""
+    if call.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedEncoding(
+            "Content-Encoding must be identity or absent: bodies are not decompressed."
+        )
+    if call.body is None:
+        raise RequestTooLarge(f"The body is over {BODY_BYTES_MAX} bytes.")
+    return read_headers(call.headers, policy, stack.region)
+
+
 def read_order(
     call: Call,
     pinned: Pinned,
@@ -62,7 +73,8 @@ def read_order(
     shape: type[ChatBody] = ChatBody,
 ) -> Order:
     """Body, policy, route and bound, in the order of DESIGN's table. Raises CallerError."""
-    body = _read_body(call, shape)
+    body = parse_object(call.body or b"")
+    check_shape(shape, body)
     asked = read_asked(body, pinned, call.task)
     catalog = view.catalog
     _check_tokens_out(asked, catalog)
@@ -125,18 +137,6 @@ def hold_refused(
 ) -> CallerError:
     """The answer to a hold that was not written."""
     return _HOLD_REFUSALS[refused.reason](order, refused, policy, now_s)
-
-
-def _read_body(call: Call, shape: type[ChatBody]) -> Json:
-    if call.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedEncoding(
-            "Content-Encoding must be identity or absent: bodies are not decompressed."
-        )
-    if call.body is None:
-        raise RequestTooLarge(f"The body is over {BODY_BYTES_MAX} bytes.")
-    body = parse_object(call.body)
-    check_shape(shape, body)
-    return body
 
 
 def _check_tokens_out(asked: Asked, catalog: Catalog) -> None:

@@ -6,21 +6,28 @@ settle) and `turn` (adapt and send). Everything that does I/O comes in through t
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import orjson
 
 from phigate.closing import Ticket, cancelled_to_the_end
 from phigate.core import limits
-from phigate.core.errors import InvalidApiKey, PhigateError, UpstreamFailed
+from phigate.core.errors import (
+    InternalError,
+    InvalidApiKey,
+    PhigateError,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from phigate.core.keys import parse_key
 from phigate.core.protocols import Out
 from phigate.core.receipt import Ended
-from phigate.core.request import read_headers
 from phigate.core.route import fallback_reason
 from phigate.core.types import Json, Principal, Row
 from phigate.gateway import Call, Gateway
-from phigate.order import Order, decision, read_order, refused
+from phigate.order import Order, decision, read_order, read_pinned, refused
 from phigate.turn import CallerGone, Opened, Turn
 from phigate.wire import openai, sse
 from phigate.wire.chat_body import RouteBody
@@ -32,7 +39,7 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
     try:
         principal = await authenticate(gateway, call)
         ticket = Ticket(gateway, call, principal)
-        ticket.pinned = read_headers(call.headers, principal.policy, gateway.stack.region)
+        ticket.pinned = read_pinned(call, principal.policy, gateway.stack)
         view = await gateway.catalog.current()
         order = read_order(
             call,
@@ -50,12 +57,16 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
         await (_serve_stream if order.stream else _serve_json)(ticket, order, turn, out)
     except PhigateError as error:
         await answer_error(error, ticket, out)
+    except Exception as bug:
+        # Its text may quote the request: what goes on from here names its class alone.
+        gateway.journal.note("bug", kind=type(bug).__name__)
+        raise InternalError("An error of the gateway's own; it was counted.") from None
 
 
 async def dry_run(gateway: Gateway, call: Call) -> Json:
     """POST /v1/route: what `serve` would decide, by the same code; nothing is sent or charged."""
     principal = await authenticate(gateway, call)
-    pinned = read_headers(call.headers, principal.policy, gateway.stack.region)
+    pinned = read_pinned(call, principal.policy, gateway.stack)
     view = await gateway.catalog.current()
     order = read_order(
         call,
@@ -145,14 +156,14 @@ async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> N
     except asyncio.CancelledError:
         await cancelled_to_the_end(ticket, turn.row)
         raise
+    stream = Streaming(ticket, order, turn, out, opened)
     try:
         headers = _headers(ticket, order, opened.row, opened.dropped)
         await out.start(200, {**headers, "content-type": "text/event-stream; charset=utf-8"})
-        stream = Streaming(ticket, order, turn, out, opened)
         await stream.run()
         await stream.finish()
     except asyncio.CancelledError:
-        await cancelled_to_the_end(ticket, opened.row)
+        await cancelled_to_the_end(ticket, opened.row, stream.bytes_out)
         raise
     finally:
         opened.exchange.close()
@@ -167,8 +178,9 @@ class Streaming:
         self._turn = turn
         self._out = out
         self._opened = opened
+        self.bytes_out = 0
         self._reported: object = None
-        self._bytes_out = 0
+        self._written_at_s = 0.0
         self._ended: Ended = "complete"
 
     async def run(self) -> None:
@@ -180,13 +192,14 @@ class Streaming:
         try:
             while not decoder.ended and decoder.failed is None:
                 until_s = min(silent_since_s + limits.IDLE_TIMEOUT_S, self._order.deadline_s)
-                piece = await self._turn.piece(exchange, until_s)
+                ping_at_s = self._written_at_s + limits.PING_INTERVAL_S
+                piece = await self._turn.piece(exchange, until_s=until_s, ping_at_s=ping_at_s)
                 if piece is None:
                     raise UpstreamFailed("cut")
                 if piece:
                     silent_since_s = clock.now_s()
                     await self._pass(decoder.feed(piece))
-                else:
+                if clock.now_s() >= self._written_at_s + limits.PING_INTERVAL_S:
                     await self._write(sse.PING)
             if decoder.failed is not None:
                 raise UpstreamFailed(decoder.failed)
@@ -204,7 +217,9 @@ class Streaming:
         ticket = self._ticket
         if self._ended == "complete" and self._out.gone_at_s is not None:
             self._ended = "hang_up"
-        charge = ticket.used(self._opened.row, self._reported, self._bytes_out)
+        # Usage that was reported on the way says nothing of what came after it.
+        reported = self._reported if self._opened.decoder.ended else None
+        charge = ticket.used(self._opened.row, reported, self.bytes_out)
         facts = {
             "usage": "estimated" if charge.usage_is_estimate else "verified",
             "cost_micro": charge.charged_micros,
@@ -212,7 +227,7 @@ class Streaming:
         }
         tail = sse.comment("phi", orjson.dumps(facts)) + sse.DONE
         if self._ended in _IN_BAND:
-            tail = sse.data_event(orjson.dumps(_IN_BAND[self._ended])) + tail
+            tail = sse.data_event(orjson.dumps(_IN_BAND[self._ended].envelope())) + tail
         if self._out.gone_at_s is None:
             ticket.response.update(tail)
         try:
@@ -226,7 +241,8 @@ class Streaming:
             ticket.note("streamed", self._opened.row, ended=self._ended)
         # The connection can serve again once the upstream has ended its body.
         if self._ended == "complete":
-            await self._opened.exchange.piece(_BODY_END_WAIT_S)
+            with contextlib.suppress(UpstreamFailed):
+                await self._opened.exchange.piece(_BODY_END_WAIT_S)
 
     async def _pass(self, chunks: list[Json]) -> None:
         events: list[bytes] = []
@@ -235,7 +251,7 @@ class Streaming:
                 self._reported = usage
             choices = chunk.get("choices")
             if choices:
-                self._bytes_out += openai.output_bytes(choices, "delta")
+                self.bytes_out += openai.output_bytes(choices, "delta")
             events.append(
                 openai.chunk_event(
                     chunk,
@@ -247,29 +263,18 @@ class Streaming:
         await self._write(b"".join(events))
 
     async def _write(self, event_bytes: bytes) -> None:
-        if event_bytes and self._out.gone_at_s is None:
+        if not event_bytes:
+            return
+        self._written_at_s = self._ticket.gateway.clock.now_s()
+        if self._out.gone_at_s is None:
             self._ticket.response.update(event_bytes)
             await self._out.write(event_bytes)
 
 
 _BODY_END_WAIT_S = 0.2  # a provider ends its body right after its last event
-_IN_BAND = {
-    "upstream_cut": {
-        "error": {
-            "message": "The provider's stream broke off; what was written until then is charged.",
-            "type": "upstream_error",
-            "code": "upstream_error",
-            "param": None,
-        }
-    },
-    "deadline": {
-        "error": {
-            "message": "The answer was not complete in time; what was written is charged.",
-            "type": "upstream_error",
-            "code": "upstream_timeout",
-            "param": None,
-        }
-    },
+_IN_BAND: Mapping[str, PhigateError] = {
+    "upstream_cut": UpstreamError("The provider's stream broke off; what was written is charged."),
+    "deadline": UpstreamTimeout("The answer took too long; what was written is charged."),
 }
 
 

@@ -85,9 +85,10 @@ class Turn:
         """The first candidate's stream whose first event is no error."""
         return await self._first(self._opened)
 
-    async def piece(self, exchange: Exchange, until_s: float) -> bytes | None:
-        """The next bytes; empty when it is time for a ping. Raises UpstreamFailed, CallerGone."""
-        return await exchange.piece(self._slice_s(until_s))
+    async def piece(self, exchange: Exchange, *, until_s: float, ping_at_s: float) -> bytes | None:
+        """The next bytes; empty when none came. Raises UpstreamFailed, CallerGone."""
+        wait_s = min(self._slice_s(until_s), ping_at_s - self._now_s())
+        return await exchange.piece(max(0.0, wait_s))
 
     async def _first(self, attempt: Callable[[Row], Awaitable[T]]) -> T:
         now_s = self._gateway.clock.now_s()
@@ -223,7 +224,7 @@ class Turn:
     def _all_failed(self, now_s: float) -> PhigateError:
         attempts = self._ticket.attempts
         route = self._order.route
-        if not attempts:
+        if not attempts and now_s < self._order.deadline_s:
             # Every agreement lapsed between the route and now.
             asked = route.asked
             return refused(refusal_code("agreement", phi=asked.phi, images=asked.images), asked)

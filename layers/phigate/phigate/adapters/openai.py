@@ -12,6 +12,7 @@ import orjson
 
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
 from phigate.core.errors import UpstreamFailed
+from phigate.core.limits import JSON_DEPTH_MAX
 from phigate.core.members import MEMBERS
 from phigate.core.types import Json, Place, Row
 from phigate.wire import sse
@@ -68,11 +69,12 @@ def _without_nulls(message: Mapping[str, Any]) -> Mapping[str, Any]:
 def answer(body: bytes) -> Json | None:
     """A whole answer, or None when it is not one (not JSON, no choices, an error in a 200)."""
     value = _object(body)
-    if value is None or "error" in value or not _is_list_of_objects(value.get("choices")):
+    if value is None or value.get("error") is not None:
         return None
-    if not all(isinstance(choice.get("message"), dict) for choice in value["choices"]):
+    choices = value.get("choices")
+    if not choices or not _is_list_of_objects(choices):
         return None
-    return value
+    return value if all(isinstance(choice.get("message"), dict) for choice in choices) else None
 
 
 def refusal(body: bytes) -> tuple[str, str | None]:
@@ -117,7 +119,7 @@ class Decoder:
             self.failed = "malformed"
         elif value.get("error") is not None:
             self.failed = "error_event"
-        elif not _is_list_of_objects(value.get("choices")) and "usage" not in value:
+        elif not _is_list_of_objects(value.get("choices")) and not _is_usage_alone(value):
             self.failed = "malformed"
         else:
             chunks.append(value)
@@ -128,7 +130,22 @@ def _object(body: bytes) -> Json | None:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+    # Only a body with more opening brackets than the limit can nest deeper than the limit.
+    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX and _nests_over(JSON_DEPTH_MAX, value):
+        return None
     return value if isinstance(value, dict) else None
+
+
+def _nests_over(levels: int, value: Any) -> bool:
+    """Deeper than this an answer could be neither counted nor written out again."""
+    if not isinstance(value, dict | list):
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_nests_over(levels - 1, child) for child in children)
+
+
+def _is_usage_alone(chunk: Json) -> bool:
+    return "usage" in chunk and chunk.get("choices") is None
 
 
 def _is_list_of_objects(value: Any) -> bool:

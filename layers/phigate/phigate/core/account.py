@@ -270,7 +270,13 @@ STEPS: dict[State, dict[Event, State]] = {
     "used": {"raise": "used", "use": "used", "write": "writing", "sweep": "expired"},
     "writing": {"write": "writing", "done": "done", "late": "late"},
     "done": {"write": "writing", "settle": "settled", "sweep": "settled"},
-    "expired": {"write": "writing", "void": "expired", "sweep": "expired"},
+    "expired": {
+        "raise": "expired",
+        "use": "expired",
+        "write": "writing",
+        "void": "expired",
+        "sweep": "expired",
+    },
     "late": {"write": "writing", "sweep": "late"},
     "settled": {"write": "writing", "settle": "settled", "sweep": "settled"},
 }

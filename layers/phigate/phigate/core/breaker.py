@@ -39,7 +39,8 @@ class Breaker:
         row = self._rows.setdefault(row_id, _Row())
         since = now_s - BREAKER_WINDOW_S
         row.failures_at_s = [at for at in row.failures_at_s if at > since] + [now_s]
-        if len(row.failures_at_s) >= BREAKER_FAILURES:
+        # A row that was opened before has not had a success since: this was its one try.
+        if row.open_until_s or len(row.failures_at_s) >= BREAKER_FAILURES:
             row.open_until_s = now_s + BREAKER_OPEN_S
             row.failures_at_s = row.failures_at_s[-BREAKER_FAILURES:]
 

@@ -15,6 +15,7 @@ from phigate.core.types import Asked, Rejection, Row
 
 Code = Literal["no_route", "phi_blocked", "key_policy"]
 Rule = Callable[[Row, Asked, "Stand"], str | None]
+Steps = Sequence[tuple[str, Rule]]
 
 EVERY_UNPROVEN = frozenset({"*"})
 
@@ -44,7 +45,7 @@ def admit(
     rows: Sequence[Row],
     asked: Asked,
     stand: Stand,
-    steps: "Sequence[tuple[str, Rule]] | None" = None,
+    steps: Steps | None = None,
 ) -> Verdict:
     """Run the steps over `rows` in order. `steps` is a parameter so that a test can mutate it."""
     left = tuple(rows)
@@ -63,9 +64,13 @@ def admit(
     return Verdict(left, tuple(rejections), None)
 
 
-def may_attempt(row: Row, asked: Asked, stand: Stand) -> bool:
+def may_attempt(row: Row, asked: Asked, stand: Stand, steps: Steps | None = None) -> bool:
     """The gate's last look, before every attempt and every turn: time has passed since `admit`."""
-    return all(rule(row, asked, stand) is None for name, rule in STEPS if name in ATTEMPT_STEPS)
+    return all(
+        rule(row, asked, stand) is None
+        for name, rule in (STEPS if steps is None else steps)
+        if name in ATTEMPT_STEPS
+    )
 
 
 def refusal_code(emptied_by: str, *, phi: bool, images: int) -> Code:
@@ -154,7 +159,7 @@ def _preferences(row: Row, asked: Asked, stand: Stand) -> str | None:
     return None
 
 
-STEPS: tuple[tuple[str, Rule], ...] = (
+STEPS: Steps = (
     ("region", _region),
     ("status", _status),
     ("modality", _modality),

@@ -3,7 +3,7 @@ OpenAPI text are read.
 
 Law 1: under PHI nothing passes that the table does not name.
 Law 2: a member that names a place, a model, a network tool or a stored object is refused always:
-it could undo the gate's decision upstream.
+it could undo the gate's decision upstream. So is media outside its own part, where no rule sees it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ MEMBERS: Mapping[str, Member] = {
     "usage": Member("ignored", "Usage is always reported."),
 }
 
-# Names a place, another model, a network tool or a stored object in some provider's dialect.
+# Names a place, another model, a network tool, a stored object or media in some provider's dialect.
 REFUSED = frozenset(
     {
         "inference_geo",
@@ -120,6 +120,11 @@ REFUSED = frozenset(
         "webhook",
         "callback_url",
         "data_sources",
+        "image_url",
+        "input_image",
+        "input_audio",
+        "audio_url",
+        "video_url",
     }
 )
 
@@ -136,12 +141,24 @@ MESSAGE_MEMBERS = frozenset(
         "reasoning_content",
     }
 )
-PART_MEMBERS = frozenset({"type", "text", "image_url", "refusal"})
+PART_MEMBERS = {
+    "text": frozenset({"type", "text"}),
+    "image_url": frozenset({"type", "image_url"}),
+    "refusal": frozenset({"type", "refusal"}),
+}
 IMAGE_MEMBERS = frozenset({"url", "detail"})
 TOOL_MEMBERS = frozenset({"type", "function"})
 FUNCTION_MEMBERS = frozenset({"name", "description", "parameters", "strict"})
 CALL_MEMBERS = frozenset({"id", "type", "function", "index"})
 CALLED_MEMBERS = frozenset({"name", "arguments"})
+CHOICE_MEMBERS = frozenset({"type", "function"})
+CHOSEN_MEMBERS = frozenset({"name"})
+FORMAT_MEMBERS = frozenset({"type", "json_schema"})
+SCHEMA_MEMBERS = frozenset({"name", "schema", "strict", "description"})
+ANNOTATION_MEMBERS = frozenset({"type", "url_citation"})
+
+Known = frozenset[str] | Mapping[str, Any]
+Level = tuple[str, Mapping[str, Any], Known]
 
 
 def check_members(body: Json, *, phi: bool) -> None:
@@ -179,30 +196,52 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(i), child) for i, child in enumerate(value))
 
 
-def _levels(
-    body: Json,
-) -> Iterator[tuple[str, Mapping[str, Any], frozenset[str] | Mapping[str, Any]]]:
+def _levels(body: Json) -> Iterator[Level]:
     """Every object of the request whose members a table knows: path, members, table."""
-    yield "", body, MEMBERS
-    for i, message in enumerate(body.get("messages", ())):
-        path = f"messages.{i}."
-        yield path, message, MESSAGE_MEMBERS
+    yield "", _without_nulls(body), MEMBERS
+    yield from _pair(body, "tool_choice", CHOICE_MEMBERS, "function", CHOSEN_MEMBERS)
+    yield from _pair(body, "response_format", FORMAT_MEMBERS, "json_schema", SCHEMA_MEMBERS)
+    for path, message in _objects("", body, "messages"):
+        yield path, _without_nulls(message), MESSAGE_MEMBERS
         yield from _parts(path, message)
-        for j, call in enumerate(message.get("tool_calls") or ()):
-            yield f"{path}tool_calls.{j}.", call, CALL_MEMBERS
-            yield f"{path}tool_calls.{j}.function.", call.get("function", {}), CALLED_MEMBERS
-    for i, tool in enumerate(body.get("tools") or ()):
-        yield f"tools.{i}.", tool, TOOL_MEMBERS
-        yield f"tools.{i}.function.", tool.get("function", {}), FUNCTION_MEMBERS
+        for call_path, call in _objects(path, message, "tool_calls"):
+            yield call_path, call, CALL_MEMBERS
+            yield f"{call_path}function.", call["function"], CALLED_MEMBERS
+        for note_path, note in _objects(path, message, "annotations"):
+            yield note_path, note, ANNOTATION_MEMBERS
+    for path, tool in _objects("", body, "tools"):
+        yield path, tool, TOOL_MEMBERS
+        yield f"{path}function.", tool["function"], FUNCTION_MEMBERS
 
 
-def _parts(
-    path: str, message: Mapping[str, Any]
-) -> Iterator[tuple[str, Mapping[str, Any], frozenset[str]]]:
-    content = message.get("content")
-    if not isinstance(content, list):
-        return
-    for i, part in enumerate(content):
-        yield f"{path}content.{i}.", part, PART_MEMBERS
-        if "image_url" in part:
-            yield f"{path}content.{i}.image_url.", part["image_url"], IMAGE_MEMBERS
+def _parts(path: str, message: Mapping[str, Any]) -> Iterator[Level]:
+    for part_path, part in _objects(path, message, "content"):
+        yield part_path, part, PART_MEMBERS[part["type"]]
+        if part["type"] == "image_url":
+            yield f"{part_path}image_url.", part["image_url"], IMAGE_MEMBERS
+
+
+def _pair(body: Json, name: str, known: Known, inner: str, inner_known: Known) -> Iterator[Level]:
+    """A member that may be an object, and the object that may be inside it."""
+    value = body.get(name)
+    if isinstance(value, dict):
+        yield f"{name}.", value, known
+        if isinstance(value.get(inner), dict):
+            yield f"{name}.{inner}.", value[inner], inner_known
+
+
+def _objects(
+    path: str, holder: Mapping[str, Any], name: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The objects of a list, each with its path; nothing where there is no list."""
+    value = holder.get(name)
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            yield f"{path}{name}.{i}.", item
+
+
+def _without_nulls(members: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A null member of the body or of a message never goes upstream, so none is refused."""
+    if None not in members.values():
+        return members
+    return {name: value for name, value in members.items() if value is not None}

@@ -25,7 +25,7 @@ class Bound:
 
 
 def bound(row: Row, asked: Asked) -> Bound:
-    """The hold for one turn: bytes as tokens, the row's overheads, the dearer input price."""
+    """The hold for one turn: bytes as tokens, the row's overheads, the dearest input price."""
     tokens_in = (
         asked.text_bytes
         + row.overhead_tokens
@@ -34,8 +34,13 @@ def bound(row: Row, asked: Asked) -> Bound:
         + row.image_tokens_max * asked.images
     )
     tokens_out = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
-    dearest_in = max(row.price.in_micros_per_mtok, row.price.cache_write_micros_per_mtok)
-    micros = _round_up(tokens_in * dearest_in + tokens_out * row.price.out_micros_per_mtok)
+    price = row.price
+    dearest_in = max(
+        price.in_micros_per_mtok,
+        price.cache_read_micros_per_mtok,
+        price.cache_write_micros_per_mtok,
+    )
+    micros = _round_up(tokens_in * dearest_in + tokens_out * price.out_micros_per_mtok)
     return Bound(tokens_in, tokens_out, micros)
 
 

@@ -4,10 +4,10 @@ Candidates are the rows of the asked model first, then, unless `allow_fallbacks`
 other rows that passed, the region's default for the task first. Each row stands once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from phigate.core.gate import Code, Stand, admit, may_attempt, refusal_code
+from phigate.core.gate import Code, Stand, Steps, admit, may_attempt, refusal_code
 from phigate.core.limits import ATTEMPTS_MAX
 from phigate.core.types import Asked, Catalog, Rejection, Row
 
@@ -36,9 +36,12 @@ def rows_of_model(catalog: Catalog, name: str) -> tuple[Row, ...]:
     return tuple(row for row in catalog.rows if row.model == name)
 
 
-def decide(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
-    """Gate, then order. The model step removes nothing unless the caller forbade fallbacks."""
-    verdict = admit(catalog.rows, asked, stand)
+def decide(catalog: Catalog, asked: Asked, stand: Stand, steps: Steps | None = None) -> Route:
+    """Gate, then order. The model step removes nothing unless the caller forbade fallbacks.
+
+    `steps` is a parameter so that a test can mutate the gate.
+    """
+    verdict = admit(catalog.rows, asked, stand, steps)
     if verdict.emptied_by is not None:
         code = refusal_code(verdict.emptied_by, phi=asked.phi, images=asked.images)
         return Route(asked, (), verdict.rejections, code)
@@ -114,12 +117,18 @@ class Attempts:
     """Hands out the candidates of one route, each checked again by the gate before it is tried.
 
     A list of one row is tried twice; at most ATTEMPTS_MAX are handed out. Rows whose breaker is
-    open come last, nothing else.
+    open come last, nothing else. `look` is a parameter so that a test can mutate the gate.
     """
 
-    def __init__(self, route: Route, open_breakers: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        route: Route,
+        open_breakers: frozenset[str] = frozenset(),
+        look: Callable[[Row, Asked, Stand], bool] = may_attempt,
+    ) -> None:
         rows = sorted(route.candidates, key=lambda row: row.id in open_breakers)
         self._asked = route.asked
+        self._look = look
         self._queue = (rows * 2 if len(rows) == 1 else rows)[:ATTEMPTS_MAX]
         self._single = len(rows) == 1
         self.handed_out = 0
@@ -128,7 +137,7 @@ class Attempts:
         """The next row that the gate admits now, or None when none is left."""
         while self._queue:
             row = self._queue.pop(0)
-            if may_attempt(row, self._asked, stand):
+            if self._look(row, self._asked, stand):
                 self.handed_out += 1
                 return row
         return None
@@ -136,4 +145,4 @@ class Attempts:
     @property
     def pauses_next(self) -> bool:
         """True when the next attempt repeats the same row and should wait a moment."""
-        return self._single and self.handed_out > 0
+        return self._single and self.handed_out > 0 and bool(self._queue)

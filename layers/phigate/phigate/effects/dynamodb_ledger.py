@@ -104,6 +104,8 @@ class DynamoLedger:
         known = await self._known(account, hold_id)
         state = step(known.state, "use" if used_micros else "raise")
         hold = known.hold
+        if state == "expired":
+            return False
         if hold is None or not 0 <= used_micros <= new_micros or new_micros < old_micros:
             raise IllegalStep("a hold is raised to at least what it was and what was used")
         raised = replace(hold, micros=new_micros, used_micros=used_micros)

@@ -95,6 +95,10 @@ class Message(Shape):
     name: Annotated[str, Field(max_length=NAME_BYTES_MAX)] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    annotations: list[dict[str, Any]] | None = None
+    audio: None = None  # names an answer that a provider has stored
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> "Message":

@@ -37,9 +37,14 @@ class Decoder:
         self._data_bytes = 0
         self._name = b""
         self._at_start = True
+        self._after_cr = False
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that `piece` completes, in order."""
+        if self._after_cr and piece:
+            # A CR has ended its line already; a LF right after it belongs to the same line end.
+            self._after_cr = False
+            piece = piece.removeprefix(b"\n")
         self._rest += piece
         events: list[Event] = []
         for line in self._lines(piece):
@@ -57,17 +62,15 @@ class Decoder:
             self._at_start = False
             if self._rest.startswith(_BOM):
                 del self._rest[: len(_BOM)]
-        elif b"\n" not in piece and b"\r" not in self._rest[-len(piece) - 1 :]:
+        elif b"\n" not in piece and b"\r" not in piece:
             # Still inside one line: looking through all of it again would be quadratic.
             self._bound(len(self._rest))
             return []
         text = bytes(self._rest)
-        # A CR at the end may be half of a CRLF: wait for the next byte.
-        held_back = b"\r" if text.endswith(b"\r") else b""
-        text = text.removesuffix(b"\r")
+        self._after_cr = text.endswith(b"\r")
         # bytes.split is the quick way, and right whenever no CR is about.
         lines = _LINE_END.split(text) if b"\r" in text else text.split(b"\n")
-        self._rest = bytearray(lines.pop() + held_back)
+        self._rest = bytearray(lines.pop())
         self._bound(len(self._rest))
         return lines
 

@@ -1,0 +1,46 @@
+"""How amounts, days and tables look on a terminal."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from phigate.core.price import MICROS_PER_USD
+
+
+def usd(micros: int) -> str:
+    """Dollars with all six decimals: -48 is `-0.000048`."""
+    sign = "-" if micros < 0 else ""
+    dollars, rest = divmod(abs(micros), MICROS_PER_USD)
+    return f"{sign}{dollars}.{rest:06d}"
+
+
+def amount(micros: int) -> str:
+    """An amount in both units."""
+    return f"{usd(micros)} USD ({micros} micro)"
+
+
+def day(at_s: int) -> str:
+    """The UTC day of a time, `YYYY-MM-DD`."""
+    return datetime.fromtimestamp(at_s, UTC).date().isoformat()
+
+
+def columns(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[str] = frozenset()
+) -> str:
+    """A table under its headings; the columns named in `right` hold numbers."""
+    lines = [tuple(headings), *(tuple(row) for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    aligned = [
+        [
+            cell.rjust(width) if heading in right else cell.ljust(width)
+            for heading, cell, width in zip(headings, line, widths, strict=True)
+        ]
+        for line in lines
+    ]
+    return "\n".join("  ".join(cells).rstrip() for cells in aligned)
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and their values, one line each."""
+    known = list(pairs)
+    width = max(len(name) for name, _ in known)
+    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in known)

@@ -1,0 +1,180 @@
+"""`phigate route`: the dry run in the terminal."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phigate.core.limits import BODY_BYTES_MAX
+from tests.cli.conftest import Ran, Terminal
+
+CATALOG = Path(__file__).resolve().parents[2] / "catalog"
+FOLDER = ("--catalog", str(CATALOG))
+GEMMA_CH = "infomaniak-gemma-4-31b"
+QWEN_CH = "infomaniak-qwen3.5"
+
+
+def decided(terminal: Terminal, *flags: str) -> dict[str, Any]:
+    """The decision as JSON."""
+    ran = terminal("route", *flags, *FOLDER, "--json")
+    assert ran.status == 0, ran.err
+    decision: dict[str, Any] = json.loads(ran.out)
+    return decision
+
+
+ROUTED: dict[str, tuple[tuple[str, ...], str]] = {
+    "no region is the stack's": (("gemma-4",), GEMMA_CH),
+    "PHI in Switzerland": (("gemma-4", "--region", "CH", "--phi"), GEMMA_CH),
+    "another region": (("gemma-4", "--region", "eu"), "scaleway-gemma-4-26b"),
+    "an image": (("qwen3.5", "--images", "1"), GEMMA_CH),
+    "a tool call is required": (("gemma-4", "--tools"), QWEN_CH),
+    "a schema": (("gemma-4", "--json-schema"), GEMMA_CH),
+    "a model tier": (("auto", "--model-tier", "thinking"), QWEN_CH),
+}
+
+
+@pytest.mark.parametrize(("flags", "row"), ROUTED.values(), ids=ROUTED)
+def test_a_call_is_routed_as_its_flags_say(
+    terminal: Terminal, flags: tuple[str, ...], row: str
+) -> None:
+    decision = decided(terminal, *flags)
+    assert decision["decision"] == "routed"
+    assert decision["candidates"][0]["row"] == row
+    assert decision["cost_max_micro"] > 0
+
+
+REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "PHI without an agreement": (("auto", "--region", "US", "--phi"), "phi_blocked"),
+    "an image in the US": (("auto", "--region", "US", "--images", "1"), "no_route"),
+    "PHI with an image in the US": (
+        ("auto", "--region", "US", "--phi", "--images", "1"),
+        "no_route",
+    ),
+}
+
+
+@pytest.mark.parametrize(("flags", "code"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_is_a_result_with_its_code(
+    terminal: Terminal, flags: tuple[str, ...], code: str
+) -> None:
+    decision = decided(terminal, *flags)
+    assert (decision["decision"], decision["code"], decision["candidates"]) == ("refused", code, [])
+    shown = terminal("route", *flags, *FOLDER)
+    assert shown.status == 0
+    assert f"refused: {code}" in shown.out
+
+
+def test_max_tokens_bounds_the_cost(terminal: Terminal) -> None:
+    few, many = (
+        decided(terminal, "gemma-4", "--max-tokens", tokens)["cost_max_micro"]
+        for tokens in ("10", "1000")
+    )
+    assert 0 < few < many
+
+
+def test_the_table_names_candidates_with_costs_and_rejections_with_rules(
+    terminal: Terminal,
+) -> None:
+    decision = decided(terminal, "gemma-4", "--phi")
+    lines = [
+        line.split() for line in terminal("route", "gemma-4", "--phi", *FOLDER).out.split("\n")
+    ]
+    for place, candidate in enumerate(decision["candidates"], start=1):
+        micros = candidate["cost_max_micro"]
+        assert [str(place), candidate["row"], f"0.{micros:06d}"] in lines
+    for rejection in decision["rejections"]:
+        assert [rejection["row"], rejection["rule"]] in lines
+
+
+WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "an unknown model": (("nobody-9",), 1, "no row"),
+    "more tokens than any row writes": (("auto", "--max-tokens", "9999999"), 1, "max_tokens"),
+    "too many images": (("auto", "--images", "1000000"), 1, "images"),
+    "no model": ((), 2, "--body"),
+    "an unknown region": (("auto", "--region", "FR"), 2, "CH, EU"),
+    "half a call": (("auto", "--images", "0.5"), 2, "--images"),
+}
+
+
+@pytest.mark.parametrize(("flags", "status", "said"), WRONG.values(), ids=WRONG)
+def test_a_call_that_is_none_is_one_line(
+    terminal: Terminal, flags: tuple[str, ...], status: int, said: str
+) -> None:
+    ran = terminal("route", *flags, *FOLDER)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (status, "", 1)
+    assert said in ran.err
+
+
+def test_a_body_from_a_file_is_read_as_a_call(terminal: Terminal, tmp_path: Path) -> None:
+    body = tmp_path / "call.json"
+    messages = [{"role": "user", "content": "x" * 10_000}]
+    body.write_text(json.dumps({"model": "gemma-4", "messages": messages, "max_tokens": 8192}))
+    assert (
+        decided(terminal, "--body", str(body), "--phi")["cost_max_micro"]
+        > decided(terminal, "gemma-4", "--phi", "--max-tokens", "8192")["cost_max_micro"]
+    )
+
+
+def test_a_body_from_standard_input_is_read_as_a_call() -> None:
+    command = [sys.executable, "-m", "phigate.cli.main", "route", "--body", "-", *FOLDER, "--json"]
+    body = b'{"model": "gemma-4", "provider": {"only": ["infomaniak"]}}'
+    ran = subprocess.run(command, input=body, capture_output=True, check=True)
+    assert {"row": "scaleway-gemma-4-26b", "rule": "region"} in json.loads(ran.stdout)["rejections"]
+
+
+BODIES: dict[str, tuple[bytes, str]] = {
+    "not JSON": (b"{", "JSON"),
+    "no model": (b"{}", "model"),
+    "a wrong type": (b'{"model": "auto", "max_tokens": "many"}', "max_tokens"),
+    "a name twice": (b'{"model": "auto", "model": "auto"}', "twice"),
+    "a body over the limit": (b" " * (BODY_BYTES_MAX + 1), str(BODY_BYTES_MAX)),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BODIES.values(), ids=BODIES)
+def test_a_body_that_is_none_is_one_line(
+    terminal: Terminal, tmp_path: Path, content: bytes, said: str
+) -> None:
+    body = tmp_path / "call.json"
+    body.write_bytes(content)
+    ran = terminal("route", "--body", str(body), *FOLDER)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert said in ran.err
+
+
+def test_a_body_and_a_flag_that_describes_one_exclude_each_other(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    ran = terminal("route", "gemma-4", "--body", str(tmp_path / "call.json"), *FOLDER)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+
+
+def test_a_body_file_that_is_missing_is_one_line(terminal: Terminal, tmp_path: Path) -> None:
+    ran = terminal("route", "--body", str(tmp_path / "call.json"), *FOLDER)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+
+
+def test_without_a_folder_the_loaded_catalog_decides(terminal: Terminal, tmp_path: Path) -> None:
+    def asked() -> Ran:
+        return terminal("route", "gemma-4", "--json")
+
+    assert "catalog push" in asked().err
+    terminal("catalog", "push", str(CATALOG))
+    assert json.loads(asked().out) == decided(terminal, "gemma-4")
+
+
+def test_a_folder_needs_no_state(terminal: Terminal, tmp_path: Path) -> None:
+    nowhere = {"PHIGATE_STATE": str(tmp_path / "nowhere")}
+    assert terminal("route", "gemma-4", *FOLDER, environ=nowhere).status == 0
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_as_on_aws_a_row_whose_residency_is_unproven_is_not_routed(terminal: Terminal) -> None:
+    flags = ("auto", "--region", "LATAM")
+    assert decided(terminal, *flags)["decision"] == "routed"
+    on_aws = decided(terminal, *flags, "--table", "phigate-latam")
+    assert on_aws["code"] == "no_route"
+    assert {"row": "google-gemini-2-5-flash", "rule": "residency_unproven"} in on_aws["rejections"]

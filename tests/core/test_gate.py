@@ -1,0 +1,820 @@
+"""Promise number one: no PHI request reaches a row without an agreement in force, and no request a
+row outside its region. Fail closed, in every path.
+
+The gate, the order and the attempts are run over every region x PHI x images x needed tools x
+agreement state x age of the catalog x every subset of failing candidates, against an oracle that
+is written from DESIGN 1 and 2 and calls nothing of the gate. Then the same check is run on gates
+that are broken on purpose: each of them must be caught, by the law that it breaks.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import pytest
+
+from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.gate import STEPS, Rule, Stand, Steps, admit, may_attempt, refusal_code
+from phigate.core.route import Attempts, Route, decide
+from phigate.core.types import REGIONS, Asked, Catalog, Preferences, Rejection, Row
+from tests.builders import (
+    DAY_S,
+    NOW_S,
+    make_agreement,
+    make_asked,
+    make_catalog,
+    make_place,
+    make_price,
+    make_row,
+    make_stand,
+)
+
+CATALOG = Path(__file__).parents[2] / "catalog"
+
+# The clock of a case: the first attempt begins a second after the route was decided, and every
+# failing attempt takes two.
+ROUTE_S = 1
+ATTEMPT_S = 2
+FIRST_ATTEMPT_S = int(NOW_S) + ROUTE_S
+TRIES_SEEN_MAX = 6
+NOTHING: frozenset[str] = frozenset()
+EVERYTHING = frozenset({"*"})
+
+# DESIGN: "catalog ... at most 3,600 s for PHI". The second turns stale between two attempts.
+CATALOG_AGES_S = {"fresh": 0.0, "stale after the first attempt": 3_598.0, "stale": 3_600.5}
+
+# --- The rows of the cases -------------------------------------------------------------------
+
+# Every agreement state, as what is changed in an agreement that is in force in the region asked.
+AGREEMENTS: dict[str, dict[str, Any] | None] = {
+    "in force": {},
+    "none": None,
+    "not yet in force": {"effective_at_s": int(NOW_S) + DAY_S},
+    "in force from the first attempt on": {"effective_at_s": FIRST_ATTEMPT_S},
+    "expired": {"expires_at_s": int(NOW_S)},
+    "expires between route and attempt": {"expires_at_s": FIRST_ATTEMPT_S},
+    "expires between two attempts": {"expires_at_s": FIRST_ATTEMPT_S + ATTEMPT_S},
+    "permits retention": {"zero_retention": False},
+    "permits training": {"no_training": False},
+    "of another region only": {"regions": frozenset({"elsewhere"})},
+}
+PLACES = ("proven", "unproven", "elsewhere")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What sort of row stands in a catalog."""
+
+    agreement: str = "in force"
+    place: str = "proven"
+    images: bool = True
+    tools: bool = True
+    status: str = "live"
+
+
+# One row alone: everything about a row, crossed.
+KINDS_ALONE = [
+    Kind(agreement, place, images, tools)
+    for agreement in AGREEMENTS
+    for place in PLACES
+    for images in (True, False)
+    for tools in (True, False)
+]
+# Several rows: each agreement state, and each other reason to lose a row.
+KINDS_TOGETHER = [
+    *(Kind(agreement) for agreement in AGREEMENTS),
+    Kind(place="unproven"),
+    Kind(place="elsewhere"),
+    Kind(images=False),
+    Kind(tools=False),
+    Kind(status="staged"),
+]
+# Three rows: what changes while attempts are made, and what does not.
+KINDS_IN_TIME = [
+    Kind("in force"),
+    Kind("none"),
+    Kind("in force from the first attempt on"),
+    Kind("expires between route and attempt"),
+    Kind("expires between two attempts"),
+]
+
+
+def other_region(region: str) -> str:
+    return REGIONS[REGIONS.index(region) - 1]
+
+
+def row_of(kind: Kind, region: str, position: int) -> Row:
+    """A row of that kind as seen from `region`. Rows further on are dearer, so tried later."""
+    place_region = other_region(region) if kind.place == "elsewhere" else region
+    residency = "unproven" if kind.place == "unproven" else "contract"
+    changes = AGREEMENTS[kind.agreement]
+    agreement = None
+    if changes is not None:
+        agreement = make_agreement(**{"regions": frozenset({region}), **changes})
+        if kind.agreement == "of another region only":
+            agreement = replace(agreement, regions=frozenset({other_region(region)}))
+    return make_row(
+        f"p{position}-row",
+        places={place_region: make_place(residency=residency)},
+        modalities=frozenset({"text", "image"} if kind.images else {"text"}),
+        supports_tools=kind.tools,
+        status=kind.status,
+        agreement=agreement,
+        price=make_price(position * 10_000, position * 10_000),
+    )
+
+
+def catalogs_of(kinds: Sequence[Kind], count: int, region: str) -> Iterator[Catalog]:
+    """Every ordered choice of `count` of the kinds as a catalog."""
+    rows = [[row_of(kind, region, position) for kind in kinds] for position in range(count)]
+    return (make_catalog(choice) for choice in itertools.product(*rows))
+
+
+class Case(NamedTuple):
+    """One request at one catalog; the stack allows the unproven places in `allowed`."""
+
+    catalog: Catalog
+    asked: Asked
+    age_s: float
+    allowed: frozenset[str] = NOTHING
+    routed_at_s: float = NOW_S
+
+    def stand(self, at_s: float) -> Stand:
+        return Stand(at_s, self.age_s + (at_s - self.routed_at_s), self.allowed)
+
+
+def asks(region: str, preferences: Preferences | None = None) -> Iterator[Asked]:
+    """PHI and general, with and without images, with and without needed tools."""
+    for phi, images, tools in itertools.product((True, False), (0, 1), (False, True)):
+        yield make_asked(
+            region=region,
+            phi=phi,
+            images=images,
+            needs_tools=tools,
+            has_tools=tools,
+            preferences=preferences or Preferences(),
+        )
+
+
+def cases_of_one_row() -> Iterator[Case]:
+    """Each kind of row alone, against every parameter of the stack about unproven places."""
+    for region in REGIONS:
+        catalogs = list(catalogs_of(KINDS_ALONE, 1, region))
+        allowed = (
+            NOTHING,
+            frozenset({f"p0-row/{region}"}),
+            frozenset({f"p0-row/{other_region(region)}"}),
+            EVERYTHING,
+        )
+        for asked, age_s, names in itertools.product(
+            asks(region), CATALOG_AGES_S.values(), allowed
+        ):
+            for catalog in catalogs:
+                yield Case(catalog, asked, age_s, names)
+
+
+def cases_of_two_rows() -> Iterator[Case]:
+    """Every ordered pair of kinds, at every age of the catalog."""
+    for region in REGIONS:
+        catalogs = list(catalogs_of(KINDS_TOGETHER, 2, region))
+        for asked, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
+            for catalog in catalogs:
+                yield Case(catalog, asked, age_s, EVERYTHING)
+
+
+def cases_of_three_rows() -> Iterator[Case]:
+    """Every triple of rows whose agreements come and go while attempts are made."""
+    for region in REGIONS:
+        catalogs = list(catalogs_of(KINDS_IN_TIME, 3, region))
+        for asked, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
+            for catalog in catalogs:
+                yield Case(catalog, asked, age_s)
+
+
+PREFERENCES = {
+    "the first row alone": Preferences(only=("p0",)),
+    "a row by its id alone": Preferences(only=("p1-row",)),
+    "nobody that exists": Preferences(only=("nobody",)),
+    "not the first row": Preferences(ignore=("p0",)),
+    "neither of both": Preferences(ignore=("p0", "p1-row")),
+    "the second row first": Preferences(order=("p1",)),
+    "no fallbacks": Preferences(allow_fallbacks=False),
+    "alpha rows too": Preferences(include_alpha=True),
+}
+
+
+def cases_of_preferences() -> Iterator[Case]:
+    """Pairs of rows under every preference, for `auto` and for each row by its name."""
+    kinds = [Kind(), Kind("none"), Kind("expired"), Kind(place="elsewhere"), Kind(status="alpha")]
+    for region in REGIONS:
+        catalogs = list(catalogs_of(kinds, 2, region))
+        for preferences, model in itertools.product(
+            PREFERENCES.values(), ("auto", "p0-row", "p1-row")
+        ):
+            for asked in asks(region, preferences):
+                named = replace(asked, model=model)
+                for catalog in catalogs:
+                    yield Case(catalog, named, 0.0)
+
+
+def cases_of_many_rows() -> Iterator[Case]:
+    """Five rows that all may serve: more than may be attempted."""
+    for region in REGIONS:
+        rows = [row_of(Kind(), region, position) for position in range(5)]
+        for asked, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
+            yield Case(make_catalog(rows), asked, age_s)
+
+
+def catalog_of_the_repository() -> Catalog:
+    texts = {
+        str(path.relative_to(CATALOG)): path.read_text(encoding="utf-8")
+        for path in CATALOG.rglob("*.toml")
+    }
+    return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
+
+
+def moments_of(catalog: Catalog) -> list[float]:
+    """Times of routing around every date of every agreement."""
+    dates = {
+        date
+        for row in catalog.rows
+        if row.agreement is not None
+        for date in (row.agreement.effective_at_s, row.agreement.expires_at_s)
+    }
+    around = (-ROUTE_S - ATTEMPT_S, -ROUTE_S, 0, DAY_S)
+    return sorted({date + offset for date in dates for offset in around})
+
+
+def cases_of_the_repository() -> Iterator[Case]:
+    """The real rows, and the same rows if all of them were live, around every date."""
+    shipped = catalog_of_the_repository()
+    live = make_catalog(replace(row, status="live") for row in shipped.rows)
+    allowed = (NOTHING, frozenset({"azure-gpt-4o/US"}), EVERYTHING)
+    for catalog, at_s in itertools.product((shipped, live), moments_of(shipped)):
+        for region, age_s, names in itertools.product(REGIONS, CATALOG_AGES_S.values(), allowed):
+            for asked in asks(region):
+                yield Case(catalog, asked, age_s, names, at_s)
+
+
+def cases_of_the_repository_by_name() -> Iterator[Case]:
+    """Every name that means a real row, pinned or not, with every capability."""
+    catalog = catalog_of_the_repository()
+    names = {row.id for row in catalog.rows} | {row.model for row in catalog.rows}
+    at_s = moments_of(catalog)[len(moments_of(catalog)) // 2]
+    for region, name, fallbacks in itertools.product(REGIONS, sorted(names), (True, False)):
+        for asked, schema, tokens in itertools.product(
+            asks(region, Preferences(allow_fallbacks=fallbacks)), (True, False), (None, 10_000)
+        ):
+            changed = replace(asked, model=name, needs_json_schema=schema, tokens_out=tokens)
+            yield Case(catalog, changed, 0.0, NOTHING, at_s)
+
+
+CASES: dict[str, Callable[[], Iterator[Case]]] = {
+    "each row alone": cases_of_one_row,
+    "every pair of rows": cases_of_two_rows,
+    "triples that change in time": cases_of_three_rows,
+    "preferences": cases_of_preferences,
+    "more rows than attempts": cases_of_many_rows,
+    "the catalog of the repository": cases_of_the_repository,
+    "the catalog of the repository by name": cases_of_the_repository_by_name,
+}
+
+# --- The oracle: DESIGN 1 and 2 in other words ------------------------------------------------
+
+
+def row_serves(row: Row, case: Case) -> bool:
+    """no_route: "no live row serves region x modality x required capability"."""
+    asked = case.asked
+    if asked.region not in row.places:
+        return False
+    if row.places[asked.region].residency == "unproven" and not (
+        "*" in case.allowed or f"{row.id}/{asked.region}" in case.allowed
+    ):
+        return False
+    if row.status != "live" and not (asked.preferences.include_alpha and row.status == "alpha"):
+        return False
+    sees = not asked.images or "image" in row.modalities
+    writes = asked.tokens_out is None or asked.tokens_out <= row.tokens_out_max
+    calls = row.supports_tools or not asked.needs_tools
+    obeys_schema = row.supports_json_schema or not asked.needs_json_schema
+    return sees and writes and calls and obeys_schema
+
+
+def phi_is_lawful(row: Row, region: str, at_s: float, age_s: float) -> bool:
+    """An agreement for the region, in force, without retention or training, at a proven place, by a
+    catalog that is not over its greatest age."""
+    contract = row.agreement
+    return (
+        contract is not None
+        and region in contract.regions
+        and contract.zero_retention is True
+        and contract.no_training is True
+        and contract.effective_at_s <= at_s < contract.expires_at_s
+        and row.places[region].residency in ("endpoint", "request_field", "contract")
+        and age_s <= 3_600
+    )
+
+
+def row_may_serve(row: Row, case: Case, at_s: float) -> bool:
+    age_s = case.age_s + (at_s - case.routed_at_s)
+    return row_serves(row, case) and (
+        not case.asked.phi or phi_is_lawful(row, case.asked.region, at_s, age_s)
+    )
+
+
+def row_is_preferred(row: Row, asked: Asked) -> bool:
+    wanted = asked.preferences
+    names = {row.id, row.provider}
+    if wanted.only and names.isdisjoint(wanted.only):
+        return False
+    if not wanted.allow_fallbacks and asked.model not in ("auto", row.id, row.model):
+        return False
+    return names.isdisjoint(wanted.ignore)
+
+
+def expected(case: Case) -> tuple[frozenset[str], str | None]:
+    """The ids of all candidates, or the code of the refusal."""
+    serving = [row for row in case.catalog.rows if row_serves(row, case)]
+    if not serving:
+        return NOTHING, "no_route"
+    lawful = [row for row in serving if row_may_serve(row, case, case.routed_at_s)]
+    if not lawful:
+        return NOTHING, "no_route" if case.asked.images else "phi_blocked"
+    wanted = [row for row in lawful if row_is_preferred(row, case.asked)]
+    return frozenset(row.id for row in wanted), None if wanted else "no_route"
+
+
+def expected_tries(case: Case, candidates: Sequence[Row], failing: frozenset[str]) -> list[str]:
+    """Each candidate once (a single one twice), four at most, while the agreement is in force."""
+    at_s = case.routed_at_s + ROUTE_S
+    tries: list[str] = []
+    for row in (list(candidates) * 2 if len(candidates) == 1 else candidates)[:4]:
+        if row_may_serve(row, case, at_s):
+            tries.append(row.id)
+            at_s += ATTEMPT_S
+            if row.id not in failing:
+                break
+    return tries
+
+
+# --- The check --------------------------------------------------------------------------------
+
+PHI_LAW = "no PHI attempt at a row without an agreement in force"
+REGION_LAW = "no attempt at a row that does not process in the region"
+CODE_LAW = "a refusal has the code of DESIGN 1"
+CANDIDATES_LAW = "the candidates are exactly the rows that may serve"
+RECORD_LAW = "every row is a candidate or a rejection, once"
+TRIES_LAW = "the attempts are the candidates in order, each looked at again"
+
+
+class HandsOut(Protocol):
+    """What of Attempts is used here."""
+
+    def next(self, stand: Stand, /) -> Row | None: ...
+
+
+class Subject(NamedTuple):
+    """What is checked: the gate as shipped, or one that was broken on purpose."""
+
+    decide: Callable[[Catalog, Asked, Stand], Route] = decide
+    attempts: Callable[[Route], HandsOut] = Attempts
+
+
+def laws_broken(subject: Subject, case: Case) -> Iterator[str]:
+    """Runs one case with every subset of its candidates failing."""
+    route = subject.decide(case.catalog, case.asked, case.stand(case.routed_at_s))
+    ids, code = expected(case)
+    if route.code != code:
+        yield CODE_LAW
+    if {row.id for row in route.candidates} != ids or len(route.candidates) != len(ids):
+        yield CANDIDATES_LAW
+    candidates = [row.id for row in route.candidates]
+    recorded = candidates + [rejection.row for rejection in route.rejections]
+    if len(recorded) != len(case.catalog.rows) or set(recorded) != set(case.catalog.rows_by_id):
+        yield RECORD_LAW
+    for count in range(len(candidates) + 1):
+        for failing in map(frozenset, itertools.combinations(candidates, count)):
+            yield from _laws_broken_by_tries(subject, case, route, failing)
+
+
+def _laws_broken_by_tries(
+    subject: Subject, case: Case, route: Route, failing: frozenset[str]
+) -> Iterator[str]:
+    asked = case.asked
+    hand = subject.attempts(route)
+    tried: list[str] = []
+    at_s = case.routed_at_s + ROUTE_S
+    while len(tried) < TRIES_SEEN_MAX:
+        stand = case.stand(at_s)
+        row = hand.next(stand)
+        if row is None:
+            break
+        if asked.region not in row.places:
+            yield REGION_LAW
+        elif asked.phi and not phi_is_lawful(row, asked.region, at_s, stand.catalog_age_s):
+            yield PHI_LAW
+        tried.append(row.id)
+        at_s += ATTEMPT_S
+        if row.id not in failing:
+            break
+    if tried != expected_tries(case, route.candidates, failing):
+        yield TRIES_LAW
+
+
+@pytest.mark.parametrize("cases", CASES.values(), ids=CASES)
+def test_no_case_breaks_a_law(cases: Callable[[], Iterator[Case]]) -> None:
+    shipped = Subject()
+    broken = ((law, case) for case in cases() for law in laws_broken(shipped, case))
+    assert next(broken, None) is None
+
+
+# --- The check bites: gates that were broken on purpose ----------------------------------------
+
+Doctor = Callable[[Row, Asked, Stand], tuple[Row, Asked, Stand]]
+
+
+def gate(steps: Steps) -> Subject:
+    """The shipped code with other steps, at the route and before every attempt."""
+    return Subject(
+        partial(decide, steps=steps),
+        lambda route: Attempts(route, look=partial(may_attempt, steps=steps)),
+    )
+
+
+def without(*names: str) -> Subject:
+    """A gate from which steps were dropped."""
+    return gate([(name, rule) for name, rule in STEPS if name not in names])
+
+
+def deceived(doctor: Doctor) -> Subject:
+    """A gate that is blind to something: each rule sees what `doctor` makes of its arguments."""
+
+    def seeing(rule: Rule) -> Rule:
+        return lambda row, asked, stand: rule(*doctor(row, asked, stand))
+
+    return gate([(name, seeing(rule)) for name, rule in STEPS])
+
+
+def blind_to(**changes: Any) -> Subject:
+    """A gate that takes every agreement for one with these members."""
+
+    def doctor(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+        agreement = row.agreement
+        if agreement is not None:
+            row = replace(row, agreement=replace(agreement, **changes))
+        return row, asked, stand
+
+    return deceived(doctor)
+
+
+def proven_everywhere(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    places = {name: replace(place, residency="contract") for name, place in row.places.items()}
+    return replace(row, places=places), asked, stand
+
+
+def as_if_allowed(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    return row, asked, replace(stand, unproven_allowed=EVERYTHING)
+
+
+def as_if_just_read(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    return row, asked, replace(stand, catalog_age_s=0.0)
+
+
+def passes_without_agreement(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    return row, replace(asked, phi=asked.phi and row.agreement is not None), stand
+
+
+def adds_a_row_back(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    route = decide(catalog, asked, stand)
+    back = tuple(catalog.rows_by_id[rejection.row] for rejection in route.rejections[:1])
+    candidates = route.candidates + back
+    return replace(route, candidates=candidates, code=None if candidates else route.code)
+
+
+def widens(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    """Preferences that leave nobody are taken for none."""
+    route = decide(catalog, asked, stand)
+    if route.candidates:
+        return route
+    return decide(catalog, replace(asked, preferences=Preferences()), stand)
+
+
+def falls_back_always(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    allowing = replace(asked.preferences, allow_fallbacks=True)
+    return decide(catalog, replace(asked, preferences=allowing), stand)
+
+
+def with_code(of: Callable[[Asked, str], str]) -> Subject:
+    """Every refusal gets the code that `of` makes of the request and the right one."""
+
+    def changed(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+        route = decide(catalog, asked, stand)
+        code: Any = None if route.code is None else of(asked, route.code)
+        return replace(route, code=code)
+
+    return Subject(decide=changed)
+
+
+def refuses_all(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    rejections = tuple(Rejection(row.id, "region") for row in catalog.rows)
+    return Route(asked, (), rejections, "phi_blocked" if asked.phi else "no_route")
+
+
+def forgets_rejections(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    return replace(decide(catalog, asked, stand), rejections=())
+
+
+def never_looks(route: Route) -> HandsOut:
+    return Attempts(route, look=lambda row, asked, stand: True)
+
+
+def looks_once(route: Route) -> HandsOut:
+    """The check before the second attempt and all later ones is skipped."""
+
+    def look(row: Row, asked: Asked, stand: Stand) -> bool:
+        return hand.handed_out > 0 or may_attempt(row, asked, stand)
+
+    hand = Attempts(route, look=look)
+    return hand
+
+
+def looks_at_an_old_clock(route: Route) -> HandsOut:
+    def look(row: Row, asked: Asked, stand: Stand) -> bool:
+        return may_attempt(row, asked, replace(stand, now_s=NOW_S, catalog_age_s=0.0))
+
+    return Attempts(route, look=look)
+
+
+class TriesWithoutEnd:
+    """Hands out the candidates for ever, each looked at."""
+
+    def __init__(self, route: Route) -> None:
+        self._asked = route.asked
+        self._rows = itertools.cycle(route.candidates)
+
+    def next(self, stand: Stand) -> Row | None:
+        row = next(self._rows, None)
+        return row if row is not None and may_attempt(row, self._asked, stand) else None
+
+
+# What was broken, and the law by which it must be caught.
+MUTANTS: dict[str, tuple[Subject, str]] = {
+    "drop the PHI rule": (without("phi"), PHI_LAW),
+    "drop the agreement rule": (without("agreement"), PHI_LAW),
+    "drop both": (without("phi", "agreement"), PHI_LAW),
+    "drop the region rule": (without("region"), REGION_LAW),
+    "drop the status rule": (without("status"), CANDIDATES_LAW),
+    "drop the modality rule": (without("modality"), CANDIDATES_LAW),
+    "drop the capability rule": (without("capability"), CANDIDATES_LAW),
+    "drop the preferences": (without("preferences"), CANDIDATES_LAW),
+    "add a row back after filtering": (Subject(decide=adds_a_row_back), CANDIDATES_LAW),
+    "add a row back and send PHI to it": (Subject(adds_a_row_back, never_looks), PHI_LAW),
+    "add a row back and leave the region": (Subject(adds_a_row_back, never_looks), REGION_LAW),
+    "pass a row that has no agreement": (deceived(passes_without_agreement), PHI_LAW),
+    "take an expired agreement": (blind_to(expires_at_s=int(NOW_S) + DAY_S), PHI_LAW),
+    "take an agreement not yet in force": (blind_to(effective_at_s=0), PHI_LAW),
+    "take an agreement of another region": (blind_to(regions=frozenset(REGIONS)), PHI_LAW),
+    "ignore retention": (blind_to(zero_retention=True), PHI_LAW),
+    "ignore training": (blind_to(no_training=True), PHI_LAW),
+    "take an unproven residency under PHI": (deceived(proven_everywhere), PHI_LAW),
+    "take an unproven residency not allowed": (deceived(as_if_allowed), CANDIDATES_LAW),
+    "ignore the age of the catalog": (deceived(as_if_just_read), PHI_LAW),
+    "skip the check before a second attempt": (Subject(attempts=looks_once), PHI_LAW),
+    "skip the check before every attempt": (Subject(attempts=never_looks), PHI_LAW),
+    "check attempts by the route's clock": (Subject(attempts=looks_at_an_old_clock), PHI_LAW),
+    "preferences widen": (Subject(decide=widens), CANDIDATES_LAW),
+    "a pinned model widens": (Subject(decide=falls_back_always), CANDIDATES_LAW),
+    "attempts without end": (Subject(attempts=TriesWithoutEnd), TRIES_LAW),
+    "refuse everything": (Subject(decide=refuses_all), CANDIDATES_LAW),
+    "record no rejection": (Subject(decide=forgets_rejections), RECORD_LAW),
+    "refuse PHI images as phi_blocked": (
+        with_code(lambda asked, code: "phi_blocked" if asked.phi else code),
+        CODE_LAW,
+    ),
+    "refuse PHI text as no_route": (with_code(lambda asked, code: "no_route"), CODE_LAW),
+}
+
+
+@pytest.mark.parametrize(("subject", "law"), MUTANTS.values(), ids=MUTANTS)
+def test_the_check_catches(subject: Subject, law: str) -> None:
+    in_turn = itertools.zip_longest(*(cases() for cases in CASES.values()))
+    every_case = (case for cases in in_turn for case in cases if case is not None)
+    assert any(law in laws_broken(subject, case) for case in every_case)
+
+
+# --- Each rule by its name --------------------------------------------------------------------
+
+RULES: dict[str, tuple[Row, Asked, Stand, str | None]] = {
+    "a row that serves": (make_row(), make_asked(phi=True), make_stand(), None),
+    "another region": (make_row(), make_asked(region="US"), make_stand(), "region"),
+    "unproven, not allowed": (
+        make_row(places={"CH": make_place(residency="unproven")}),
+        make_asked(),
+        make_stand(),
+        "residency_unproven",
+    ),
+    "unproven, allowed for general traffic": (
+        make_row(places={"CH": make_place(residency="unproven")}),
+        make_asked(),
+        make_stand(unproven_allowed=frozenset({"acme-one/CH"})),
+        None,
+    ),
+    "unproven, allowed, but PHI": (
+        make_row(places={"CH": make_place(residency="unproven")}),
+        make_asked(phi=True),
+        make_stand(unproven_allowed=frozenset({"acme-one/CH"})),
+        "phi_residency_unproven",
+    ),
+    "staged": (make_row(status="staged"), make_asked(), make_stand(), "status_staged"),
+    "no key": (make_row(status="no_key"), make_asked(), make_stand(), "status_no_key"),
+    "alpha": (make_row(status="alpha"), make_asked(), make_stand(), "status_alpha"),
+    "alpha, wanted": (
+        make_row(status="alpha"),
+        make_asked(preferences=Preferences(include_alpha=True)),
+        make_stand(),
+        None,
+    ),
+    "staged is not alpha": (
+        make_row(status="staged"),
+        make_asked(preferences=Preferences(include_alpha=True)),
+        make_stand(),
+        "status_staged",
+    ),
+    "images": (
+        make_row(modalities=frozenset({"text"})),
+        make_asked(images=1),
+        make_stand(),
+        "modality",
+    ),
+    "tools needed": (
+        make_row(supports_tools=False),
+        make_asked(needs_tools=True),
+        make_stand(),
+        "capability_tools",
+    ),
+    "tools sent, not needed": (
+        make_row(supports_tools=False),
+        make_asked(has_tools=True),
+        make_stand(),
+        None,
+    ),
+    "a JSON schema": (
+        make_row(supports_json_schema=False),
+        make_asked(needs_json_schema=True),
+        make_stand(),
+        "capability_json_schema",
+    ),
+    "as many tokens as the row writes": (
+        make_row(),
+        make_asked(tokens_out=8_192),
+        make_stand(),
+        None,
+    ),
+    "one token more": (
+        make_row(),
+        make_asked(tokens_out=8_193),
+        make_stand(),
+        "capability_tokens_out",
+    ),
+    "no agreement": (
+        make_row(agreement=None),
+        make_asked(phi=True),
+        make_stand(),
+        "phi_no_agreement",
+    ),
+    "retention": (
+        make_row(agreement=make_agreement(zero_retention=False)),
+        make_asked(phi=True),
+        make_stand(),
+        "phi_retention",
+    ),
+    "training": (
+        make_row(agreement=make_agreement(no_training=False)),
+        make_asked(phi=True),
+        make_stand(),
+        "phi_training",
+    ),
+    "agreement for another region": (
+        make_row(agreement=make_agreement(regions=frozenset({"EU"}))),
+        make_asked(phi=True),
+        make_stand(),
+        "phi_no_agreement",
+    ),
+    "the last moment of an agreement": (
+        make_row(agreement=make_agreement(expires_at_s=int(NOW_S) + 1)),
+        make_asked(phi=True),
+        make_stand(),
+        None,
+    ),
+    "the moment it expires": (
+        make_row(agreement=make_agreement(expires_at_s=int(NOW_S))),
+        make_asked(phi=True),
+        make_stand(),
+        "phi_agreement_not_in_force",
+    ),
+    "the moment it begins": (
+        make_row(agreement=make_agreement(effective_at_s=int(NOW_S))),
+        make_asked(phi=True),
+        make_stand(),
+        None,
+    ),
+    "a catalog at its greatest age": (
+        make_row(),
+        make_asked(phi=True),
+        make_stand(catalog_age_s=3_600.0),
+        None,
+    ),
+    "a catalog over its greatest age": (
+        make_row(),
+        make_asked(phi=True),
+        make_stand(catalog_age_s=3_600.001),
+        "phi_catalog_stale",
+    ),
+    "a catalog from the future is not trusted": (
+        make_row(),
+        make_asked(phi=True),
+        make_stand(catalog_age_s=-0.001),
+        "phi_catalog_stale",
+    ),
+    "a catalog of unknown age is not trusted": (
+        make_row(),
+        make_asked(phi=True),
+        make_stand(catalog_age_s=float("nan")),
+        "phi_catalog_stale",
+    ),
+    "an old catalog serves general traffic": (
+        make_row(agreement=None),
+        make_asked(),
+        make_stand(catalog_age_s=1e9),
+        None,
+    ),
+    "a clock that is not a number": (
+        make_row(),
+        make_asked(phi=True),
+        make_stand(now_s=float("nan")),
+        "phi_agreement_not_in_force",
+    ),
+    "a model outside the key's policy": (
+        make_row(),
+        make_asked(models_allowed=frozenset({"other-row"})),
+        make_stand(),
+        "key_policy",
+    ),
+    "not among the preferred providers": (
+        make_row(),
+        make_asked(preferences=Preferences(only=("other",))),
+        make_stand(),
+        "provider_only",
+    ),
+    "an ignored provider": (
+        make_row(),
+        make_asked(preferences=Preferences(ignore=("acme",))),
+        make_stand(),
+        "provider_ignore",
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "asked", "stand", "rule"), RULES.values(), ids=RULES)
+def test_a_row_passes_or_is_rejected_with_its_rule(
+    row: Row, asked: Asked, stand: Stand, rule: str | None
+) -> None:
+    verdict = admit([row], asked, stand)
+    expected_rows, expected_rejections = ((row,), ()) if rule is None else ((), ((row.id, rule),))
+    assert verdict.rows == expected_rows
+    assert tuple((r.row, r.rule) for r in verdict.rejections) == expected_rejections
+
+
+# The step that emptied the list, PHI, images -> the code.
+CODES = {
+    ("region", True, 0): "no_route",
+    ("region", True, 1): "no_route",
+    ("region", False, 0): "no_route",
+    ("status", True, 0): "no_route",
+    ("modality", True, 1): "no_route",
+    ("capability", True, 0): "no_route",
+    ("phi", True, 0): "phi_blocked",
+    ("phi", True, 1): "no_route",
+    ("agreement", True, 0): "phi_blocked",
+    ("agreement", True, 2): "no_route",
+    ("key_policy", True, 0): "key_policy",
+    ("key_policy", False, 1): "key_policy",
+    ("preferences", True, 0): "no_route",
+    ("preferences", False, 0): "no_route",
+}
+
+
+@pytest.mark.parametrize(("step", "code"), CODES.items(), ids=map(str, CODES))
+def test_the_code_follows_from_the_step_and_the_images(
+    step: tuple[str, bool, int], code: str
+) -> None:
+    emptied_by, phi, images = step
+    assert refusal_code(emptied_by, phi=phi, images=images) == code
+
+
+def test_a_catalog_without_rows_refuses() -> None:
+    route = decide(make_catalog([]), make_asked(), make_stand())
+    assert (route.code, route.candidates) == ("no_route", ())

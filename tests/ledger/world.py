@@ -1,0 +1,354 @@
+"""A world in which every DynamoDB call waits to be let through, lost, or delivered much later.
+
+The ledger under test runs unchanged: its client hands each call to the driver and sleeps until the
+driver answers. So the driver decides the order of all writes of all processes, and where they end.
+"""
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from phigate.core.account import Verdict, account_pk, holds, receipt_pk, verdict_of
+from phigate.core.attributes import int_at, map_at
+from phigate.core.errors import Overloaded
+from phigate.core.ids import new_id
+from phigate.core.protocols import HoldRefused, HoldRequest
+from phigate.effects.dynamodb import Dynamo, DynamoError
+from phigate.effects.dynamodb_admin import CreditRefUsed, DynamoAdmin
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from tests.fakes import FakeClock, FakeDynamo, Fault, Item, fault_error
+
+START_S = 1_790_000_000
+HOLD_S = 100
+RECORD = b'{"answer":"none"}'
+PLAIN_KEY = "k1"
+LIMITED_KEY = "k2"
+SPEND_LIMIT = 60
+CREDITS = {"r1": 40, "r2": 25}
+
+Execute = Callable[[str, Item], Item]
+Mutation = Callable[[Dynamo], Dynamo]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One call: what it holds, raises (more, used), costs in percent of its hold, and how it ends.
+
+    `forgets`: every step is done by a process that remembers nothing of the ones before.
+    """
+
+    micros: int
+    raises: tuple[tuple[int, int], ...] = ()
+    cost_percent: int = 50
+    settles: int = 1
+    voids: bool = False
+    forgets: bool = False
+    limited: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One DynamoDB call on its way."""
+
+    operation: str
+    payload: Item
+
+
+@types.coroutine
+def _wait(request: Request) -> Generator[Request, Item, Item]:
+    answer = yield request
+    return answer
+
+
+class SteppedDynamo:
+    """A client whose calls are answered by whoever drives the coroutine."""
+
+    table = "phigate"
+
+    async def call(self, operation: str, payload: Item) -> Item:
+        """Wait for the driver."""
+        return await _wait(Request(operation, payload))
+
+
+class Process:
+    """A coroutine of the gateway, stopped before its next DynamoDB call; `request` is that call."""
+
+    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
+        self._work = work
+        self.request: Request | None = None
+        self.resume(None)
+
+    def resume(self, answer: Item | DynamoError | None) -> None:
+        """Let it run to its next call, or to its end."""
+        try:
+            if isinstance(answer, DynamoError):
+                self.request = self._work.throw(answer)
+            else:
+                self.request = self._work.send(answer)
+        except StopIteration:
+            self.request = None
+
+    def crash(self) -> None:
+        """It ends here."""
+        self._work.close()
+        self.request = None
+
+
+class World:
+    """One account, the processes that work on it, and the calls that were lost on the way."""
+
+    def __init__(self, execute: Execute, *, account: str, mutation: Mutation | None = None) -> None:
+        self.account = account
+        self.clock = FakeClock(START_S)
+        self.processes: list[Process] = []
+        self.lost: list[Request] = []
+        self.ids: dict[str, Plan] = {}
+        self.told: dict[str, int] = {}
+        self.late_micros = 0
+        self.late_day_unknown_micros = 0
+        self._execute = execute
+        self._mutation = mutation
+        self._used: dict[tuple[str, int], int] = {}
+        _open(execute, account)
+
+    def ledger(self) -> DynamoLedger:
+        """A process of its own: its memory is empty."""
+        return DynamoLedger(self._dynamo(), self.clock)
+
+    def start_call(self, plan: Plan) -> None:
+        """A request comes in."""
+        hold_id = new_id(int(self.clock.time_s), len(self.ids).to_bytes(7, "big"))
+        self.ids[hold_id] = plan
+        self._start(self._life(hold_id, plan))
+
+    def start_sweep(self, skew_s: int) -> None:
+        """A sweeper whose clock is off by so much looks at the account."""
+        self._start(self._sweep(int(self.clock.time_s) + skew_s))
+
+    def start_credit(self, ref: str) -> None:
+        """The operator tops up."""
+        self._start(self._credit(ref))
+
+    def process(self, who: int) -> Process:
+        """One of the living, by a number that may be too large."""
+        return self.processes[who % len(self.processes)]
+
+    def step(self, process: Process, fault: Fault | None = None) -> None:
+        """Let a process's next call through, or not."""
+        request = process.request
+        assert request is not None
+        answer: Item | DynamoError
+        if fault == "lost_before" and request.operation != "GetItem":
+            self.lost.append(request)
+        if fault is None or fault == "lost_after":
+            answer = self._run(request)
+        if fault is not None:
+            answer = fault_error(fault)
+        process.resume(answer)
+        self.processes = [each for each in self.processes if each.request is not None]
+
+    def finish(self, process: Process) -> None:
+        """Let everything of a process through."""
+        while process.request is not None:
+            self.step(process)
+
+    def crash(self, process: Process, *, sent: bool) -> None:
+        """A process ends; its next call may be on its way already."""
+        if sent and process.request is not None and process.request.operation != "GetItem":
+            self.lost.append(process.request)
+        process.crash()
+        self.processes.remove(process)
+
+    def deliver(self, index: int) -> None:
+        """A call that everybody had given up arrives."""
+        self._run(self.lost.pop(index))
+
+    def check(self) -> None:
+        """The invariants of every instant."""
+        item = self._account_item()
+        standing = list(holds(item))
+        avail, spent, top = (int_at(item, name) for name in ("avail", "spent", "top"))
+        held = sum(hold.micros for hold in standing)
+        assert avail + held + spent == top, "avail + Σ holds + spent = top"
+        assert avail >= -max(0, self.late_micros), "avail >= 0 but for late receipts"
+        assert {hold.id for hold in standing} == set(map_at(item, "q")), "each hold has its seq"
+        for hold in standing:
+            assert hold.micros >= 0
+            last = self._used.get((hold.id, hold.seq), 0)
+            assert hold.used_micros >= last, "what was used is not taken back"
+            self._used[hold.id, hold.seq] = hold.used_micros
+        for name in map_at(item, "d"):
+            day_micros = int_at(map_at(item, "d"), name)
+            assert day_micros <= SPEND_LIMIT + max(0, self.late_micros), "the day's spend limit"
+
+    def end(self) -> None:
+        """Everything stops, time passes, the sweeper comes: then every micro must be in its place.
+
+        What is still lost may arrive before or after: here it arrives before, one call after
+        another, because a hold that is put back has to be swept as well.
+        """
+        for process in list(self.processes):
+            self.crash(process, sent=True)
+        while self.lost:
+            self.deliver(0)
+        self.clock.time_s += 10 * HOLD_S
+        for _ in range(2):
+            self.start_sweep(0)
+            self.finish(self.processes[-1]) if self.processes else None
+        self.check()
+        item = self._account_item()
+        verdicts = {hold_id: self._verdict(hold_id) for hold_id in self.ids}
+        costs = {hold_id: found.cost_micros for hold_id, found in verdicts.items() if found}
+        assert list(holds(item)) == [], "no hold is stuck"
+        assert int_at(item, "spent") == sum(costs.values()), "each receipt is charged exactly once"
+        for hold_id, cost in self.told.items():
+            assert costs[hold_id] == cost, "a receipt that was confirmed stands as confirmed"
+        self._check_credit(item)
+        self._check_days(item, costs)
+
+    def _check_credit(self, item: Item) -> None:
+        credited = 0
+        for ref, micros in CREDITS.items():
+            key = {"pk": {"S": f"C#{self.account}"}, "sk": {"S": ref}}
+            if "Item" in self._execute("GetItem", {"TableName": "phigate", "Key": key}):
+                credited += micros
+        assert int_at(item, "top") == OPENING_MICROS + credited, "each reference counts once"
+
+    def _check_days(self, item: Item, costs: dict[str, int]) -> None:
+        spent = sum(cost for hold_id, cost in costs.items() if self.ids[hold_id].limited)
+        counted = sum(int(entry["N"]) for entry in map_at(item, "d").values())
+        assert counted == spent - self.late_day_unknown_micros, "a day counts what was charged"
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        process = Process(work)
+        if process.request is not None:
+            self.processes.append(process)
+
+    def _dynamo(self) -> Dynamo:
+        dynamo = SteppedDynamo()
+        return dynamo if self._mutation is None else self._mutation(dynamo)
+
+    async def _life(self, hold_id: str, plan: Plan) -> None:
+        """What the pipeline does with the ledger for one request."""
+        try:
+            await self._live(hold_id, plan)
+        except Overloaded:
+            return  # whatever stands is the sweeper's
+
+    async def _live(self, hold_id: str, plan: Plan) -> None:
+        ledger = self.ledger()
+        held = await ledger.hold(self._request(hold_id, plan))
+        if isinstance(held, HoldRefused):
+            refused = replace(self._request(hold_id, plan), is_refusal=True)
+            held = await ledger.hold(refused)
+            plan = replace(plan, raises=(), cost_percent=0, voids=False)
+        if isinstance(held, HoldRefused):
+            return
+        micros = held.micros
+        name = {"account": self.account, "hold_id": hold_id}
+        if plan.voids:
+            ledger = self.ledger() if plan.forgets else ledger
+            await ledger.settle(**name, held_micros=micros, cost_micros=0)
+            return
+        micros = await self._raise(ledger, name, micros, plan)
+        cost = micros * plan.cost_percent // 100
+        ledger = self.ledger() if plan.forgets else ledger
+        state = await ledger.put_receipt(**name, cost_micros=cost, record=RECORD)
+        self.told[hold_id] = cost
+        for _ in range(plan.settles if state == "done" else 0):
+            ledger = self.ledger() if plan.forgets else ledger
+            await ledger.settle(**name, held_micros=micros, cost_micros=cost)
+
+    async def _raise(
+        self, ledger: DynamoLedger, name: dict[str, str], micros: int, plan: Plan
+    ) -> int:
+        """Raise until one is refused or gets no answer; what is held after it, as far as known."""
+        for more, used in plan.raises:
+            ledger = self.ledger() if plan.forgets else ledger
+            try:
+                raised = await ledger.raise_hold(
+                    **name,
+                    old_micros=micros,
+                    new_micros=micros + more,
+                    used_micros=min(used, micros),
+                )
+            except Overloaded:
+                return micros
+            if not raised:
+                return micros
+            micros += more
+        return micros
+
+    async def _sweep(self, now_s: int) -> None:
+        try:
+            await self.ledger().sweep(self.account, now_s)
+        except Overloaded:
+            return
+
+    async def _credit(self, ref: str) -> None:
+        try:
+            await DynamoAdmin(self._dynamo(), self.clock).add_credit(
+                self.account, CREDITS[ref], ref
+            )
+        except Overloaded:
+            return
+        except CreditRefUsed as exc:
+            raise AssertionError("a reference has one amount here") from exc
+
+    def _request(self, hold_id: str, plan: Plan) -> HoldRequest:
+        now_s = int(self.clock.time_s)
+        return HoldRequest(
+            account=self.account,
+            key_id=LIMITED_KEY if plan.limited else PLAIN_KEY,
+            id=hold_id,
+            micros=plan.micros,
+            expires_at_s=now_s + HOLD_S,
+            now_s=now_s,
+            rpm=600,
+            spend_limit_micros=SPEND_LIMIT if plan.limited else None,
+        )
+
+    def _run(self, request: Request) -> Item | DynamoError:
+        try:
+            answer = self._execute(request.operation, request.payload)
+        except DynamoError as exc:
+            return exc
+        self._note_late(request)
+        return answer
+
+    def _note_late(self, request: Request) -> None:
+        """A late receipt is the one write that may overdraw the account."""
+        for write in request.payload.get("TransactItems", ()):
+            call = write.get("Update", {})
+            values = call.get("ExpressionAttributeValues", {})
+            if ":more" in values:
+                more = int(values[":more"]["N"])
+                self.late_micros += more
+                hold_id = request.payload["TransactItems"][0]["Update"]["Key"]["sk"]["S"]
+                if self.ids[hold_id].limited and "ExpressionAttributeNames" not in call:
+                    self.late_day_unknown_micros += more
+
+    def _account_item(self) -> Item:
+        key = {"pk": {"S": account_pk(self.account)}, "sk": {"S": "A"}}
+        item: Item = self._execute(
+            "GetItem", {"TableName": "phigate", "Key": key, "ConsistentRead": True}
+        )["Item"]
+        return item
+
+    def _verdict(self, hold_id: str) -> Verdict | None:
+        key = {"pk": {"S": receipt_pk(self.account, hold_id)}, "sk": {"S": hold_id}}
+        found = self._execute(
+            "GetItem", {"TableName": "phigate", "Key": key, "ConsistentRead": True}
+        ).get("Item")
+        return None if found is None else verdict_of(found)
+
+
+OPENING_MICROS = 100
+
+
+def _open(execute: Execute, account: str) -> None:
+    fake = FakeDynamo()
+    fake.open_account(account, micros=OPENING_MICROS, key_ids=(PLAIN_KEY, LIMITED_KEY))
+    for item in fake.items.values():
+        execute("PutItem", {"TableName": "phigate", "Item": item})

@@ -1,0 +1,285 @@
+"""The stage of the pipeline's stories: a gateway whose effects are all doubles, and one caller.
+
+Three rows serve CH under an agreement, the dearer the later: acme-one, bolt-two, cove-three. Every
+story starts at NOW_S with 1,000,000 micros of credit.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phigate import pipeline
+from phigate.core.account import ACCOUNT_SK, account_pk, holds
+from phigate.core.attributes import int_at
+from phigate.core.keys import key_sha256, make_key
+from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.gateway import Call, Gateway, Stack
+from tests.builders import NOW_S, make_body, make_catalog, make_price, make_row
+from tests.fakes import (
+    FakeClock,
+    FakeLedger,
+    FakeUpstream,
+    RecordingJournal,
+    RecordingOut,
+    Script,
+    StaticCatalog,
+    StaticKeys,
+    Step,
+)
+
+ACCOUNT = "acme"
+CREDIT_MICROS = 1_000_000
+KEY = make_key("live", bytes(range(32)))
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+USAGE_MICROS = 5  # 10 tokens at 0.24 and 5 at 0.48 USD per million: 4.8, rounded up
+
+ROWS = (
+    make_row("acme-one"),
+    make_row("bolt-two", price=make_price(1_000_000, 2_000_000)),
+    make_row("cove-three", price=make_price(2_000_000, 4_000_000)),
+)
+DONE = b"data: [DONE]\n\n"
+USAGE_CHUNK: Json = {"id": "up-1", "object": "chat.completion.chunk", "choices": [], "usage": USAGE}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the caller got."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Json:
+        """The body of a JSON answer."""
+        value: Json = json.loads(self.body)
+        return value
+
+    @property
+    def error(self) -> Json:
+        """The error of an envelope."""
+        error: Json = self.json["error"]
+        return error
+
+    @property
+    def lines(self) -> list[bytes]:
+        """A stream's events and comments, without their blank lines."""
+        assert self.body.endswith(b"\n\n")
+        return self.body.removesuffix(b"\n\n").split(b"\n\n")
+
+    @property
+    def chunks(self) -> list[Json]:
+        """A stream's events, without `[DONE]`."""
+        data = [line.removeprefix(b"data: ") for line in self.lines if line.startswith(b"data: ")]
+        return [json.loads(each) for each in data if each != b"[DONE]"]
+
+    @property
+    def comment(self) -> Json:
+        """The facts of the comment line, which stands just before `[DONE]`."""
+        *_, comment, done = self.lines
+        assert done == b"data: [DONE]"
+        assert comment.startswith(b": phi ")
+        facts: Json = json.loads(comment.removeprefix(b": phi "))
+        return facts
+
+
+class Stage:
+    """One gateway, its doubles, and the calls that were made."""
+
+    def __init__(
+        self,
+        *scripts: Script,
+        rows: Sequence[Row] = ROWS,
+        catalog: Catalog | None = None,
+        policy: KeyPolicy | None = None,
+        credit_micros: int = CREDIT_MICROS,
+        expires_at_s: int | None = None,
+        regions: tuple[str, ...] = ("CH",),
+        key_id: str = "k1",
+    ) -> None:
+        self.clock = FakeClock(NOW_S)
+        self.ledger = FakeLedger(self.clock, account=ACCOUNT, micros=credit_micros)
+        self.journal = RecordingJournal()
+        self.upstream = FakeUpstream(self.clock, scripts)
+        self.out = RecordingOut(self.clock)
+        self._drawn = 0
+        principal = Principal(
+            ACCOUNT, key_id, policy or KeyPolicy(), int(NOW_S) - 1, expires_at_s, b"salt"
+        )
+        self.gateway = Gateway(
+            stack=Stack("stack-1", "CH", regions),
+            keys=StaticKeys({key_sha256(KEY): principal}),
+            ledger=self.ledger,
+            catalog=StaticCatalog(catalog or make_catalog(rows), NOW_S),
+            upstream=self.upstream,
+            clock=self.clock,
+            journal=self.journal,
+            random_bytes=self._draw,
+        )
+
+    def plays(self, *scripts: Script) -> None:
+        """What the upstreams answer from now on."""
+        self.upstream = self.gateway.upstream = FakeUpstream(self.clock, scripts)
+
+    def chat(
+        self,
+        body: Json | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: str | None = KEY,
+        on_last: Callable[[], object] = lambda: None,
+    ) -> Told:
+        """One call to its end, on an event loop of its own; `on_last` is called with its end."""
+        out = RecordingOut(self.clock)
+        out.on_last = on_last
+        asyncio.run(self.serve(body, headers, key=key, out=out))
+        return self.told()
+
+    def phi(self, **members: Any) -> Told:
+        """One PHI call."""
+        return self.chat(make_body(**members), {"x-phi": "true"})
+
+    async def serve(
+        self,
+        body: Json | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: str | None = KEY,
+        out: RecordingOut | None = None,
+    ) -> None:
+        """The same on the running loop. `body` None is the shortest good body."""
+        self.out = out or RecordingOut(self.clock)
+        await pipeline.serve(self.gateway, call(body, headers, key=key), self.out)
+
+    def told(self) -> Told:
+        """What the last call's caller got; asserts that the answer was begun and ended once."""
+        assert len(self.out.starts) == 1
+        assert self.out.last_at == len(self.out.writes) - 1
+        status, headers = self.out.starts[0]
+        return Told(status, headers, b"".join(self.out.writes))
+
+    def hang_up(self) -> None:
+        """The caller of the call under way goes. A step of a script."""
+        self.out.hang_up()
+
+    def pass_time(self, seconds: float) -> None:
+        """A step of a script, or between two calls."""
+        self.clock.time_s += seconds
+
+    @property
+    def log(self) -> list[tuple[Any, ...]]:
+        """The ledger's log without the ids."""
+        return [(name, *line) for name, _, *line in self.ledger.log]
+
+    @property
+    def records(self) -> list[Json]:
+        """Every receipt's record, in the order of writing."""
+        return [json.loads(record) for record in self.ledger.records.values()]
+
+    @property
+    def record(self) -> Json:
+        """The one receipt's record."""
+        (record,) = self.records
+        return record
+
+    def account(self) -> dict[str, int]:
+        """Avail, held, spent and top; asserts the invariant."""
+        item = self.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
+        held = sum(hold.micros for hold in holds(item))
+        avail, spent, top = (int_at(item, name) for name in ("avail", "spent", "top"))
+        assert avail + held + spent == top, "avail + Σ holds + spent = top"
+        assert avail >= 0
+        return {"avail": avail, "held": held, "spent": spent, "top": top}
+
+    def sweep(self) -> None:
+        """Let time pass until every hold is over, and let another process sweep."""
+        self.clock.time_s += 10_000
+        sweeper = DynamoLedger(self.ledger.dynamo, self.clock)
+        asyncio.run(_sweep(sweeper, int(self.clock.time_s)))
+
+    def receipts(self) -> dict[str, tuple[str, int]]:
+        """State and cost of every receipt and tombstone as stored."""
+        return {
+            sk: (item["st"]["S"], int_at(item, "c"))
+            for (pk, sk), item in self.ledger.dynamo.items.items()
+            if pk.startswith("R#")
+        }
+
+    def _draw(self, count: int) -> bytes:
+        self._drawn += 1
+        return self._drawn.to_bytes(count, "big")
+
+
+async def _sweep(ledger: DynamoLedger, now_s: int) -> None:
+    await ledger.sweep(ACCOUNT, now_s)
+
+
+def call(
+    body: Json | bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    key: str | None = KEY,
+) -> Call:
+    """A call as it came in."""
+    raw = body if isinstance(body, bytes) else json.dumps(body or make_body()).encode()
+    bearer = {} if key is None else {"authorization": f"Bearer {key}"}
+    return Call("chat", {**bearer, **(headers or {})}, raw)
+
+
+def completion(content: Any = "Hi", *, usage: Any = USAGE, **members: Any) -> Json:
+    """An upstream's whole answer."""
+    message = {"role": "assistant", "content": content}
+    body = {
+        "id": "up-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "upstream/name",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": usage,
+        **members,
+    }
+    return {name: value for name, value in body.items() if value is not ...}
+
+
+def answers(content: Any = "Hi", *, usage: Any = USAGE, **members: Any) -> Script:
+    """A good JSON answer."""
+    return Script([json.dumps(completion(content, usage=usage, **members)).encode()])
+
+
+def fails(status: int, body: Json | None = None) -> Script:
+    """An error answer with a body."""
+    error = body or {"error": {"message": "no", "type": "t", "code": "c", "param": None}}
+    return Script([json.dumps(error).encode()], status=status)
+
+
+def chunk(content: str = "Hi", **members: Any) -> Json:
+    """One chunk of a stream."""
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": None}
+    return {
+        "id": "up-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "upstream/name",
+        "choices": [choice],
+        **members,
+    }
+
+
+def event(value: Json) -> bytes:
+    """A chunk as the upstream writes it."""
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def streams(*steps: Step | Json) -> Script:
+    """A stream: chunks become events; bytes, silences and errors stay what they are."""
+    body = [event(step) if isinstance(step, dict) else step for step in steps]
+    return Script(body, content_type="text/event-stream")
+
+
+GOOD_STREAM = streams(chunk("Hel"), chunk("lo"), USAGE_CHUNK, DONE)
+STREAM: Json = make_body(model="acme-one", stream=True)
+PLAIN: Json = make_body(model="acme-one")
