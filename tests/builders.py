@@ -5,8 +5,10 @@ What they build is served: a live row with an agreement in force at NOW_S in CH,
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
 from phigate.core.gate import Stand
 from phigate.core.types import (
     REGIONS,
@@ -21,6 +23,7 @@ from phigate.core.types import (
     Row,
 )
 
+CATALOG_FOLDER = Path(__file__).parents[1] / "catalog"
 NOW_S = 1_800_000_000.0
 DAY_S = 86_400
 # Published prices of the CH gemma-4 row: 0.24 and 0.48 USD per million tokens.
@@ -113,6 +116,15 @@ def make_catalog(
         regions={name: RegionDefaults(given.get(name, {}), ()) for name in REGIONS},
         aliases=aliases or {},
     )
+
+
+def repository_catalog() -> Catalog:
+    """The catalog that lies in the repository, as a stack would load it."""
+    texts = {
+        str(path.relative_to(CATALOG_FOLDER)): path.read_text(encoding="utf-8")
+        for path in CATALOG_FOLDER.rglob("*.toml")
+    }
+    return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
 
 
 def make_asked(**changes: Any) -> Asked:

@@ -4,6 +4,7 @@ Stricter than a real engine where that finds mistakes: unused placeholders, over
 updates below a missing map are refused, as AWS refuses them.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -170,6 +171,7 @@ class Expression:
             raise BadExpression(f"{self._peek()} is left over")
 
 
+@functools.cache
 def _tokens(text: str) -> list[str]:
     tokens = _TOKEN.findall(text)
     if "".join(tokens) != re.sub(r"\s", "", text):

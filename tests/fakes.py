@@ -4,11 +4,12 @@ FakeDynamo executes the gateway's own DynamoDB calls in memory, so a FakeLedger 
 runs in production on another engine. tests/ledger proves both alike on the same state machine.
 """
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import orjson
 
 from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import binary, flag, mapping, number, text
@@ -76,7 +77,7 @@ class FakeDynamo:
         """The same without a coroutine."""
         self.calls[operation] = self.calls.get(operation, 0) + 1
         try:
-            return _OPERATIONS[operation](self, copy.deepcopy(payload))
+            return _OPERATIONS[operation](self, _copy(payload))
         except BadExpression as exc:
             raise NotAccepted(f"{operation}: {exc}") from exc
 
@@ -94,7 +95,7 @@ class FakeDynamo:
 
     def _get(self, payload: Item) -> Item:
         found = self.items.get(_name(payload["Key"]))
-        return {} if found is None else {"Item": copy.deepcopy(found)}
+        return {} if found is None else {"Item": _copy(found)}
 
     def _put(self, payload: Item) -> Item:
         item = payload["Item"]
@@ -106,13 +107,13 @@ class FakeDynamo:
         name = _name(payload["Key"])
         used = self._check(name, payload)
         stands = self.items.get(name)
-        old: Item = copy.deepcopy(payload["Key"] if stands is None else stands)
+        old: Item = _copy(payload["Key"] if stands is None else stands)
         expression = _expression(payload, "UpdateExpression", old)
         new = expression.update()
         if used | expression.used != _placeholders(payload):
             raise BadExpression("a name or value is not used")
         self.items[name] = new
-        return {"Attributes": copy.deepcopy(new)} if "ReturnValues" in payload else {}
+        return {"Attributes": _copy(new)} if "ReturnValues" in payload else {}
 
     def _transact(self, payload: Item) -> Item:
         """All or nothing: what fails puts the items back."""
@@ -135,7 +136,7 @@ class FakeDynamo:
             raise BadExpression("this double queries one partition")
         pk = payload["ExpressionAttributeValues"][":pk"]["S"]
         names = sorted(name for name in self.items if name[0] == pk)
-        return {"Items": [copy.deepcopy(self.items[name]) for name in names]}
+        return {"Items": [_copy(self.items[name]) for name in names]}
 
     def _describe(self, _: Item) -> Item:
         return {"Table": {"TableStatus": "ACTIVE"}}
@@ -147,7 +148,7 @@ class FakeDynamo:
         expression = _expression(payload, "ConditionExpression", stands or {})
         if not expression.condition():
             asked = payload.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-            raise ConditionFailed(copy.deepcopy(stands) if asked else None)
+            raise ConditionFailed(_copy(stands) if asked and stands else None)
         return expression.used
 
 
@@ -242,6 +243,12 @@ class FakeLedger:
 def fault_error(fault: Fault) -> DynamoError:
     """What the client raises for a fault."""
     return _FAULT_ERRORS[fault](fault)
+
+
+def _copy(item: Item) -> Item:
+    """What a network between two programs does; far cheaper than deepcopy."""
+    copied: Item = orjson.loads(orjson.dumps(item))
+    return copied
 
 
 def _name(item: Item) -> tuple[str, str]:

@@ -95,7 +95,7 @@ def _text(ask: Ask, provider: str) -> str:
 
 def _described(image: Image | None) -> str:
     if image is None:
-        return "behind a link, which is not followed"
+        return "not at hand: links are not followed, and an example cut short has no bytes"
     return f"a {image.format} of {image.width} x {image.height} pixels"
 
 

@@ -4,6 +4,7 @@ Laws: a tool message answers a call of the assistant message before it, and ever
 before anybody else speaks. Nothing of a message is quoted in a refusal.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,10 @@ def _read_part(part: Json, path: str) -> str | Image | None:
     return value
 
 
+# An image cut short with three dots, as documentation prints it, is described as not looked at.
+_EXAMPLE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+\.\.\.")
+
+
 def _read_image(value: Any, path: str) -> Image | None:
     url = value.get("url") if isinstance(value, dict) else None
     if not isinstance(url, str):
@@ -96,7 +101,7 @@ def _read_image(value: Any, path: str) -> Image | None:
     only(value, frozenset({"url", "detail"}), path)
     if value.get("detail") not in (None, "auto", "low", "high", "original"):
         raise _wrong(f"{path}.detail", "supported values are auto, low, high, original.")
-    if url.startswith("https://"):
+    if url.startswith("https://") or _EXAMPLE.fullmatch(url):
         return None
     image = image_of_data_url(url)
     if image is None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from local.engine import Engine, running
+from local.engine import DATABASE, Engine, running
 from local.state import engine_named, locked
-from phigate.cli.main import main
+from phigate.cli.main import main, parser
+from phigate.cli.store import Place, place_of
 
 KEY = ("keys", "create", "--account", "clinic", "--credit-usd", "1.00")
 SHOW = ("account", "show", "clinic", "--json")
@@ -70,16 +71,14 @@ STALE = {
 
 @pytest.mark.parametrize("named", STALE.values(), ids=STALE)
 def test_an_engine_file_that_is_left_over_is_not_believed(
-    state: Path, engine: Engine, capsys: pytest.CaptureFixture[str], named: dict[str, object]
+    state: Path, engine: Engine, named: dict[str, object]
 ) -> None:
     """Another state's engine may listen on the port by now."""
     url = str(named["url"]).format(port=engine.url.rpartition(":")[2])
     content = {"table": "phigate"} | named | {"url": url}
     (state / "engine.json").write_text(json.dumps(content))
     assert main((*KEY, "--state", str(state)), {}) == 0
-    capsys.readouterr()
-    (state / "engine.json").unlink()
-    assert main((*SHOW, "--state", str(state)), {}) == 0
+    assert (state / DATABASE).exists()
 
 
 def test_a_state_that_is_held_by_a_stack_without_an_engine_is_one_line(
@@ -128,6 +127,25 @@ def test_a_state_that_is_a_file_is_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+PLACES: dict[str, tuple[tuple[str, ...], dict[str, str], Place]] = {
+    "nothing said": ((), {}, Place(Path(".phigate"), None)),
+    "a state": (("--state", "s"), {}, Place(Path("s"), None)),
+    "a table": (("--table", "t"), {}, Place(None, "t")),
+    "a state in the environment": ((), {"PHIGATE_STATE": "s"}, Place(Path("s"), None)),
+    "a table in the environment": ((), {"PHIGATE_TABLE": "t"}, Place(None, "t")),
+    "a state over a table": (("--state", "s"), {"PHIGATE_TABLE": "t"}, Place(Path("s"), None)),
+    "a table over a state": (("--table", "t"), {"PHIGATE_STATE": "s"}, Place(None, "t")),
+    "an empty variable": ((), {"PHIGATE_TABLE": ""}, Place(Path(".phigate"), None)),
+}
+
+
+@pytest.mark.parametrize(("argv", "environ", "place"), PLACES.values(), ids=PLACES)
+def test_flags_then_the_environment_say_where_to_work(
+    argv: tuple[str, ...], environ: dict[str, str], place: Place
+) -> None:
+    assert place_of(parser().parse_args(("sweep", *argv)), environ) == place
+
+
 def test_the_environment_that_names_two_places_is_wrong_usage(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,19 +176,16 @@ IN_ZURICH = CREDENTIALS | {"AWS_REGION": "eu-central-2"}
 def test_a_table_is_reached_with_the_usual_credentials(state: Path) -> None:
     assert main((*KEY, "--state", str(state)), {}) == 0
     with running(state) as engine:
-        flag = on_aws(engine.url, *SHOW, "--table", "phigate", **IN_ZURICH)
-        variable = on_aws(engine.url, *SHOW, PHIGATE_TABLE="phigate", **IN_ZURICH)
-    assert flag.returncode == 0, flag.stderr
-    assert json.loads(flag.stdout)["available_micro"] == 1_000_000
-    assert variable.stdout == flag.stdout
-    assert flag.stderr == "phigate: working on table phigate in eu-central-2\n"
+        ran = on_aws(engine.url, *SHOW, PHIGATE_TABLE="phigate", **IN_ZURICH)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["available_micro"] == 1_000_000
+    assert ran.stderr == "phigate: working on table phigate in eu-central-2\n"
 
 
 AWS_FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
     "no credentials": (("account", "list"), {"AWS_REGION": "eu-central-2"}, "credentials"),
     "no region": (("account", "list"), CREDENTIALS, "region"),
     "no such table": (("account", "list"), IN_ZURICH, "ResourceNotFound"),
-    "no key to sign with": (("catalog", "push"), IN_ZURICH, "signed"),
     "no key to verify with": (("catalog", "show"), IN_ZURICH, "--catalog"),
 }
 
@@ -187,7 +202,10 @@ def test_what_fails_on_aws_is_one_line(
 
 
 def test_local_hands_its_flags_to_the_stack(tmp_path: Path) -> None:
-    """The stack itself says that the port is taken, in one line."""
+    """The stack says that the port is taken, in one line; a folder that is not it stays out."""
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "__init__.py").touch()
+    (tmp_path / "local" / "__main__.py").write_text("raise SystemExit('not the stack')")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

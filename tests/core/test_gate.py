@@ -11,12 +11,10 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
 from phigate.core.gate import STEPS, Rule, Stand, Steps, admit, may_attempt, refusal_code
 from phigate.core.route import Attempts, Route, decide
 from phigate.core.types import REGIONS, Asked, Catalog, Preferences, Rejection, Row
@@ -30,9 +28,8 @@ from tests.builders import (
     make_price,
     make_row,
     make_stand,
+    repository_catalog,
 )
-
-CATALOG = Path(__file__).parents[2] / "catalog"
 
 # The clock of a case: the first attempt begins a second after the route was decided, and every
 # failing attempt takes two.
@@ -228,14 +225,6 @@ def cases_of_many_rows() -> Iterator[Case]:
             yield Case(make_catalog(rows), asked, age_s)
 
 
-def catalog_of_the_repository() -> Catalog:
-    texts = {
-        str(path.relative_to(CATALOG)): path.read_text(encoding="utf-8")
-        for path in CATALOG.rglob("*.toml")
-    }
-    return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
-
-
 def moments_of(catalog: Catalog) -> list[float]:
     """Times of routing around every date of every agreement."""
     dates = {
@@ -250,7 +239,7 @@ def moments_of(catalog: Catalog) -> list[float]:
 
 def cases_of_the_repository() -> Iterator[Case]:
     """The real rows, and the same rows if all of them were live, around every date."""
-    shipped = catalog_of_the_repository()
+    shipped = repository_catalog()
     live = make_catalog(replace(row, status="live") for row in shipped.rows)
     allowed = (NOTHING, frozenset({"azure-gpt-4o/US"}), EVERYTHING)
     for catalog, at_s in itertools.product((shipped, live), moments_of(shipped)):
@@ -261,7 +250,7 @@ def cases_of_the_repository() -> Iterator[Case]:
 
 def cases_of_the_repository_by_name() -> Iterator[Case]:
     """Every name that means a real row, pinned or not, with every capability."""
-    catalog = catalog_of_the_repository()
+    catalog = repository_catalog()
     names = {row.id for row in catalog.rows} | {row.model for row in catalog.rows}
     at_s = moments_of(catalog)[len(moments_of(catalog)) // 2]
     for region, name, fallbacks in itertools.product(REGIONS, sorted(names), (True, False)):

@@ -1,5 +1,6 @@
 """Which images may go upstream: data URLs always, https links in general traffic."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ URLS: dict[str, tuple[str, bool, bool]] = {
     "jpeg": (f"data:image/jpeg;base64,{BASE64}", True, True),
     "webp": (f"data:image/webp;base64,{BASE64}", True, True),
     "gif": (f"data:image/gif;base64,{BASE64}", True, True),
+    "an example cut short with dots": ("data:image/png;base64,iVBOR...", True, True),
+    "dots alone": ("data:image/png;base64,...", False, False),
+    "more after the dots": ("data:image/png;base64,iVBOR...iVBOR", False, False),
     "https link": ("https://images.example.com/x.png", False, True),
     "http link": ("http://images.example.com/x.png", False, False),
     "link without scheme": ("//images.example.com/x.png", False, False),
@@ -68,7 +72,7 @@ def image(url: str) -> dict[str, Any]:
 
 
 def test_images_are_found_in_every_message_tool_results_included() -> None:
-    messages = [
+    messages: list[Mapping[str, Any]] = [
         {"role": "system", "content": "none here"},
         {"role": "user", "content": [{"type": "text", "text": "x"}, image("a"), image("b")]},
         {"role": "assistant", "content": None, "tool_calls": []},

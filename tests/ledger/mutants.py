@@ -273,6 +273,10 @@ MUTANTS: dict[str, Mutation] = {
     ),
     "holds are known by their id alone": WithoutSeq,
     "late receipt in two writes": InTwoWrites,
-    "late receipt does not ask for the tombstone": drops_in_transaction(":late", writes.IS_TOMBSTONE),
-    "credit does not ask whether its reference is new": drops_in_transaction("'at'", writes.REF_IS_NEW),
+    "late receipt does not ask for the tombstone": drops_in_transaction(
+        ":late", writes.IS_TOMBSTONE
+    ),
+    "credit does not ask whether its reference is new": drops_in_transaction(
+        "'at'", writes.REF_IS_NEW
+    ),
 }

@@ -139,6 +139,12 @@ class Stage:
         asyncio.run(self.serve(body, headers, key=key, out=out))
         return self.told()
 
+    def chat_gone(self, body: Json) -> None:
+        """One call whose caller goes before its end: the answer may never have been begun."""
+        asyncio.run(self.serve(body))
+        assert self.out.gone_at_s is not None
+        assert len(self.out.starts) <= 1
+
     def phi(self, **members: Any) -> Told:
         """One PHI call."""
         return self.chat(make_body(**members), {"x-phi": "true"})
@@ -197,9 +203,13 @@ class Stage:
 
     def sweep(self) -> None:
         """Let time pass until every hold is over, and let another process sweep."""
+        asyncio.run(self.swept())
+
+    async def swept(self) -> None:
+        """The same on the running loop."""
         self.clock.time_s += 10_000
         sweeper = DynamoLedger(self.ledger.dynamo, self.clock)
-        asyncio.run(_sweep(sweeper, int(self.clock.time_s)))
+        await sweeper.sweep(ACCOUNT, int(self.clock.time_s))
 
     def receipts(self) -> dict[str, tuple[str, int]]:
         """State and cost of every receipt and tombstone as stored."""
@@ -212,10 +222,6 @@ class Stage:
     def _draw(self, count: int) -> bytes:
         self._drawn += 1
         return self._drawn.to_bytes(count, "big")
-
-
-async def _sweep(ledger: DynamoLedger, now_s: int) -> None:
-    await ledger.sweep(ACCOUNT, now_s)
 
 
 def call(

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 
 from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
 from phigate.core.errors import UpstreamFailed
+from phigate.core.protocols import Held, HoldRefused, HoldRequest
 from phigate.core.receipt import nonce
 from phigate.core.types import Json, KeyPolicy, Row
-from tests.builders import GEMMA_PRICE, NOW_S, make_body, make_price, make_row
-from tests.fakes import Script
+from tests.builders import GEMMA_PRICE, NOW_S, make_body, make_row
+from tests.fakes import FakeLedger, Script
 from tests.pipeline.stage import (
+    ACCOUNT,
     DONE,
     GOOD_STREAM,
     KEY,
@@ -358,7 +361,7 @@ def test_usage_that_cannot_be_true_is_estimated_and_can_be_recomputed(
     assert told.status == 200
     assert used["source"] == "estimated"
     assert (used["bytes_in"], used["bytes_out"]) == (20, 16)
-    # ceil(bytes × 10 / 35): 20 bytes are 6 tokens, 16 are 5.
+    # ceil(bytes * 10 / 35): 20 bytes are 6 tokens, 16 are 5.
     assert (used["in"], used["out"]) == (6, 5)
     micros = -(-(6 * 240_000 + 5 * 480_000) // 1_000_000)
     assert stage.record["cost"] == {"computed": micros, "charged": micros}
@@ -367,20 +370,23 @@ def test_usage_that_cannot_be_true_is_estimated_and_can_be_recomputed(
     assert said == "estimated"
 
 
+class ShortLedger(FakeLedger):
+    """Answers a hold with less than was asked for: what no bound of the meter allows."""
+
+    async def hold(self, request: HoldRequest) -> Held | HoldRefused:
+        held = await super().hold(request)
+        assert isinstance(held, Held)
+        return replace(held, micros=3)
+
+
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_cost_above_the_hold_is_charged_as_held_and_both_figures_are_kept(body: Json) -> None:
-    # A cache read dearer than input is a price that the hold's bound does not know of.
-    row = make_row(price=make_price(240_000, 480_000, read=900_000_000, write=240_000))
-    usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 10}}
-    last = {**USAGE_CHUNK, "usage": usage}
-    script = streams(chunk(), last, DONE) if body is STREAM else answers(usage=usage)
-    stage = Stage(script, rows=(row,))
+    stage = Stage(good(body))
+    stage.ledger = stage.gateway.ledger = ShortLedger(stage.clock, account=ACCOUNT)
     told = stage.chat(body)
-    held = stage.log[0][1]
-    assert stage.record["cost"] == {"computed": 9_003, "charged": held}
-    assert held < 9_003
+    assert stage.record["cost"] == {"computed": USAGE_MICROS, "charged": 3}
     assert stage.record["usage"]["source"] == "estimated"
-    assert stage.account()["spent"] == held
+    assert stage.account() == {"avail": 999_997, "held": 0, "spent": 3, "top": 1_000_000}
     said = told.comment["usage"] if body is STREAM else told.headers["x-phi-usage"]
     assert said == "estimated"
     assert stage.journal.fields("cost_above_hold") == [

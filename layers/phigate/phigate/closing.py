@@ -42,6 +42,7 @@ class Ticket:
         self.gateway = gateway
         self.principal = principal
         self.id = new_id(int(now_s), gateway.random_bytes(7))
+        self.completion_id = f"chatcmpl-{self.id}"  # the `id` of the answer's body
         self.started_s = now_s
         self.attempts: list[Attempt] = []
         self.pinned: Pinned | None = None
@@ -54,11 +55,6 @@ class Ticket:
         self._in_doubt = False
         self._nonce = nonce(call.key, self.id)
         self._response: Digest | None = None
-
-    @property
-    def completion_id(self) -> str:
-        """The `id` of the answer's body."""
-        return f"chatcmpl-{self.id}"
 
     @property
     def calls_left(self) -> int:

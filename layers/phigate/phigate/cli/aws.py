@@ -11,6 +11,8 @@ KeyAndToken = tuple[str, str, str | None]
 def reach(region: str | None) -> tuple[KeyAndToken, str, str]:
     """The credentials of the usual chain, the region, and DynamoDB's URL there.
 
+    `region` is AWS_REGION, which botocore itself does not read; None leaves it to the profile.
+
     Raises CommandFailed.
     """
     session = get_session()

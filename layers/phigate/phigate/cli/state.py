@@ -22,7 +22,7 @@ from phigate.cli.command import CommandFailed
 ENGINE_FILE = "engine.json"
 CONNECT_TIMEOUT_S = 1.0  # an engine on loopback answers at once or is not there
 STOP_TIMEOUT_S = 5.0  # the child's own stop takes a few milliseconds
-LOCK_TRIES_MAX = 8  # another command holds the lock for half a second; a try takes 0.1 s
+LOCK_TRIES_MAX = 6  # another command holds the lock for half a second; a try takes 0.1 s
 LOCK_PAUSE_S = 0.2
 
 _LOCK_IS_TAKEN = "another gateway is running"  # how local.engine begins that refusal

@@ -233,18 +233,24 @@ class DynamoLedger:
     async def _settle(self, account: str, hold: Hold, cost_micros: int) -> bool:
         """End a hold; False where it is gone. A raise that was not seen only changes the refund."""
         for _ in range(LEDGER_TRIES_MAX):
+            item: Item | None
             if cost_micros > hold.micros:
-                raise IllegalStep("a cost is above its hold")
-            call = writes.settle(self._dynamo.table, account, hold, cost_micros)
-            try:
-                await self._call("UpdateItem", call)
-            except ConditionFailed as exc:
-                stands = hold_at(exc.item or {}, hold.id)
-                if stands is None or stands.seq != hold.seq:
-                    return False
-                hold = stands
+                # Only a hold that was raised since it was read can owe more than we know of it.
+                item = await self._account_item(account)
+                if hold_at(item or {}, hold.id) == hold:
+                    raise IllegalStep("a cost is above its hold")
             else:
-                return True
+                call = writes.settle(self._dynamo.table, account, hold, cost_micros)
+                try:
+                    await self._call("UpdateItem", call)
+                except ConditionFailed as exc:
+                    item = exc.item
+                else:
+                    return True
+            stands = hold_at(item or {}, hold.id)
+            if stands is None or stands.seq != hold.seq:
+                return False
+            hold = stands
         return False
 
     async def _put(self, call: Item) -> Verdict | None:

@@ -14,6 +14,7 @@ from phigate.core import limits
 from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import Head, UpstreamRequest
 
+_READ_BUFFER_BYTES = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -59,6 +60,8 @@ class HttpUpstream:
             trust_env=False,
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            # Half of what a burst of 200 chunks has: fewer pauses of the socket.
+            read_bufsize=_READ_BUFFER_BYTES,
         )
 
     def open(self, request: UpstreamRequest) -> "HttpExchange":

@@ -8,7 +8,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from phigate.core.errors import UpstreamFailed
 from phigate.core.limits import EVENT_BYTES_MAX
@@ -20,8 +20,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event: its name (empty: `message`) and its data, lines joined by LF."""
 
     name: bytes
@@ -75,14 +74,19 @@ class Decoder:
         return lines
 
     def _field(self, line: bytes) -> None:
+        if line.startswith(b"data: "):
+            self._add(line[6:])
+            return
         name, _, value = line.partition(b":")
         if name == b"data":
-            value = value.removeprefix(b" ")
-            self._data.append(value)
-            self._data_bytes += len(value) + 1
-            self._bound(0)
+            self._add(value.removeprefix(b" "))
         elif name == b"event":
             self._name = value.removeprefix(b" ")
+
+    def _add(self, data: bytes) -> None:
+        self._data.append(data)
+        self._data_bytes += len(data) + 1
+        self._bound(0)
 
     def _finish(self, events: list[Event]) -> None:
         if self._data:

@@ -1,0 +1,199 @@
+"""The record: what it says of an answer and of a refusal, that it is small, and its hashes."""
+
+import hashlib
+import hmac
+import json
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from phigate.core.limits import RECEIPT_BYTES_MAX
+from phigate.core.receipt import Charge, Facts, digest, nonce, record
+from phigate.core.route import decide
+from phigate.core.types import REGIONS, Attempt, Rejection, Usage
+from tests.builders import make_asked, make_row, make_stand, repository_catalog
+
+CHARGE = Charge(
+    usage=Usage(100, 50, 20, 10),
+    usage_is_estimate=False,
+    bytes_in=400,
+    bytes_out=200,
+    computed_micros=48,
+    charged_micros=48,
+)
+ANSWER = Facts(
+    id="AGtJ0gDc8mfYaX9p",
+    seq=7,
+    time_s=1_800_000_000,
+    stack="ch",
+    region="CH",
+    phi=True,
+    verdict="routed",
+    rejections=(Rejection("b-1", "region"), Rejection("c-1", "region"), Rejection("d-1", "phi")),
+    attempts=(Attempt("e-1", "CH", "http_500", 12), Attempt("acme-one", "CH", "ok", 345)),
+    catalog_sha256="c" * 64,
+    card_sha256="d" * 64,
+    request_sha256="e" * 64,
+    response_sha256="f" * 64,
+    ended="complete",
+    row=make_row(),
+    charge=CHARGE,
+)
+ANSWER_RECORD = {
+    "id": "AGtJ0gDc8mfYaX9p",
+    "seq": 7,
+    "time": 1_800_000_000,
+    "stack": "ch",
+    "region_asked": "CH",
+    "phi": True,
+    "tier": "phi",
+    "verdict": "routed",
+    "rejected": {"region": ["b-1", "c-1"], "phi": ["d-1"]},
+    "attempts": [["e-1", "CH", "http_500", 12], ["acme-one", "CH", "ok", 345]],
+    "catalog": "c" * 64,
+    "card": "d" * 64,
+    "request_sha256": "e" * 64,
+    "response_sha256": "f" * 64,
+    "ended": "complete",
+    "row": "acme-one",
+    "provider": "acme",
+    "region_served": "CH",
+    "residency": "contract",
+    "agreement": "agreement-1",
+    "usage": {
+        "in": 100,
+        "out": 50,
+        "cache_read": 20,
+        "cache_write": 10,
+        "source": "verified",
+        "bytes_in": 400,
+        "bytes_out": 200,
+    },
+    "price": [240_000, 480_000, 240_000, 240_000],
+    "cost": {"computed": 48, "charged": 48},
+}
+SERVED = {"row", "provider", "region_served", "residency", "agreement"}
+CHARGED = {"usage", "price", "cost"}
+
+
+def without(names: set[str], **changes: Any) -> dict[str, Any]:
+    left = {name: value for name, value in ANSWER_RECORD.items() if name not in names}
+    return {**left, **changes}
+
+
+RECORDS: dict[str, tuple[Facts, dict[str, Any]]] = {
+    "an answer": (ANSWER, ANSWER_RECORD),
+    "an estimate, charged below what was computed": (
+        replace(
+            ANSWER,
+            charge=replace(CHARGE, usage_is_estimate=True, computed_micros=90),
+        ),
+        without(
+            set(),
+            usage={**ANSWER_RECORD["usage"], "source": "estimated"},  # type: ignore[dict-item]
+            cost={"computed": 90, "charged": 48},
+        ),
+    ),
+    "a refusal": (
+        replace(ANSWER, verdict="phi_blocked", row=None, charge=None, ended="refused"),
+        without(SERVED | CHARGED, verdict="phi_blocked", ended="refused"),
+    ),
+    "a refusal before anything was read": (
+        replace(
+            ANSWER,
+            verdict="invalid_request",
+            row=None,
+            charge=None,
+            ended="refused",
+            region=None,
+            phi=None,
+            rejections=(),
+            attempts=(),
+            catalog_sha256=None,
+            card_sha256=None,
+        ),
+        without(
+            SERVED | CHARGED,
+            verdict="invalid_request",
+            ended="refused",
+            region_asked=None,
+            phi=None,
+            tier=None,
+            rejected={},
+            attempts=[],
+            catalog=None,
+            card=None,
+        ),
+    ),
+    "general traffic at a row without agreement": (
+        replace(ANSWER, phi=False, row=make_row(agreement=None)),
+        without(set(), phi=False, tier="general", agreement=None),
+    ),
+    "refusals that left none are counted": (
+        replace(ANSWER, refusals_without_receipt=3),
+        without(set(), refusals_without_receipt=3),
+    ),
+}
+
+
+@pytest.mark.parametrize(("facts", "members"), RECORDS.values(), ids=RECORDS)
+def test_the_record_says(facts: Facts, members: dict[str, Any]) -> None:
+    assert record(facts) == members
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_record_of_the_real_catalog_fits_one_write_unit(region: str) -> None:
+    """Four attempts, every other row rejected, and hashes that do not compress."""
+    catalog = repository_catalog()
+    asked = make_asked(region=region, phi=True, images=1, needs_tools=True)
+    route = decide(catalog, asked, make_stand())
+    longest = max(catalog.rows, key=lambda row: len(row.id))
+    row = replace(longest, places={region: longest.places[next(iter(longest.places))]})
+    facts = replace(
+        ANSWER,
+        region=region,
+        stack="phigate-production-" + region.lower(),
+        rejections=route.rejections,
+        attempts=[
+            Attempt(other.id, region, outcome, 119_873 - i)
+            for i, (other, outcome) in enumerate(
+                zip(catalog.rows, ("http_529", "oversized", "timeout", "error_event"), strict=False)
+            )
+        ],
+        catalog_sha256=hashlib.sha256(b"1").hexdigest(),
+        card_sha256=hashlib.sha256(b"2").hexdigest(),
+        request_sha256=hashlib.sha256(b"3").hexdigest(),
+        response_sha256=hashlib.sha256(b"4").hexdigest(),
+        row=row,
+        charge=replace(CHARGE, usage=Usage(123_457, 8_191, 65_537, 4_099), bytes_in=4_999_999),
+        refusals_without_receipt=12_345,
+    )
+    assert len(route.rejections) >= len(catalog.rows) - 1
+    written = json.dumps(record(facts), separators=(",", ":")).encode()
+    assert len(zlib.compress(written)) <= RECEIPT_BYTES_MAX
+
+
+BODY = b'{"messages": "canary"}'
+
+
+def test_general_traffic_is_hashed_plainly() -> None:
+    running = digest(False, b"not used")
+    running.update(BODY[:5])
+    running.update(BODY[5:])
+    assert running.hexdigest() == hashlib.sha256(BODY).hexdigest()
+
+
+def test_phi_is_hashed_under_a_nonce_that_only_the_caller_can_compute() -> None:
+    key, receipt_id = "phi_test_abc", "AGtJ0gDc8mfYaX9p"
+    own = hmac.new(key.encode(), receipt_id.encode(), "sha256").digest()
+    assert nonce(key, receipt_id) == own
+    running = digest(True, own)
+    running.update(BODY)
+    assert running.hexdigest() == hmac.new(own, BODY, "sha256").hexdigest()
+    assert running.hexdigest() != hashlib.sha256(BODY).hexdigest()
+
+
+def test_each_receipt_and_each_key_has_its_own_nonce() -> None:
+    assert len({nonce("k1", "a"), nonce("k1", "b"), nonce("k2", "a")}) == 3

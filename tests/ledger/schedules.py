@@ -1,0 +1,73 @@
+"""Every order of one call's and one sweeper's writes, with every fault at every write of the call.
+
+Smaller than the machine's world and complete: what two processes can do to each other is all here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations_with_replacement, product
+from typing import Literal
+
+from tests.ledger.world import HOLD_S, Plan, Process, World
+
+# What the pipeline does, and how many calls of DynamoDB that takes.
+PLANS = {
+    "plain": (Plan(30), 3),
+    "raised": (Plan(30, raises=((40, 9),), cost_percent=100), 4),
+    "raised with a daily limit": (Plan(20, raises=((40, 9),), limited=True), 4),
+    "without memory": (Plan(30, forgets=True), 7),
+    "void": (Plan(30, voids=True), 2),
+    "refused": (Plan(999), 4),
+}
+SWEEPER_CALLS = 3  # read, tombstone, settle
+
+Mishap = Literal["lost_before", "lost_after", "throttle", "crash", "crash_sent"]
+MISHAPS: tuple[Mishap, ...] = ("lost_before", "lost_after", "throttle", "crash", "crash_sent")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`sweeper[i]`: after how many of the call's steps the sweeper takes its i-th."""
+
+    plan: str
+    mishap: Mishap | None
+    at: int
+    sweeper: tuple[int, ...]
+
+
+def schedules() -> Iterator[Schedule]:
+    """All of them."""
+    for plan, (_, calls) in PLANS.items():
+        orders = list(combinations_with_replacement(range(calls + 1), SWEEPER_CALLS))
+        for order in orders:
+            yield Schedule(plan, None, 0, order)
+        for order, mishap, at in product(orders, MISHAPS, range(calls)):
+            yield Schedule(plan, mishap, at, order)
+
+
+def run(world: World, schedule: Schedule) -> None:
+    """Play a schedule to its end; the world checks itself at every step."""
+    plan, calls = PLANS[schedule.plan]
+    world.start_call(plan)
+    call = world.processes[0]
+    sweeper: Process | None = None
+    for taken in range(calls + 1):
+        for _ in range(schedule.sweeper.count(taken)):
+            if sweeper is None:
+                world.start_sweep(HOLD_S + 1)
+                sweeper = world.processes[-1]
+            if sweeper.request is not None:
+                world.step(sweeper)
+                world.check()
+        if call.request is not None:
+            _step(world, call, schedule, taken)
+            world.check()
+    world.end()
+
+
+def _step(world: World, call: Process, schedule: Schedule, taken: int) -> None:
+    mishap = schedule.mishap if taken == schedule.at else None
+    if mishap in ("crash", "crash_sent"):
+        world.crash(call, sent=mishap == "crash_sent")
+    else:
+        world.step(call, mishap)

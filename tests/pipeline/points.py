@@ -1,0 +1,95 @@
+"""The points at which a request waits for an effect: before each effect happens and after it."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from phigate.core.protocols import UpstreamRequest
+from tests.fakes import FakeUpstream
+from tests.pipeline.stage import Stage
+
+Pass = Callable[[str], Awaitable[None]]
+
+
+class Watched:
+    """An effect whose every await passes two points, `before <name>` and `after <name>`."""
+
+    def __init__(self, effect: Any, name: str, passes: Pass) -> None:
+        self._effect = effect
+        self._name = name
+        self._passes = passes
+
+    def __getattr__(self, attribute: str) -> Any:
+        member = getattr(self._effect, attribute)
+        if not inspect.iscoroutinefunction(member):
+            return member
+        name = f"{self._name}.{attribute}"
+
+        async def watched(*args: Any, **named: Any) -> Any:
+            await self._passes(f"before {name}")
+            result = await member(*args, **named)
+            await self._passes(f"after {name}")
+            return result
+
+        return watched
+
+
+class WatchedUpstream:
+    """An upstream whose exchanges are watched."""
+
+    def __init__(self, upstream: FakeUpstream, passes: Pass) -> None:
+        self._upstream = upstream
+        self._passes = passes
+
+    def open(self, request: UpstreamRequest) -> Any:
+        """As the Protocol says."""
+        return Watched(self._upstream.open(request), "exchange", self._passes)
+
+
+def watch(stage: Stage, passes: Pass) -> None:
+    """Watch every effect of a stage's gateway; its Out is watched by who makes it."""
+    gateway = stage.gateway
+    gateway.keys = Watched(gateway.keys, "keys", passes)
+    gateway.catalog = Watched(gateway.catalog, "catalog", passes)
+    gateway.ledger = Watched(stage.ledger, "ledger", passes)
+    gateway.upstream = WatchedUpstream(stage.upstream, passes)
+    gateway.clock = Watched(stage.clock, "clock", passes)
+
+
+def at(name: str, act: Callable[[], object]) -> Pass:
+    """Do something at every point of this name."""
+
+    async def passes(point: str) -> None:
+        if point == name:
+            act()
+
+    return passes
+
+
+def failing(
+    name: str,
+    error: Callable[[], Exception],
+    times: int = 1_000,
+    seen: list[str] | None = None,
+) -> Pass:
+    """Raise at the first so many points of this name; `seen` gets every point's name."""
+    left = [times]
+    points = [] if seen is None else seen
+
+    async def passes(point: str) -> None:
+        points.append(point)
+        if point == name and left[0] > 0:
+            left[0] -= 1
+            raise error()
+
+    return passes
+
+
+def sweeps_at(name: str, stage: Stage) -> Pass:
+    """Let another process sweep, long after every hold's time, at every point of this name."""
+
+    async def passes(point: str) -> None:
+        if point == name:
+            await stage.swept()
+
+    return passes

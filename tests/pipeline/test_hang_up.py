@@ -1,0 +1,113 @@
+"""A caller who hangs up: the upstream is drained for half a minute, the charge is never free."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from phigate.core.errors import UpstreamFailed
+from phigate.core.types import Json
+from tests.builders import NOW_S
+from tests.fakes import Script, Step
+from tests.pipeline.stage import (
+    DONE,
+    PLAIN,
+    STREAM,
+    USAGE_CHUNK,
+    USAGE_MICROS,
+    Stage,
+    answers,
+    chunk,
+    streams,
+)
+
+(ANSWER,) = answers().body
+PROMPT_MICROS = 2  # 20 bytes are 6 tokens, at 0.24: 1.44
+HI_MICROS = 2  # and 2 bytes of output are 1 token, at 0.48: 1.92
+
+Steps = Sequence[Step | Json]
+
+
+def story(stage: Stage, body: Json, before: Steps, steps: Steps) -> None:
+    """Play the steps, in which the text "gone" is the moment of the hang-up."""
+    script = streams(*(stage.hang_up if step == b"gone" else step for step in steps))
+    heads = [stage.hang_up if step == b"gone" else step for step in before]
+    stage.plays(Script(script.body, before=[h for h in heads if not isinstance(h, dict)]))
+    stage.chat_gone(body)
+
+
+EXACT: dict[str, tuple[Json, Steps, Steps]] = {
+    "json, before the head": (PLAIN, [b"gone", 20.0], [5.0, ANSWER]),
+    "json, in the body": (PLAIN, [], [b"gone", 29.0, ANSWER]),
+    "json, with the answer": (PLAIN, [], [ANSWER, b"gone"]),
+    "stream, before the head": (STREAM, [b"gone", 20.0], [chunk(), USAGE_CHUNK, DONE]),
+    "stream, before the first event": (STREAM, [], [b"gone", 29.0, chunk(), USAGE_CHUNK, DONE]),
+    "stream, in the middle": (STREAM, [], [chunk(), b"gone", 29.0, USAGE_CHUNK, DONE]),
+    "stream, in the middle of a silence": (
+        STREAM,
+        [],
+        [chunk(), 7.0, b"gone", 29.0, USAGE_CHUNK, DONE],
+    ),
+    "stream, at its end": (STREAM, [], [chunk(), USAGE_CHUNK, b"gone", DONE]),
+}
+
+
+@pytest.mark.parametrize(("body", "before", "steps"), EXACT.values(), ids=EXACT)
+def test_an_upstream_that_ends_within_half_a_minute_is_charged_exactly(
+    body: Json, before: Steps, steps: Steps
+) -> None:
+    stage = Stage()
+    story(stage, body, before, steps)
+    assert stage.log[1:] == [("receipt", USAGE_MICROS, "done"), ("settle", USAGE_MICROS)]
+    assert stage.record["ended"] == "hang_up"
+    assert stage.record["usage"]["source"] == "verified"
+    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1]
+
+
+ESTIMATED: dict[str, tuple[Json, Steps, Steps, int]] = {
+    "json, no head": (PLAIN, [b"gone", 31.0], [ANSWER], PROMPT_MICROS),
+    "json, no end": (PLAIN, [], [b"gone", 31.0, ANSWER], PROMPT_MICROS),
+    "json, an endless body": (PLAIN, [], [b"gone", *[1.0, b"{"] * 60], PROMPT_MICROS),
+    "stream, no head": (STREAM, [b"gone", 31.0], [chunk(), DONE], PROMPT_MICROS),
+    "stream, no first event": (STREAM, [], [b"gone", 31.0, chunk(), DONE], PROMPT_MICROS),
+    "stream, no usage": (STREAM, [], [chunk(), b"gone", 31.0, USAGE_CHUNK, DONE], HI_MICROS),
+    "stream, no end": (STREAM, [], [chunk(), b"gone", *[1.0, chunk("")] * 60], HI_MICROS),
+    "stream, ended without usage": (STREAM, [], [chunk(), b"gone", DONE], HI_MICROS),
+}
+
+
+@pytest.mark.parametrize(("body", "before", "steps", "micros"), ESTIMATED.values(), ids=ESTIMATED)
+def test_an_upstream_that_does_not_end_in_time_is_charged_by_estimate(
+    body: Json, before: Steps, steps: Steps, micros: int
+) -> None:
+    stage = Stage()
+    story(stage, body, before, steps)
+    assert stage.log[1:] == [("receipt", micros, "done"), ("settle", micros)]
+    assert stage.record["ended"] == "hang_up"
+    assert stage.record["usage"]["source"] == "estimated"
+    assert stage.record["row"] == "acme-one"
+    assert stage.clock.time_s <= NOW_S + 30
+    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1]
+
+
+def test_what_is_written_while_nobody_listens_counts_as_output() -> None:
+    stage = Stage()
+    story(stage, STREAM, [], [chunk("a" * 35), b"gone", chunk("b" * 35), 31.0])
+    assert stage.record["usage"]["bytes_out"] == 70
+    assert b"b" * 35 not in b"".join(stage.out.writes)
+    assert stage.record["usage"]["out"] == 20
+
+
+@pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["json", "stream"])
+def test_nobody_else_is_tried_for_a_caller_who_has_gone(body: Json) -> None:
+    stage = Stage()
+    story(stage, body, [b"gone", UpstreamFailed("connect")], [])
+    assert stage.upstream.rows == ["acme-one"]
+    assert stage.account() == {"avail": 999_998, "held": 0, "spent": 2, "top": 1_000_000}
+    assert stage.record["attempts"] == [["acme-one", "CH", "connect", 0]]
+
+
+def test_a_hang_up_leaves_a_line_for_the_operator() -> None:
+    stage = Stage()
+    story(stage, STREAM, [b"gone", 31.0], [])
+    (line,) = stage.journal.fields("abandoned")
+    assert line["cost_micros"] == PROMPT_MICROS

@@ -1,0 +1,197 @@
+"""A request is cancelled, killed or meets a bug at every single await on an effect, one after
+another: at every moment the account is whole, and after the sweeper every micro is in its place.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from phigate import pipeline
+from phigate.core.errors import InternalError, UpstreamFailed
+from phigate.core.types import Json
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from tests.builders import make_body
+from tests.fakes import RecordingOut, Script
+from tests.pipeline.points import Pass, Watched, watch
+from tests.pipeline.stage import (
+    DONE,
+    GOOD_STREAM,
+    PLAIN,
+    STREAM,
+    USAGE_CHUNK,
+    Stage,
+    answers,
+    call,
+    chunk,
+    fails,
+    streams,
+)
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A call, what the upstreams do, and what it costs when it is served to its end."""
+
+    body: Json | bytes
+    scripts: tuple[Script, ...]
+    micros: int
+
+
+SCENES = {
+    "json": Scene(PLAIN, (answers(),), 5),
+    "stream": Scene(STREAM, (GOOD_STREAM,), 5),
+    "json after a failover": Scene(PLAIN, (fails(500), answers()), 20),
+    "stream after a failover": Scene(STREAM, (fails(500), GOOD_STREAM), 20),
+    "json, the same row again": Scene(
+        {**PLAIN, "provider": {"only": ["acme"]}}, (fails(500), answers()), 5
+    ),
+    "stream that breaks": Scene(STREAM, (streams(chunk(), 20.0, UpstreamFailed("cut")),), 2),
+    "stream that is silent for a while": Scene(
+        STREAM, (streams(chunk(), 40.0, USAGE_CHUNK, DONE),), 5
+    ),
+    "everybody fails": Scene(PLAIN, (fails(500), fails(503), fails(429)), 0),
+    "the provider refuses": Scene(PLAIN, (fails(400),), 0),
+    "refused": Scene(b"{", (), 0),
+    "no credit": Scene(make_body(max_tokens=8_000, model="acme-one"), (), 0),
+}
+
+
+class Interruption:
+    """Does something at the n-th point that one request passes."""
+
+    def __init__(self, stage: Stage, act: Callable[["Interruption"], None], nth: int) -> None:
+        self.stage = stage
+        self.points: list[str] = []
+        self.task: asyncio.Task[None] | None = None
+        self.dead = False
+        self._act = act
+        self._nth = nth
+
+    async def passes(self, point: str) -> None:
+        """One point: the account must be whole there."""
+        self.stage.account()
+        if self.dead:
+            raise Killed
+        self.points.append(point)
+        if len(self.points) == self._nth:
+            self._act(self)
+        await asyncio.sleep(0)
+
+    def cancel(self) -> None:
+        """The task that serves is cancelled, wherever it is."""
+        assert self.task is not None
+        self.task.cancel()
+
+
+def cancelled(interruption: Interruption) -> None:
+    interruption.cancel()
+
+
+def cancelled_twice(interruption: Interruption) -> None:
+    """Again at once after it: while the ticket is being closed."""
+    interruption.cancel()
+    asyncio.get_running_loop().call_soon(lambda: interruption.cancel())
+    asyncio.get_running_loop().call_soon(
+        lambda: asyncio.get_running_loop().call_soon(lambda: interruption.cancel())
+    )
+
+
+def killed(interruption: Interruption) -> None:
+    interruption.dead = True
+    raise Killed
+
+
+def a_bug(interruption: Interruption) -> None:
+    raise RuntimeError("a bug")
+
+
+MODES: dict[str, Callable[[Interruption], None]] = {
+    "cancelled": cancelled,
+    "cancelled twice": cancelled_twice,
+    "killed": killed,
+    "a bug": a_bug,
+}
+
+
+def play(scene: Scene, act: Callable[[Interruption], None], nth: int) -> tuple[Stage, Interruption]:
+    """One request of a scene on a fresh account, interrupted at its n-th point."""
+    credit = 100 if scene is SCENES["no credit"] else 1_000_000
+    stage = Stage(*scene.scripts, credit_micros=credit)
+    interruption = Interruption(stage, act, nth)
+    asyncio.run(_serve(stage, scene, interruption))
+    return stage, interruption
+
+
+async def _serve(stage: Stage, scene: Scene, interruption: Interruption) -> None:
+    passes: Pass = interruption.passes
+    watch(stage, passes)
+    dynamo = Watched(stage.ledger.dynamo, "dynamo", passes)
+    stage.gateway.ledger = Watched(DynamoLedger(dynamo, stage.clock), "ledger", passes)
+    stage.out = RecordingOut(stage.clock)
+    out = Watched(stage.out, "out", passes)
+    serving = pipeline.serve(stage.gateway, call(scene.body), out)
+    interruption.task = asyncio.create_task(serving)
+    with contextlib.suppress(asyncio.CancelledError, Killed, InternalError):
+        await interruption.task
+    await stage.gateway.drained()
+
+
+@pytest.mark.parametrize("act", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
+def test_interrupted_at_any_await_no_micro_is_lost_or_charged_twice(
+    scene: Scene, act: Callable[[Interruption], None]
+) -> None:
+    whole, counted = play(scene, act, nth=0)
+    assert whole.account()["spent"] == scene.micros
+    assert len(counted.points) >= 10
+    for nth in range(1, len(counted.points) + 1):
+        stage, interruption = play(scene, act, nth)
+        where = f"{nth}: {counted.points[nth - 1]}"
+        assert interruption.points[:nth] == counted.points[:nth], where
+        stage.account()
+        served = stage.out.last_at is not None
+        stage.sweep()
+        account = stage.account()
+        receipts = stage.receipts()
+        assert account["held"] == 0, where
+        assert account["spent"] == sum(cost for _, cost in receipts.values()), where
+        assert len(receipts) <= 1, where
+        assert account["spent"] <= max(scene.micros, 20), where
+        if served:
+            assert account["spent"] == scene.micros, where
+        assert {exchange.closed for exchange in stage.upstream.exchanges} <= {1}, where
+
+
+@pytest.mark.parametrize("act", [cancelled, cancelled_twice], ids=["once", "twice"])
+@pytest.mark.parametrize(
+    "name", ["json", "stream", "stream that breaks", "stream that is silent for a while"]
+)
+def test_a_cancelled_request_is_never_free_once_an_upstream_was_called(
+    name: str, act: Callable[[Interruption], None]
+) -> None:
+    scene = SCENES[name]
+    _, counted = play(scene, act, nth=0)
+    first = counted.points.index("before exchange.head") + 1
+    for nth in range(first, len(counted.points) + 1):
+        stage, _ = play(scene, act, nth)
+        where = f"{nth}: {counted.points[nth - 1]}"
+        # Closed by the request itself, not by the sweeper.
+        assert stage.account()["held"] == 0, where
+        assert stage.account()["spent"] > 0, where
+
+
+def test_a_cancelled_stream_is_charged_for_what_was_written() -> None:
+    words = [chunk("a" * 350) for _ in range(4)]
+    scene = Scene(STREAM, (streams(*words, 10.0, USAGE_CHUNK, DONE),), 0)
+    _, counted = play(scene, cancelled, nth=0)
+    writes = [i for i, name in enumerate(counted.points, 1) if name == "after out.write"]
+    spent = [play(scene, cancelled, nth)[0].account()["spent"] for nth in writes[:4]]
+    # 6 tokens in, and 100 tokens for each piece that has been passed on.
+    assert spent == [-(-(6 * 240_000 + 100 * n * 480_000) // 1_000_000) for n in (1, 2, 3, 4)]

@@ -1,0 +1,142 @@
+"""A store that does not answer: what the caller is told, and that one request has one receipt."""
+
+from collections.abc import Callable
+
+import pytest
+
+from phigate.core.errors import InternalError, Overloaded, PhigateError
+from phigate.core.types import Json
+from tests.fakes import Script
+from tests.pipeline.points import failing, sweeps_at, watch
+from tests.pipeline.stage import (
+    DONE,
+    GOOD_STREAM,
+    PLAIN,
+    STREAM,
+    USAGE_MICROS,
+    Stage,
+    answers,
+    fails,
+)
+
+BODIES = {"json": PLAIN, "stream": STREAM}
+# A write that failed may have been made or not.
+MADE = {"not written": "before", "written": "after"}
+ERRORS: dict[str, Callable[[], PhigateError]] = {
+    "overloaded": lambda: Overloaded("The account store did not answer in time."),
+    "not accepted": lambda: InternalError("The account store did not accept it."),
+}
+
+
+def good(body: Json) -> Script:
+    return GOOD_STREAM if body.get("stream") else answers()
+
+
+def settled(stage: Stage, spent_micros: int) -> None:
+    """After the sweeper came, every micro is in its place."""
+    stage.account()
+    stage.sweep()
+    assert stage.account()["held"] == 0
+    assert stage.account()["spent"] == spent_micros
+    assert sum(cost for _, cost in stage.receipts().values()) == spent_micros
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("when", MADE.values(), ids=MADE)
+def test_a_hold_without_an_answer_is_overloaded_and_calls_nobody(when: str, body: Json) -> None:
+    stage = Stage()
+    watch(stage, failing(f"{when} ledger.hold", ERRORS["overloaded"]))
+    told = stage.chat(body)
+    assert (told.status, told.error["code"]) == (503, "overloaded")
+    assert stage.upstream.requests == []
+    assert stage.journal.fields("refusal_without_receipt") == [{"code": "overloaded"}]
+    settled(stage, 0)
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+@pytest.mark.parametrize("when", MADE.values(), ids=MADE)
+def test_a_json_answer_without_a_receipt_is_withheld_and_no_second_receipt_is_written(
+    when: str, error: Callable[[], PhigateError]
+) -> None:
+    stage = Stage(answers("the answer"))
+    points: list[str] = []
+    watch(stage, failing(f"{when} ledger.put_receipt", error, seen=points))
+    told = stage.chat(PLAIN)
+    assert told.status == (503 if isinstance(error(), Overloaded) else 500)
+    assert told.error["code"] == error().code
+    assert told.headers["x-should-retry"] == "false"
+    assert b"the answer" not in told.body
+    assert points.count("before ledger.put_receipt") == 1
+    assert "before ledger.settle" not in points
+    # What stands in the store decides: the receipt with its charge, or the sweeper's nothing.
+    settled(stage, USAGE_MICROS if when == "after" else 0)
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+@pytest.mark.parametrize("when", MADE.values(), ids=MADE)
+def test_a_stream_without_a_receipt_ends_with_an_error_event(
+    when: str, error: Callable[[], PhigateError]
+) -> None:
+    stage = Stage(GOOD_STREAM)
+    points: list[str] = []
+    watch(stage, failing(f"{when} ledger.put_receipt", error, seen=points))
+    told = stage.chat(STREAM)
+    *_, last = told.chunks
+    assert last["error"]["code"] == error().code
+    assert told.body.endswith(b"\n\n" + DONE)
+    assert b": phi" not in told.body
+    assert points.count("before ledger.put_receipt") == 1
+    assert "before ledger.settle" not in points
+    settled(stage, USAGE_MICROS if when == "after" else 0)
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+@pytest.mark.parametrize("when", MADE.values(), ids=MADE)
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_an_answer_stands_when_its_settle_is_not_confirmed(
+    body: Json, when: str, error: Callable[[], PhigateError]
+) -> None:
+    stage = Stage(good(body))
+    watch(stage, failing(f"{when} ledger.settle", error))
+    told = stage.chat(body)
+    assert told.status == 200
+    assert told.body.endswith(DONE) == (body is STREAM)
+    assert stage.journal.fields("settle_not_confirmed") == [{"id": told.headers["x-phi-receipt"]}]
+    settled(stage, USAGE_MICROS)
+
+
+@pytest.mark.parametrize("when", MADE.values(), ids=MADE)
+def test_a_refusal_stands_when_its_receipt_cannot_be_written(when: str) -> None:
+    stage = Stage()
+    watch(stage, failing(f"{when} ledger.put_receipt", ERRORS["overloaded"]))
+    told = stage.chat(b"{")
+    assert (told.status, told.error["code"]) == (400, "invalid_request")
+    assert "x-phi-receipt" not in told.headers
+    settled(stage, 0)
+
+
+def test_a_failure_of_every_provider_stands_when_its_receipt_cannot_be_written() -> None:
+    stage = Stage(*[fails(500)] * 3)
+    watch(stage, failing("before ledger.put_receipt", ERRORS["overloaded"]))
+    assert stage.chat(PLAIN).status == 502
+    settled(stage, 0)
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_receipt_that_comes_after_the_sweeper_is_charged_once(body: Json) -> None:
+    stage = Stage(good(body))
+    watch(stage, sweeps_at("before ledger.put_receipt", stage))
+    told = stage.chat(body)
+    assert told.status == 200
+    assert [line for line in stage.log if line[0] != "hold"] == [("receipt", USAGE_MICROS, "late")]
+    settled(stage, USAGE_MICROS)
+
+
+def test_a_call_that_finds_holds_past_their_time_sweeps_them() -> None:
+    stage = Stage(answers())
+    watch(stage, failing("after ledger.hold", ERRORS["overloaded"], times=2))
+    stage.chat(PLAIN)
+    assert stage.account()["held"] > 0
+    stage.pass_time(10_000)
+    assert stage.chat(PLAIN).status == 200
+    assert stage.account()["held"] == 0

@@ -1,0 +1,376 @@
+"""Refusals: which code wins when several apply, what each leaves behind, and that none costs."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from phigate import pipeline
+from phigate.core.account import ACCOUNT_SK, account_pk
+from phigate.core.errors import (
+    CallerError,
+    InsufficientCredit,
+    InvalidApiKey,
+    InvalidRequest,
+    KeyPolicyViolated,
+    ModelNotFound,
+    NoRoute,
+    Overloaded,
+    PhiBlocked,
+    RateLimited,
+    RegionNotServed,
+    RequestTooLarge,
+    UnsupportedEncoding,
+)
+from phigate.core.keys import make_key
+from phigate.core.limits import REFUSALS_PER_MINUTE_MAX
+from phigate.core.types import Json, KeyPolicy, Row
+from phigate.gateway import Call, Stack
+from tests.builders import NOW_S, make_agreement, make_body, make_row
+from tests.fakes import RecordingOut
+from tests.pipeline.points import failing, watch
+from tests.pipeline.stage import (
+    ACCOUNT,
+    KEY,
+    PLAIN,
+    ROWS,
+    Stage,
+    Told,
+    answers,
+    call,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call and the stage it is made on."""
+
+    key: str | None = KEY
+    key_id: str = "k1"
+    expires_at_s: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Json = field(default_factory=lambda: dict(PLAIN))
+    raw: bytes | None = b""  # bytes in place of `body`; None: too large
+    policy: KeyPolicy = field(default_factory=KeyPolicy)
+    regions: tuple[str, ...] = ("CH",)
+    rows: tuple[Row, ...] = ROWS
+    credit_micros: int = 1_000_000
+    calls_before: int = 0
+
+
+Fault = Callable[[Case], Case]
+
+
+def with_header(name: str, value: str) -> Fault:
+    return lambda case: replace(case, headers={**case.headers, name: value})
+
+
+def with_member(name: str, value: Any) -> Fault:
+    return lambda case: replace(case, body={**case.body, name: value})
+
+
+def with_field(name: str, value: Any) -> Fault:
+    return lambda case: replace(case, **{name: value})
+
+
+def with_policy(name: str, value: Any) -> Fault:
+    return lambda case: replace(case, policy=replace(case.policy, **{name: value}))
+
+
+def without_agreements(case: Case) -> Case:
+    rows = tuple(replace(row, agreement=None) for row in case.rows)
+    return replace(case, rows=rows, headers={**case.headers, "x-phi": "true"})
+
+
+def too_fast(case: Case) -> Case:
+    return replace(case, policy=replace(case.policy, rpm=1), calls_before=1)
+
+
+def against_phi_required(case: Case) -> Case:
+    return with_header("x-phi", "0")(with_policy("phi", "required")(case))
+
+
+UNKNOWN_KEY = make_key("live", bytes(32))
+# In DESIGN's order: the rank, the code, and what is wrong.
+FAULTS: dict[str, tuple[int, str, Fault]] = {
+    "no key": (0, "invalid_api_key", with_field("key", None)),
+    "a malformed key": (0, "invalid_api_key", with_field("key", KEY[:-1] + "?")),
+    "a mistyped key": (0, "invalid_api_key", with_field("key", KEY[:-8] + "a" + KEY[-7:])),
+    "an unknown key": (0, "invalid_api_key", with_field("key", UNKNOWN_KEY)),
+    "an expired key": (0, "invalid_api_key", with_field("expires_at_s", int(NOW_S))),
+    "a disabled key": (0, "invalid_api_key", with_field("key_id", "k9")),
+    "an encoded body": (1, "unsupported_encoding", with_header("content-encoding", "gzip")),
+    "too large a body": (2, "request_too_large", with_field("raw", None)),
+    "a body that is no JSON": (3, "invalid_request", with_field("raw", b"{")),
+    "a wrong member": (3, "invalid_request", with_member("temperature", 9)),
+    "a member that names a place": (3, "invalid_request", with_member("inference_geo", "us")),
+    "more tokens than any row writes": (3, "invalid_request", with_member("max_tokens", 8_193)),
+    "an unknown region": (3, "invalid_request", with_header("x-region", "MARS")),
+    "an unknown X-PHI": (3, "invalid_request", with_header("x-phi", "maybe")),
+    "a region against the key": (4, "key_policy", with_policy("regions", frozenset({"EU"}))),
+    "general traffic of a key for PHI": (4, "key_policy", against_phi_required),
+    "a model against the key": (4, "key_policy", with_policy("models", frozenset({"cove-three"}))),
+    "a region of another stack": (5, "region_not_served", with_field("regions", ("EU",))),
+    "an unknown model": (6, "model_not_found", with_member("model", "nobody")),
+    "preferences that leave nothing": (7, "no_route", with_member("provider", {"only": ["no"]})),
+    "PHI without an agreement": (7, "phi_blocked", without_agreements),
+    "no credit": (8, "insufficient_credit", with_field("credit_micros", 1)),
+    "over the day's limit": (8, "insufficient_credit", with_policy("spend_limit_micros", 1)),
+    "too fast": (9, "rate_limited", too_fast),
+}
+
+
+def made(case: Case, stage: Stage | None = None) -> tuple[Stage, Told]:
+    """Make the call of a case."""
+    stage = stage or Stage(
+        rows=case.rows,
+        policy=case.policy,
+        credit_micros=case.credit_micros,
+        expires_at_s=case.expires_at_s,
+        regions=case.regions,
+        key_id=case.key_id,
+    )
+    if case.calls_before:
+        item = stage.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
+        item["w"]["M"][f"k1:{int(NOW_S) // 60}"] = {"N": str(case.calls_before)}
+    came = call(case.raw or case.body, case.headers, key=case.key)
+    if case.raw is None:
+        came = replace(came, body=None)
+    stage.out = RecordingOut(stage.clock)
+    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
+    return stage, stage.told()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_refusal_is_an_envelope_costs_nothing_and_calls_nobody(name: str) -> None:
+    _, code, fault = FAULTS[name]
+    stage, told = made(fault(Case()))
+    kind = KINDS[code]
+    assert told.status == kind.status
+    assert (told.error["code"], told.error["type"]) == (code, kind.type)
+    assert set(told.error) >= {"message", "type", "code", "param"}
+    assert told.headers["content-type"] == "application/json"
+    assert told.headers["content-length"] == str(len(told.body))
+    assert stage.upstream.requests == []
+    assert stage.account()["held"] == stage.account()["spent"] == 0
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault[0]])
+def test_a_refusal_of_a_known_key_leaves_a_receipt(name: str) -> None:
+    _, code, fault = FAULTS[name]
+    stage, told = made(fault(Case()))
+    *refused, hold, receipt, settle = stage.log
+    assert (hold, receipt, settle) == (("hold", 0), ("receipt", 0, "done"), ("settle", 0))
+    assert [line[0] for line in refused] == ["hold"] * (FAULTS[name][0] >= 8)
+    assert told.headers["x-phi-receipt"] == stage.record["id"] == told.headers["x-request-id"]
+    assert stage.record["verdict"] == code
+    assert stage.record["ended"] == "refused"
+    assert "row" not in stage.record
+    assert "cost" not in stage.record
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if not fault[0]])
+def test_a_refusal_without_a_key_in_force_writes_nothing(name: str) -> None:
+    stage, told = made(FAULTS[name][2](Case()))
+    assert [line for line in stage.log if line != ("hold", "key")] == []
+    assert stage.receipts() == {}
+    assert "x-phi-receipt" not in told.headers
+    if name != "a disabled key":
+        assert stage.ledger.dynamo.calls == {}
+
+
+PAIRS = [
+    pytest.param(first, second, id=f"{first} and {second}")
+    for first, second in itertools.combinations(FAULTS, 2)
+    if FAULTS[first][0] < FAULTS[second][0]
+]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_of_two_faults_the_one_that_stands_first_in_the_table_is_told(
+    first: str, second: str
+) -> None:
+    case = FAULTS[first][2](FAULTS[second][2](Case()))
+    stage, told = made(case)
+    assert told.error["code"] == FAULTS[first][1]
+    assert stage.account()["spent"] == 0
+
+
+def test_a_json_body_is_read_whatever_its_content_type_says() -> None:
+    stage = Stage(answers())
+    assert stage.chat(PLAIN, {"content-type": "text/plain"}).status == 200
+
+
+def test_a_region_of_another_stack_is_told_which_ones_are_served() -> None:
+    stage = Stage(regions=("CH", "EU"))
+    told = stage.chat(PLAIN, {"x-region": "us"})
+    assert told.status == 421
+    assert "CH, EU" in told.error["message"]
+    assert stage.record["region_asked"] == "US"
+
+
+def test_phi_that_is_blocked_is_told_by_which_rule() -> None:
+    ended = make_row(agreement=make_agreement(expires_at_s=int(NOW_S)))
+    stage = Stage(rows=(ended, make_row("bolt-two", agreement=None)))
+    assert stage.phi().error["code"] == "phi_blocked"
+    assert stage.record["rejected"] == {
+        "phi_no_agreement": ["bolt-two"],
+        "phi_agreement_not_in_force": ["acme-one"],
+    }
+
+
+def test_an_image_under_phi_without_a_row_is_no_route() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
+    stage = Stage(rows=(make_row(agreement=None),))
+    told = stage.phi(messages=[{"role": "user", "content": [image]}])
+    assert (told.status, told.error["code"]) == (404, "no_route")
+
+
+def test_a_key_whose_models_do_not_serve_the_region_is_key_policy() -> None:
+    rows = (make_row("acme-one", places={}), make_row("bolt-two"))
+    stage = Stage(rows=rows, policy=KeyPolicy(models=frozenset({"acme-one"})))
+    assert stage.chat(make_body()).error["code"] == "key_policy"
+
+
+CREDITS = (1, 119, 120, 121, 122, 1_000, 4_123, 32_887)
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_a_402_says_what_is_needed_what_is_there_and_how_many_tokens_it_pays_for(
+    credit: int,
+) -> None:
+    stage = Stage(credit_micros=credit)
+    told = stage.chat(PLAIN)
+    assert told.status == 402
+    assert told.error["needed_micro"] == 120 + 8_192 * 4
+    assert told.error["available_micro"] == credit
+    most = told.error["max_tokens_affordable"]
+    # The dearest candidate decides: 120 micros for the prompt, 4 for each token of output.
+    assert most == max(0, credit - 120) // 4
+    assert stage.chat({**PLAIN, "max_tokens": most + 1}).error["code"] == "insufficient_credit"
+    if most:
+        stage.plays(answers())
+        assert stage.chat({**PLAIN, "max_tokens": most}).status == 200
+
+
+def test_a_day_limit_says_what_is_left_of_it_and_asking_for_that_is_accepted() -> None:
+    stage = Stage(answers(), policy=KeyPolicy(spend_limit_micros=1_000))
+    told = stage.chat(PLAIN)
+    assert told.status == 402
+    most = told.error["max_tokens_affordable"]
+    assert (told.error["available_micro"], most) == (1_000, (1_000 - 120) // 4)
+    assert stage.chat({**PLAIN, "max_tokens": most}).status == 200
+
+
+def test_a_limit_of_rate_says_when_to_come_back() -> None:
+    stage = Stage(answers(), answers(), policy=KeyPolicy(rpm=1))
+    assert stage.chat().status == 200
+    told = stage.chat()
+    seconds = int(told.headers["retry-after"])
+    assert told.status == 429
+    stage.pass_time(seconds)
+    assert stage.chat().status == 200
+
+
+def test_the_61st_refusal_of_a_minute_leaves_no_receipt_and_the_next_one_counts_it() -> None:
+    stage = Stage()
+    for _ in range(REFUSALS_PER_MINUTE_MAX):
+        assert stage.chat(b"{").status == 400
+    assert len(stage.records) == REFUSALS_PER_MINUTE_MAX
+    for _ in range(3):
+        told = stage.chat(b"{")
+        assert (told.status, told.error["code"]) == (429, "rate_limited")
+        assert "x-phi-receipt" not in told.headers
+    assert len(stage.records) == REFUSALS_PER_MINUTE_MAX
+    # A good call is served meanwhile, and its receipt tells of them.
+    stage.plays(answers())
+    assert stage.chat(PLAIN).status == 200
+    assert stage.records[-1]["refusals_without_receipt"] == 3
+    stage.pass_time(int(told.headers["retry-after"]))
+    assert stage.chat(b"{").status == 400
+    assert "refusals_without_receipt" not in stage.records[-1]
+
+
+def test_a_key_store_that_cannot_be_reached_is_overloaded() -> None:
+    stage = Stage()
+    watch(stage, failing("before keys.principal", lambda: Overloaded("no key store")))
+    told = stage.chat(PLAIN)
+    assert (told.status, told.error["code"]) == (503, "overloaded")
+    assert stage.receipts() == {}
+
+
+def test_a_catalog_that_was_never_read_is_overloaded() -> None:
+    stage = Stage()
+    watch(stage, failing("before catalog.current", lambda: Overloaded("no catalog")))
+    told = stage.chat(PLAIN)
+    assert (told.status, told.error["code"]) == (503, "overloaded")
+    assert stage.record["verdict"] == "overloaded"
+
+
+def test_a_header_of_two_keys_is_no_key() -> None:
+    stage = Stage()
+    stage.out = RecordingOut(stage.clock)
+    came = Call("chat", {"authorization": f"Bearer {KEY}, Bearer {KEY}"}, b"{}")
+    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
+    assert stage.told().status == 401
+
+
+def test_a_dry_run_decides_as_a_live_call_and_touches_nothing() -> None:
+    rows = (*ROWS[:2], make_row("cove-three", agreement=None))
+    stage = Stage(rows=rows)
+    came = call({"model": "bolt-two", "max_tokens": 10}, {"x-phi": "1"})
+    decided = asyncio.run(pipeline.dry_run(stage.gateway, came))
+    assert decided == {
+        "region": "CH",
+        "phi": True,
+        "decision": "routed",
+        "code": None,
+        "candidates": [
+            {"row": "bolt-two", "region": "CH", "cost_max_micro": 32 + 20},
+            {"row": "acme-one", "region": "CH", "cost_max_micro": 13},
+        ],
+        "rejections": [{"row": "cove-three", "rule": "phi_no_agreement"}],
+        "cost_max_micro": 52,
+        "max_tokens": 10,
+    }
+    assert stage.ledger.dynamo.calls == {}
+    assert stage.upstream.requests == []
+
+
+def test_a_dry_run_of_a_refusal_names_its_code() -> None:
+    stage = Stage(rows=(make_row(agreement=None),))
+    came = call({"model": "acme-one"}, {"x-phi": "1"})
+    decided = asyncio.run(pipeline.dry_run(stage.gateway, came))
+    assert (decided["decision"], decided["code"]) == ("refused", "phi_blocked")
+    assert decided["candidates"] == []
+
+
+def test_a_stack_that_allows_no_unproven_place_routes_none() -> None:
+    unproven = replace(ROWS[0].places["CH"], residency="unproven")
+    row = make_row(places={"CH": unproven})
+    stage = Stage(answers(), rows=(row,))
+    assert stage.chat(PLAIN).error["code"] == "no_route"
+    stage.gateway.stack = Stack("s", "CH", ("CH",), frozenset({"acme-one/CH"}))
+    assert stage.chat(PLAIN).status == 200
+    assert stage.phi().error["code"] == "phi_blocked"
+
+
+KINDS: dict[str, type[CallerError]] = {
+    kind.code: kind
+    for kind in (
+        InvalidApiKey,
+        UnsupportedEncoding,
+        RequestTooLarge,
+        InvalidRequest,
+        KeyPolicyViolated,
+        RegionNotServed,
+        ModelNotFound,
+        NoRoute,
+        PhiBlocked,
+        InsufficientCredit,
+        RateLimited,
+    )
+}

@@ -1,0 +1,114 @@
+"""Bodies that two parsers could understand differently are refused; none costs more than a 400."""
+
+import json
+from typing import Any
+
+import pytest
+
+from phigate.core.errors import InvalidRequest
+from phigate.wire.json_body import parse_object
+
+CANARY = "c4n4ry"
+
+
+def nested(levels: int) -> bytes:
+    """An object that nests `levels` deep, itself included."""
+    return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+# A body, and what it is.
+GOOD: dict[str, tuple[bytes, Any]] = {
+    "empty object": (b"{}", {}),
+    "spaces and line ends around": (b' \r\n\t{"a": 1}\n ', {"a": 1}),
+    "UTF-8": ('{"a": "Grüezi 😀"}'.encode(), {"a": "Grüezi 😀"}),
+    "a valid pair of surrogate escapes": (rb'{"a": "\ud83d\ude00"}', {"a": "😀"}),
+    "an escaped backslash before the letters of a surrogate": (
+        rb'{"a": "\\ud83d"}',
+        {"a": r"\ud83d"},
+    ),
+    "the same name in two objects": (
+        b'{"a": {"b": 1}, "c": {"b": 2}}',
+        {"a": {"b": 1}, "c": {"b": 2}},
+    ),
+    "names that differ by case": (b'{"a": 1, "A": 2}', {"a": 1, "A": 2}),
+    "64 levels": (nested(64), json.loads(nested(64))),
+    "many brackets that do not nest": (
+        b'{"a": [' + b"[]," * 99 + b"[]]}",
+        {"a": [[]] * 100},
+    ),
+    "brackets inside a string": (b'{"a": "' + b"[" * 500 + b'"}', {"a": "[" * 500}),
+    "a 64-bit integer": (b'{"a": -9223372036854775808}', {"a": -(2**63)}),
+    "twenty digits": (b'{"a": 18446744073709551615}', {"a": 2**64 - 1}),
+    "the greatest float": (b'{"a": 1e308}', {"a": 1e308}),
+    "a float too small becomes zero": (b'{"a": 1e-999}', {"a": 0.0}),
+    "the line separator is a character": ('{"a": "\u2028\ufeff"}'.encode(), {"a": "\u2028\ufeff"}),
+    "an escaped NUL": (rb'{"a": "\u0000"}', {"a": "\0"}),
+}
+
+
+@pytest.mark.parametrize(("body", "value"), GOOD.values(), ids=GOOD)
+def test_a_body_is_read(body: bytes, value: Any) -> None:
+    assert parse_object(body) == value
+
+
+BAD: dict[str, bytes] = {
+    "nothing": b"",
+    "spaces": b"  ",
+    "not JSON": b"c4n4ry",
+    "cut off": b'{"a": "c4n4ry',
+    "trailing text": b'{"a": 1} c4n4ry',
+    "two objects": b'{"a": 1}{"b": 2}',
+    "a trailing comma": b'{"a": 1,}',
+    "single quotes": b"{'c4n4ry': 1}",
+    "a comment": b'{"a": 1} // c4n4ry',
+    "an array": b'[{"model": "c4n4ry"}]',
+    "a string": b'"c4n4ry"',
+    "a number": b"7",
+    "null": b"null",
+    "true": b"true",
+    "a byte order mark": b'\xef\xbb\xbf{"a": 1}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "UTF-32": '{"a": 1}'.encode("utf-32"),
+    "Latin-1": '{"a": "c4n4ry é"}'.encode("latin-1"),
+    "a cut character": b'{"a": "c4n4ry \xc3"}',
+    "an overlong character": b'{"a": "c4n4ry \xc0\xaf"}',
+    "a surrogate as UTF-8": b'{"a": "c4n4ry \xed\xa0\xbd"}',
+    "past Unicode": b'{"a": "c4n4ry \xf5\x80\x80\x80"}',
+    "the same name twice": b'{"c4n4ry": 1, "c4n4ry": 2}',
+    "the same name twice, once escaped": rb'{"model": 1, "\u006dodel": 2}',
+    "the same name twice, further in": b'{"a": [{"c4n4ry": 1, "c4n4ry": 2}]}',
+    "NaN": b'{"a": NaN}',
+    "Infinity": b'{"a": Infinity}',
+    "minus Infinity": b'{"a": [-Infinity]}',
+    "a float past infinity": b'{"a": 1e999}',
+    "a negative float past infinity": b'{"a": -1e999}',
+    "21 digits": b'{"a": 111111111111111111111}',
+    "a million digits": b'{"a": ' + b"1" * 1_000_000 + b"}",
+    "a leading zero": b'{"a": 01}',
+    "a plus sign": b'{"a": +1}',
+    "a hexadecimal number": b'{"a": 0x10}',
+    "a lone high surrogate": rb'{"a": "c4n4ry \ud83d"}',
+    "a lone low surrogate": rb'{"a": "c4n4ry \ude00"}',
+    "a reversed pair": rb'{"a": "c4n4ry \ude00\ud83d"}',
+    "a high surrogate and a letter": rb'{"a": "c4n4ry \ud83dx"}',
+    "a lone surrogate in a name": rb'{"c4n4ry \uD800": 1}',
+    "a lone surrogate further in": rb'{"a": [{"b": ["c4n4ry \uDFFF"]}]}',
+    "a raw line end in a string": b'{"a": "c4n4ry\n"}',
+    "a raw NUL in a string": b'{"a": "c4n4ry\0"}',
+    "65 levels": nested(65),
+    "65 levels of objects": b'{"a":' * 65 + b"1" + b"}" * 65,
+    "900 levels": nested(900),
+    "10 MB of opening brackets": b"[" * 10_000_000,
+    "10 MB of nesting": nested(5_000_000),
+    "10 MB of nested objects": b'{"a":' * 2_000_000,
+}
+
+
+@pytest.mark.parametrize("body", BAD.values(), ids=BAD)
+def test_a_bad_body_is_one_clear_refusal_that_quotes_nothing(body: bytes) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_object(body)
+    assert CANARY not in caught.value.message
+    assert len(caught.value.message) < 200
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
