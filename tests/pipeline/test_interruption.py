@@ -95,12 +95,10 @@ def cancelled(interruption: Interruption) -> None:
 
 
 def cancelled_twice(interruption: Interruption) -> None:
-    """Again at once after it: while the ticket is being closed."""
+    """Again a turn of the loop later: while the ticket is being closed."""
+    loop = asyncio.get_running_loop()
     interruption.cancel()
-    asyncio.get_running_loop().call_soon(lambda: interruption.cancel())
-    asyncio.get_running_loop().call_soon(
-        lambda: asyncio.get_running_loop().call_soon(lambda: interruption.cancel())
-    )
+    loop.call_soon(loop.call_soon, interruption.cancel)
 
 
 def killed(interruption: Interruption) -> None:

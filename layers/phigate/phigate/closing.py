@@ -25,6 +25,7 @@ from phigate.core.meter import believed, bound, cost, estimate
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
 from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce, record
 from phigate.core.request import Pinned
+from phigate.core.route import fallback_reason
 from phigate.core.types import Asked, Attempt, Principal, Row
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
@@ -167,6 +168,31 @@ class Ticket:
             await self.receipt("routed", "hang_up", row)
             await self.settle()
             self.note("abandoned", row)
+
+    def headers(self, order: Order, row: Row, dropped: tuple[str, ...]) -> dict[str, str]:
+        """What the caller is told of every answer, before its body."""
+        asked = order.asked
+        tier = "phi" if asked.phi else "general"
+        headers = {
+            "x-request-id": self.id,
+            "x-phi-routed": f"{row.id}/{asked.region}/{tier}",
+            "x-phi-tier": tier,
+            "x-phi-attempts": str(len(self.attempts)),
+            "x-phi-receipt": self.id,
+            "x-ratelimit-limit-requests": str(self.principal.policy.rpm),
+            "x-ratelimit-remaining-requests": str(self.calls_left),
+            "x-ratelimit-reset-requests": f"{60 - int(self.started_s) % 60}s",
+        }
+        if asked.has_tools:
+            headers["x-phi-tools"] = "supported" if row.supports_tools else "unsupported"
+        if asked.tokens_out is None:
+            headers["x-phi-max-tokens"] = str(row.tokens_out_default)
+        reason = fallback_reason(order.catalog, order.route, row)
+        if reason is not None:
+            headers["x-phi-fallback"] = reason
+        if dropped:
+            headers["x-phi-dropped"] = ",".join(dropped)
+        return headers
 
     def note(self, event: str, row: Row | None, **fields: str | int) -> None:
         """One line for the operator: ids, names, counts and micros."""

@@ -24,8 +24,7 @@ from phigate.core.errors import (
 from phigate.core.keys import parse_key
 from phigate.core.protocols import Out
 from phigate.core.receipt import Ended
-from phigate.core.route import fallback_reason
-from phigate.core.types import Json, Principal, Row
+from phigate.core.types import Json, Principal
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, decision, read_order, read_pinned, refused
 from phigate.turn import CallerGone, Opened, Turn
@@ -34,7 +33,16 @@ from phigate.wire.chat_body import RouteBody
 
 
 async def serve(gateway: Gateway, call: Call, out: Out) -> None:
-    """Answer one chat call on `out`. Raises nothing that the caller should see."""
+    """Answer one chat call on `out`. Raises InternalError for a bug, and nothing else."""
+    try:
+        await _serve(gateway, call, out)
+    except Exception as bug:
+        # Its text may quote the request: what goes on from here names its class alone.
+        gateway.journal.note("bug", kind=type(bug).__name__)
+        raise InternalError("An error of the gateway's own; it was counted.") from None
+
+
+async def _serve(gateway: Gateway, call: Call, out: Out) -> None:
     ticket: Ticket | None = None
     try:
         principal = await authenticate(gateway, call)
@@ -57,10 +65,6 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
         await (_serve_stream if order.stream else _serve_json)(ticket, order, turn, out)
     except PhigateError as error:
         await answer_error(error, ticket, out)
-    except Exception as bug:
-        # Its text may quote the request: what goes on from here names its class alone.
-        gateway.journal.note("bug", kind=type(bug).__name__)
-        raise InternalError("An error of the gateway's own; it was counted.") from None
 
 
 async def dry_run(gateway: Gateway, call: Call) -> Json:
@@ -134,7 +138,7 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
     except asyncio.CancelledError:
         await cancelled_to_the_end(ticket, turn.row)
         raise
-    headers = _headers(ticket, order, row, answered.dropped)
+    headers = ticket.headers(order, row, answered.dropped)
     headers["x-phi-usage"] = "estimated" if charge.usage_is_estimate else "verified"
     headers["x-phi-cost-micro"] = str(charge.charged_micros)
     headers["content-type"] = "application/json"
@@ -158,7 +162,7 @@ async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> N
         raise
     stream = Streaming(ticket, order, turn, out, opened)
     try:
-        headers = _headers(ticket, order, opened.row, opened.dropped)
+        headers = ticket.headers(order, opened.row, opened.dropped)
         await out.start(200, {**headers, "content-type": "text/event-stream; charset=utf-8"})
         await stream.run()
         await stream.finish()
@@ -276,30 +280,3 @@ _IN_BAND: Mapping[str, PhigateError] = {
     "upstream_cut": UpstreamError("The provider's stream broke off; what was written is charged."),
     "deadline": UpstreamTimeout("The answer took too long; what was written is charged."),
 }
-
-
-def _headers(ticket: Ticket, order: Order, row: Row, dropped: tuple[str, ...]) -> dict[str, str]:
-    """What the caller is told of every answer, before its body."""
-    asked = order.asked
-    tier = "phi" if asked.phi else "general"
-    policy = ticket.principal.policy
-    headers = {
-        "x-request-id": ticket.id,
-        "x-phi-routed": f"{row.id}/{asked.region}/{tier}",
-        "x-phi-tier": tier,
-        "x-phi-attempts": str(len(ticket.attempts)),
-        "x-phi-receipt": ticket.id,
-        "x-ratelimit-limit-requests": str(policy.rpm),
-        "x-ratelimit-remaining-requests": str(ticket.calls_left),
-        "x-ratelimit-reset-requests": f"{60 - int(ticket.started_s) % 60}s",
-    }
-    if asked.has_tools:
-        headers["x-phi-tools"] = "supported" if row.supports_tools else "unsupported"
-    if asked.tokens_out is None:
-        headers["x-phi-max-tokens"] = str(row.tokens_out_default)
-    reason = fallback_reason(order.catalog, order.route, row)
-    if reason is not None:
-        headers["x-phi-fallback"] = reason
-    if dropped:
-        headers["x-phi-dropped"] = ",".join(dropped)
-    return headers

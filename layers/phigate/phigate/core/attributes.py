@@ -1,6 +1,7 @@
 """DynamoDB's typed JSON, as far as the ledger uses it: integers, text, booleans, bytes, maps."""
 
 import base64
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,3 +60,14 @@ def map_at(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The map under a name; empty where there is none."""
     found = item.get(name)
     return {} if found is None else found["M"]
+
+
+def deflate(record: bytes) -> bytes:
+    """Raw deflate, for binary members: a record of 1 to 3 KB comes to about a third."""
+    packer = zlib.compressobj(level=6, wbits=-zlib.MAX_WBITS)
+    return packer.compress(record) + packer.flush()
+
+
+def inflate(packed: bytes) -> bytes:
+    """The bytes again; nothing where there is none."""
+    return zlib.decompress(packed, wbits=-zlib.MAX_WBITS) if packed else b""

@@ -4,7 +4,6 @@ Law: a write whose outcome is unknown is repeated with the same condition, never
 What this process holds open is remembered only to save reads; without it the stored facts decide.
 """
 
-import zlib
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,7 +28,7 @@ from phigate.core.account import (
     verdict_of,
     view,
 )
-from phigate.core.attributes import Item, bytes_at, int_at, map_at, text, text_at
+from phigate.core.attributes import Item, deflate, inflate, bytes_at, int_at, map_at, text, text_at
 from phigate.core.errors import GatewayError
 from phigate.core.limits import LEDGER_TRIES_MAX
 from phigate.core.protocols import (
@@ -298,14 +297,3 @@ class DynamoLedger:
 
     async def _call(self, operation: str, payload: Item) -> Item:
         return await repeat(self._dynamo, self._clock, operation, payload)
-
-
-def deflate(record: bytes) -> bytes:
-    """Raw deflate: a record of 1 to 3 KB comes to about a third."""
-    packer = zlib.compressobj(level=6, wbits=-zlib.MAX_WBITS)
-    return packer.compress(record) + packer.flush()
-
-
-def inflate(packed: bytes) -> bytes:
-    """The record's JSON bytes again; nothing where there is none."""
-    return zlib.decompress(packed, wbits=-zlib.MAX_WBITS) if packed else b""

@@ -1,0 +1,497 @@
+"""The OpenAI dialect in both directions, as one table each, and its decoder.
+
+CONFORMANCE is what every dialect's decoder must do with its own bytes.
+"""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from phigate.adapters import ADAPTERS
+from phigate.adapters.adapter import WirePlan
+from phigate.core.limits import EVENT_BYTES_MAX
+from phigate.core.members import MEMBERS
+from phigate.core.types import Json
+from phigate.wire.chat_body import ChatBody, check_shape
+from tests.builders import make_body, make_place, make_row
+
+OPENAI = ADAPTERS["openai"]
+PLAN = WirePlan(stream=False, tokens_out=500, keyed={})
+STREAMED = WirePlan(stream=True, tokens_out=500, keyed={})
+PLAIN = {"messages": [{"role": "user", "content": "Hello"}], "model": "upstream/acme-one"}
+SENT = {**PLAIN, "max_tokens": 500}
+USAGE_FORCED = {"stream": True, "stream_options": {"include_usage": True}}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+GEMMA: dict[str, Any] = {"supports_tools": False}
+
+
+def messages(*listed: dict[str, Any]) -> Json:
+    return {"messages": list(listed)}
+
+
+# Members beside a plain body, changes of the row, pins, the plan; then the body sent and what was
+# dropped.
+Sent = tuple[Json, dict[str, Any], Json, WirePlan, Json, tuple[str, ...]]
+REQUESTS: dict[str, Sent] = {
+    "a plain body": ({}, {}, {}, PLAN, SENT, ()),
+    "a stream forces usage": ({"stream": True}, {}, {}, STREAMED, {**SENT, **USAGE_FORCED}, ()),
+    "a stream forces usage over the caller's refusal": (
+        {"stream": True, "stream_options": {"include_usage": False, "x": 1}},
+        {},
+        {},
+        STREAMED,
+        {**SENT, **USAGE_FORCED},
+        (),
+    ),
+    "stream false is left out": ({"stream": False}, {}, {}, PLAN, SENT, ()),
+    "the row's name for max tokens": (
+        {"max_tokens": 500},
+        {"max_tokens_name": "max_completion_tokens"},
+        {},
+        PLAN,
+        {**PLAIN, "max_completion_tokens": 500},
+        (),
+    ),
+    "all names for max tokens become one": (
+        {"max_tokens": 500, "max_completion_tokens": 500, "max_output_tokens": 500},
+        {},
+        {},
+        PLAN,
+        SENT,
+        (),
+    ),
+    "sampling passes": (
+        {"temperature": 0.5, "top_p": 1, "seed": 7, "stop": ["x"], "logit_bias": {"1": 2}},
+        {},
+        {},
+        PLAN,
+        {
+            **SENT,
+            "temperature": 0.5,
+            "top_p": 1,
+            "seed": 7,
+            "stop": ["x"],
+            "logit_bias": {"1": 2},
+        },
+        (),
+    ),
+    "unknown members pass": (
+        {"min_p": 0.1, "guided_choice": ["a"]},
+        {},
+        {},
+        PLAN,
+        {**SENT, "min_p": 0.1, "guided_choice": ["a"]},
+        (),
+    ),
+    "null members are left out": (
+        {"temperature": None, "tools": None, "min_p": None, "user": None, "n": None},
+        {},
+        {},
+        PLAN,
+        SENT,
+        (),
+    ),
+    "our own members stay here": (
+        {
+            "provider": {"order": ["acme"]},
+            "usage": {"include": True},
+            "store": False,
+            "service_tier": "auto",
+            "modalities": ["text"],
+        },
+        {},
+        {},
+        PLAN,
+        SENT,
+        (),
+    ),
+    "n is dropped and named": ({"n": 3}, {}, {}, PLAN, SENT, ("n",)),
+    "n = 1 loses nothing": ({"n": 1}, {}, {}, PLAN, SENT, ()),
+    "metadata is dropped and named": (
+        {"metadata": {"ward": "3"}},
+        {},
+        {},
+        PLAN,
+        SENT,
+        ("metadata",),
+    ),
+    "empty metadata loses nothing": ({"metadata": {}}, {}, {}, PLAN, SENT, ()),
+    "tools pass": (
+        {"tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": False},
+        {},
+        {},
+        PLAN,
+        {**SENT, "tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": False},
+        (),
+    ),
+    "tools are dropped where the row has none, and named": (
+        {"n": 2, "tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": False},
+        GEMMA,
+        {},
+        PLAN,
+        SENT,
+        ("n", "tools", "tool_choice", "parallel_tool_calls"),
+    ),
+    "no tools, nothing dropped": ({"tools": None}, GEMMA, {}, PLAN, SENT, ()),
+    "a seed past 64 bits is dropped and named": (
+        {"seed": 9_223_372_036_854_776_000},
+        {},
+        {},
+        PLAN,
+        SENT,
+        ("seed",),
+    ),
+    "the greatest seed passes": (
+        {"seed": 2**63 - 1},
+        {},
+        {},
+        PLAN,
+        {**SENT, "seed": 2**63 - 1},
+        (),
+    ),
+    "a format as text becomes an object": (
+        {"response_format": "json_object"},
+        {},
+        {},
+        PLAN,
+        {**SENT, "response_format": {"type": "json_object"}},
+        (),
+    ),
+    "a format as object passes": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}},
+        {},
+        {},
+        PLAN,
+        {
+            **SENT,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}},
+        },
+        (),
+    ),
+    "keyed members go as given, never as sent": (
+        {"user": "patient", "user_id": "p", "safety_identifier": "s", "prompt_cache_key": "k"},
+        {},
+        {},
+        WirePlan(False, 500, {"user": "6d61", "prompt_cache_key": "6b65"}),
+        {**SENT, "user": "6d61", "prompt_cache_key": "6b65"},
+        (),
+    ),
+    "null members of a message are left out": (
+        messages({"role": "assistant", "content": "Hi", "tool_calls": None, "refusal": None}),
+        {},
+        {},
+        PLAN,
+        {**SENT, **messages({"role": "assistant", "content": "Hi"})},
+        (),
+    ),
+    "null content beside tool calls stays": (
+        messages(
+            {
+                "role": "assistant",
+                "content": None,
+                "refusal": None,
+                "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}],
+            }
+        ),
+        {},
+        {},
+        PLAN,
+        {
+            **SENT,
+            **messages(
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}],
+                }
+            ),
+        },
+        (),
+    ),
+    "images pass": (
+        messages(
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+                ],
+            }
+        ),
+        {},
+        {},
+        PLAN,
+        {
+            **SENT,
+            **messages(
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+                    ],
+                }
+            ),
+        },
+        (),
+    ),
+    "pins are added": (
+        {},
+        {},
+        {"region_lock": "ch", "store": False},
+        PLAN,
+        {**SENT, "region_lock": "ch", "store": False},
+        (),
+    ),
+    "pins are written last, over everything": (
+        {"region_lock": "us", "temperature": 2},
+        {},
+        {"region_lock": "ch", "temperature": 1, "model": "pinned", "max_tokens": 9, "user": "own"},
+        WirePlan(False, 500, {"user": "6d61"}),
+        {
+            **PLAIN,
+            "region_lock": "ch",
+            "temperature": 1,
+            "model": "pinned",
+            "max_tokens": 9,
+            "user": "own",
+        },
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("members", "row", "pins", "plan", "sent", "dropped"), REQUESTS.values(), ids=REQUESTS
+)
+def test_a_request_goes_upstream_as(
+    members: Json,
+    row: dict[str, Any],
+    pins: Json,
+    plan: WirePlan,
+    sent: Json,
+    dropped: tuple[str, ...],
+) -> None:
+    body = make_body(**members)
+    check_shape(ChatBody, body)
+    before = orjson.dumps(body)
+    wire = OPENAI.request(body, make_row(**row), make_place(pins=pins), plan)
+    assert wire.body == sent
+    assert wire.dropped == dropped
+    assert orjson.dumps(body) == before
+
+
+@pytest.mark.parametrize("name", sorted(set(MEMBERS) - {"messages"}))
+def test_no_member_overwrites_a_pin(name: str) -> None:
+    body = {**make_body(), name: "the caller's"}
+    pins = {name: "pinned"}
+    wire = OPENAI.request(body, make_row(), make_place(pins=pins), STREAMED)
+    assert wire.body[name] == "pinned"
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, member in MEMBERS.items() if member.fate in ("own", "keyed"))
+)
+def test_what_is_ours_does_not_go_upstream_as_sent(name: str) -> None:
+    wire = OPENAI.request({**make_body(), name: "canary"}, make_row(), make_place(), STREAMED)
+    assert "canary" not in orjson.dumps(wire.body).decode()
+
+
+# --- Answers ----------------------------------------------------------------------------------
+
+MESSAGE = {"role": "assistant", "content": "Hi"}
+ANSWER = {"id": "1", "choices": [{"index": 0, "message": MESSAGE}], "usage": {"x": 1}, "y": [2]}
+ANSWERS: dict[str, tuple[bytes, bool]] = {
+    "an answer": (orjson.dumps(ANSWER), True),
+    "unknown fields": (orjson.dumps({**ANSWER, "citations": []}), True),
+    "a null error": (orjson.dumps({**ANSWER, "error": None}), True),
+    "an empty message": (b'{"choices": [{"message": {}}]}', True),
+    "without usage": (b'{"choices": [{"message": {"content": ""}}]}', True),
+    "an error in a 200": (b'{"error": {"message": "no"}}', False),
+    "an error beside choices": (orjson.dumps({**ANSWER, "error": {"code": 500}}), False),
+    "nothing": (b"", False),
+    "cut off": (orjson.dumps(ANSWER)[:-5], False),
+    "HTML": (b"<html>busy</html>", False),
+    "an array": (b"[]", False),
+    "text": (b'"Hi"', False),
+    "not UTF-8": (b'{"choices": [{"message": {"content": "\xff"}}]}', False),
+    "NaN": (b'{"choices": [{"message": {}}], "x": NaN}', False),
+    "no choices": (b'{"usage": {}}', False),
+    "null choices": (b'{"choices": null}', False),
+    "empty choices": (b'{"choices": []}', False),
+    "choices that are an object": (b'{"choices": {"message": {}}}', False),
+    "a choice that is text": (b'{"choices": ["Hi"]}', False),
+    "a choice without message": (b'{"choices": [{"index": 0}]}', False),
+    "a message that is text": (b'{"choices": [{"message": "Hi"}]}', False),
+    "a chunk": (b'{"choices": [{"delta": {"content": "Hi"}}]}', False),
+    "deeper than can be written": (
+        b'{"choices": [{"message": {}}], "x": ' + b"[" * 300 + b"]" * 300 + b"}",
+        False,
+    ),
+    "many brackets that do not nest": (
+        b'{"choices": [{"message": {}}], "x": [' + b"{}," * 300 + b"{}]}",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "is_answer"), ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_is_canonical_or_malformed(body: bytes, is_answer: bool) -> None:
+    assert OPENAI.answer(body) == (orjson.loads(body) if is_answer else None)
+
+
+REFUSALS: dict[str, tuple[bytes, tuple[str, str | None]]] = {
+    "OpenAI's envelope": (
+        b'{"error": {"message": "Too long", "param": "messages", "code": "x"}}',
+        ("Too long", "messages"),
+    ),
+    "without param": (b'{"error": {"message": "Too long"}}', ("Too long", None)),
+    "a param that is no text": (b'{"error": {"message": "No", "param": 1}}', ("No", None)),
+    "an error that is text": (b'{"error": "Too long"}', ("Too long", None)),
+    "a message at the top": (b'{"message": "Too long", "code": 400}', ("Too long", None)),
+    "a detail": (b'{"detail": "Too long"}', ("Too long", None)),
+    "a detail that is a list": (b'{"detail": [{"msg": "no"}]}', ("[{'msg': 'no'}]", None)),
+    "nothing": (b"", ("no reason given", None)),
+    "HTML": (b"<html>", ("no reason given", None)),
+    "an array": (b"[1]", ("no reason given", None)),
+    "a novel": (orjson.dumps({"error": {"message": "x" * 9_000}}), ("x" * 2_000, None)),
+}
+
+
+@pytest.mark.parametrize(("body", "words"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_read_in_the_providers_words(
+    body: bytes, words: tuple[str, str | None]
+) -> None:
+    assert OPENAI.refusal(body) == words
+
+
+# --- The decoder ------------------------------------------------------------------------------
+
+
+def chunk(**members: Any) -> Json:
+    return {"id": "1", "object": "chat.completion.chunk", **members}
+
+
+def event(value: object) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+FIRST = chunk(choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}}])
+WORD = chunk(choices=[{"index": 0, "delta": {"content": 'say "data: [DONE]"\u2028'}}])
+LAST = chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
+USAGE = chunk(choices=[], usage={"prompt_tokens": 1, "completion_tokens": 2})
+BOTH = chunk(choices=LAST["choices"], usage={"prompt_tokens": 1, "completion_tokens": 2})
+ALONE = chunk(usage={"prompt_tokens": 1, "completion_tokens": 2})
+FILTER = chunk(choices=[], prompt_filter_results=[{"prompt_index": 0}])
+NULL_USAGE = chunk(choices=WORD["choices"], usage=None, error=None)
+DONE = b"data: [DONE]\n\n"
+
+# A stream, its chunks, whether it has ended, how it failed.
+CONFORMANCE: dict[str, tuple[bytes, list[Json], bool, str | None]] = {
+    "a whole stream": (
+        event(FIRST) + event(WORD) + event(LAST) + event(USAGE) + DONE,
+        [FIRST, WORD, LAST, USAGE],
+        True,
+        None,
+    ),
+    "usage in a chunk with choices": (event(WORD) + event(BOTH) + DONE, [WORD, BOTH], True, None),
+    "usage in a chunk without choices": (
+        event(WORD) + event(ALONE) + DONE,
+        [WORD, ALONE],
+        True,
+        None,
+    ),
+    "null usage and null error": (event(NULL_USAGE) + DONE, [NULL_USAGE], True, None),
+    "empty choices": (event(FILTER) + event(WORD) + DONE, [FILTER, WORD], True, None),
+    "comments between": (
+        b": OPENROUTER PROCESSING\n\n" + event(WORD) + b": ping\n\n" + DONE,
+        [WORD],
+        True,
+        None,
+    ),
+    "names, ids and retry": (
+        b"event: message\nid: 1\nretry: 5\n" + event(WORD) + DONE,
+        [WORD],
+        True,
+        None,
+    ),
+    "CRLF": ((event(WORD) + DONE).replace(b"\n", b"\r\n"), [WORD], True, None),
+    "CR": ((event(WORD) + DONE).replace(b"\n", b"\r"), [WORD], True, None),
+    "nothing after the end counts": (event(WORD) + DONE + event(LAST), [WORD], True, None),
+    "an error after the end does not count": (
+        event(WORD) + DONE + event({"error": {}}),
+        [WORD],
+        True,
+        None,
+    ),
+    "closed early": (event(FIRST) + event(WORD), [FIRST, WORD], False, None),
+    "closed inside an event": (event(WORD) + event(LAST)[:-1], [WORD], False, None),
+    "nothing": (b"", [], False, None),
+    "only the end": (DONE, [], True, None),
+    "an error first": (event({"error": {"message": "busy"}}) + DONE, [], False, "error_event"),
+    "an error as text": (event({"error": "busy"}), [], False, "error_event"),
+    "an error under way": (
+        event(WORD) + event({"error": {"message": "busy"}}) + event(LAST),
+        [WORD],
+        False,
+        "error_event",
+    ),
+    "an error beside choices": (
+        event({**LAST, "error": {"code": 500}}),
+        [],
+        False,
+        "error_event",
+    ),
+    "not JSON": (event(WORD) + b"data: busy\n\n" + event(LAST), [WORD], False, "malformed"),
+    "cut JSON": (b'data: {"choices": [\n\n', [], False, "malformed"),
+    "an array": (event([WORD]), [], False, "malformed"),
+    "no choices": (event({"id": "1"}), [], False, "malformed"),
+    "choices that are text": (event({"choices": "x", "usage": {}}), [], False, "malformed"),
+    "a choice that is text": (event({"choices": ["x"]}), [], False, "malformed"),
+    "not UTF-8": (b'data: {"choices": [], "x": "\xff"}\n\n', [], False, "malformed"),
+    "deeper than can be written": (
+        b'data: {"choices": [], "x": ' + b"[" * 300 + b"]" * 300 + b"}\n\n",
+        [],
+        False,
+        "malformed",
+    ),
+    "HTML": (b"<html>busy</html>\n\n", [], False, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("stream", "chunks", "ended", "failed"), CONFORMANCE.values(), ids=CONFORMANCE
+)
+@pytest.mark.parametrize("size", [1, 7, 100_000], ids=["byte by byte", "in sevens", "whole"])
+def test_a_stream_decodes_to(
+    stream: bytes, chunks: list[Json], ended: bool, failed: str | None, size: int
+) -> None:
+    decoder = OPENAI.decoder()
+    came = [
+        value
+        for at in range(0, len(stream), size)
+        for value in decoder.feed(stream[at : at + size])
+    ]
+    assert (came, decoder.ended, decoder.failed) == (chunks, ended, failed)
+
+
+@pytest.mark.parametrize(
+    ("stream", "chunks", "ended", "failed"), CONFORMANCE.values(), ids=CONFORMANCE
+)
+def test_a_tail_without_its_blank_line_changes_nothing(
+    stream: bytes, chunks: list[Json], ended: bool, failed: str | None
+) -> None:
+    decoder = OPENAI.decoder()
+    came = decoder.feed(stream + b": tail")
+    assert (came, decoder.ended, decoder.failed) == (chunks, ended, failed)
+
+
+def test_an_oversized_event_fails_the_stream_after_what_came_before() -> None:
+    decoder = OPENAI.decoder()
+    assert decoder.feed(event(WORD)) == [WORD]
+    assert decoder.feed(b"data: " + b"x" * EVENT_BYTES_MAX + b"\n\n") == []
+    assert (decoder.ended, decoder.failed) == (False, "oversized")
+
+
+def test_each_decoder_starts_afresh() -> None:
+    OPENAI.decoder().feed(DONE)
+    assert not OPENAI.decoder().ended
