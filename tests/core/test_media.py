@@ -20,6 +20,9 @@ URLS: dict[str, tuple[str, bool, bool]] = {
     "an example cut short with dots": ("data:image/png;base64,iVBOR...", True, True),
     "dots alone": ("data:image/png;base64,...", False, False),
     "more after the dots": ("data:image/png;base64,iVBOR...iVBOR", False, False),
+    "a shortened example": ("data:image/png;base64,iVBORw0KGgo...", True, True),
+    "dots alone": ("data:image/png;base64,...", False, False),
+    "dots in the middle": ("data:image/png;base64,iVBO...Rw0K", False, False),
     "https link": ("https://images.example.com/x.png", False, True),
     "http link": ("http://images.example.com/x.png", False, False),
     "link without scheme": ("//images.example.com/x.png", False, False),
@@ -59,12 +62,11 @@ def test_an_image_url_passes_or_is_refused(
     assert len(url) < 2 or url not in caught.value.message
 
 
-def test_a_large_image_is_checked_at_once() -> None:
-    """A pattern that could backtrack would take minutes here."""
+def test_of_a_large_image_only_the_beginning_is_looked_at() -> None:
     url = "data:image/png;base64," + "A" * 4_000_000
-    check_image(PATH, url, phi=True)
+    check_image(PATH, url + "!", phi=True)
     with pytest.raises(InvalidRequest):
-        check_image(PATH, url + "!", phi=True)
+        check_image(PATH, url.replace("A", "!", 1), phi=True)
 
 
 def image(url: str) -> dict[str, Any]:

@@ -30,4 +30,3 @@ def account(_numbers: Iterator[int]) -> str:
 def key(stack: RunningStack, account: str) -> str:
     """The key of a fresh account with one dollar of credit."""
     return stack.new_key(account)
-

@@ -16,9 +16,7 @@ CH_PHI = {"X-Region": "CH", "X-PHI": "true"}
 EU = {"X-Region": "EU"}
 US_PHI = {"X-Region": "US", "X-PHI": "true"}
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Summarise this note."}]
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 LOOK: list[ChatCompletionMessageParam] = [
     {
         "role": "user",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from phigate.core.account import IllegalStep
 from phigate.core.protocols import Held, HoldRequest
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
@@ -70,13 +71,12 @@ def test_orders_of_a_call_and_a_sweeper_are_sound_on_a_real_engine(real_store: R
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_ledger_with_a_mistake_is_found(name: str) -> None:
     mutation, finder = MUTANTS[name]
-    with pytest.raises(Exception, match=r".") as found:
+    with pytest.raises((AssertionError, IllegalStep)):
         if finder == "machine":
             machine_on_fake(400, mutation)
         else:
             for schedule in schedules():
                 run(fake_world(mutation), schedule)
-    assert not isinstance(found.value, TypeError | KeyError | AttributeError), "the mutant is ill"
 
 
 def test_of_32_clients_exactly_as_many_succeed_as_credit_lasts(real_store: RealStore) -> None:

@@ -159,7 +159,7 @@ SILENCES: dict[str, tuple[Json, Script, int]] = {
     "json, no body": (PLAIN, Script([1_000.0]), 280),
     "stream, no head": (STREAM, Script(before=[1_000.0]), 120),
     "stream, no first event": (STREAM, streams(1_000.0), 120),
-    "stream, comments only": (STREAM, streams(*[b": wait\n\n", 10.0] * 30), 120),
+    "stream, comments only": (STREAM, streams(*(b": wait\n\n", 10.0) * 30), 120),
 }
 
 

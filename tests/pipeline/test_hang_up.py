@@ -17,6 +17,7 @@ from tests.pipeline.stage import (
     Stage,
     answers,
     chunk,
+    event,
     streams,
 )
 
@@ -66,11 +67,11 @@ def test_an_upstream_that_ends_within_half_a_minute_is_charged_exactly(
 ESTIMATED: dict[str, tuple[Json, Steps, Steps, int]] = {
     "json, no head": (PLAIN, [b"gone", 31.0], [ANSWER], PROMPT_MICROS),
     "json, no end": (PLAIN, [], [b"gone", 31.0, ANSWER], PROMPT_MICROS),
-    "json, an endless body": (PLAIN, [], [b"gone", *[1.0, b"{"] * 60], PROMPT_MICROS),
+    "json, an endless body": (PLAIN, [], (b"gone", *(1.0, b"{") * 60), PROMPT_MICROS),
     "stream, no head": (STREAM, [b"gone", 31.0], [chunk(), DONE], PROMPT_MICROS),
     "stream, no first event": (STREAM, [], [b"gone", 31.0, chunk(), DONE], PROMPT_MICROS),
     "stream, no usage": (STREAM, [], [chunk(), b"gone", 31.0, USAGE_CHUNK, DONE], HI_MICROS),
-    "stream, no end": (STREAM, [], [chunk(), b"gone", *[1.0, chunk("")] * 60], HI_MICROS),
+    "stream, no end": (STREAM, [], (chunk(), b"gone", *(1.0, event(chunk(""))) * 60), HI_MICROS),
     "stream, ended without usage": (STREAM, [], [chunk(), b"gone", DONE], HI_MICROS),
 }
 

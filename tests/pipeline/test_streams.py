@@ -53,7 +53,7 @@ CUTS: dict[str, tuple[Sequence[Step | Json], str, str]] = {
         "upstream_cut",
         "upstream_error",
     ),
-    "the deadline": ([*[b": wait\n\n", 50.0] * 20], "deadline", "upstream_timeout"),
+    "the deadline": ((b": wait\n\n", 50.0) * 20, "deadline", "upstream_timeout"),
 }
 
 
@@ -105,7 +105,7 @@ PINGS: dict[str, tuple[Sequence[Step | Json], int]] = {
     "50 seconds": ([50.0, chunk()], 3),
     "twice 16 seconds": ([16.0, chunk(), 16.0, chunk()], 2),
     "comments of the upstream are no sign of life to the caller": (
-        [*[10.0, b": wait\n\n"] * 5, chunk()],
+        (*(10.0, b": wait\n\n") * 5, chunk()),
         3,
     ),
     "nor is half an event": ([10.0, b'data: {"choices"', 10.0, b": []}\n\n"], 1),
@@ -122,6 +122,11 @@ def test_after_the_first_event_every_15_seconds_of_silence_bring_a_ping(
     assert told.lines.count(PING) == pings
     assert told.lines[0] != PING
     assert stage.record["ended"] == "complete"
+
+
+def test_a_first_event_that_is_not_passed_on_brings_no_early_ping() -> None:
+    stage = Stage(streams(USAGE_CHUNK, 14.0, chunk(), USAGE_CHUNK, DONE))
+    assert PING not in stage.chat(STREAM).lines
 
 
 def test_the_breaking_stream_is_not_tried_elsewhere_after_its_first_byte() -> None:

@@ -1,4 +1,4 @@
-"""What the caller gets of an upstream's answer: our id and model, usage when asked, no forgeries."""
+"""What the caller gets of an answer: our id and model, usage when asked for, no forgeries."""
 
 from typing import Any
 

@@ -47,6 +47,7 @@ class Ticket:
         self.started_s = now_s
         self.attempts: list[Attempt] = []
         self.pinned: Pinned | None = None
+        self._request_sha256: str | None = None
         self.order: Order | None = None
         self.held: Held | None = None
         self.charge: Charge | None = None
@@ -79,6 +80,16 @@ class Ticket:
     def _phi(self) -> bool:
         # A request whose headers could not be read is hashed as if it were PHI.
         return self.pinned is None or self.pinned.phi
+
+    def pin(self, pinned: Pinned) -> None:
+        """What the headers say; now the request can be hashed, before its body is given away."""
+        self.pinned = pinned
+        self._request_sha256 = self._hash_request()
+
+    def _hash_request(self) -> str:
+        request = digest(self._phi, self._nonce)
+        request.update(self._call.body or b"")
+        return request.hexdigest()
 
     async def hold(self, order: Order) -> None:
         """Hold the greatest cost over the candidates. Raises 401, 402, 429."""
@@ -255,8 +266,6 @@ class Ticket:
     def _facts(self, held: Held, verdict: str, ended: Ended, row: Row | None) -> Facts:
         order = self.order
         pinned = self.pinned
-        request = digest(self._phi, self._nonce)
-        request.update(self._call.body or b"")
         return Facts(
             id=self.id,
             seq=held.seq,
@@ -269,7 +278,7 @@ class Ticket:
             attempts=self.attempts,
             catalog_sha256=order.catalog.sha256 if order else None,
             card_sha256=order.catalog.card_sha256 if order else None,
-            request_sha256=request.hexdigest(),
+            request_sha256=self._request_sha256 or self._hash_request(),
             response_sha256=self.response.hexdigest(),
             ended=ended,
             row=row,

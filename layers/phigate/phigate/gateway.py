@@ -41,13 +41,18 @@ class Stack:
         return Stand(now_s, now_s - view.read_at_s, self.unproven_allowed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call as it came in. Header names in lower case; `body` is None when it was too large."""
 
     task: Task
     headers: Mapping[str, str]
     body: bytes | None
+
+    def take_body(self) -> bytes:
+        """The body, given away: five megabytes are not kept while an upstream answers."""
+        body, self.body = self.body or b"", b""
+        return body
 
     @property
     def key(self) -> str:

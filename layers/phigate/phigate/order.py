@@ -73,7 +73,7 @@ def read_order(
     shape: type[ChatBody] = ChatBody,
 ) -> Order:
     """Body, policy, route and bound, in the order of DESIGN's table. Raises CallerError."""
-    body = parse_object(call.body or b"")
+    body = parse_object(call.take_body())
     check_shape(shape, body)
     asked = read_asked(body, pinned, call.task)
     catalog = view.catalog

@@ -47,11 +47,12 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> None:
     try:
         principal = await authenticate(gateway, call)
         ticket = Ticket(gateway, call, principal)
-        ticket.pinned = read_pinned(call, principal.policy, gateway.stack)
+        pinned = read_pinned(call, principal.policy, gateway.stack)
+        ticket.pin(pinned)
         view = await gateway.catalog.current()
         order = read_order(
             call,
-            ticket.pinned,
+            pinned,
             principal.policy,
             view=view,
             stack=gateway.stack,
@@ -184,7 +185,7 @@ class Streaming:
         self._opened = opened
         self.bytes_out = 0
         self._reported: object = None
-        self._written_at_s = 0.0
+        self._written_at_s = ticket.gateway.clock.now_s()
         self._ended: Ended = "complete"
 
     async def run(self) -> None:

@@ -28,7 +28,7 @@ from phigate.core.account import (
     verdict_of,
     view,
 )
-from phigate.core.attributes import Item, deflate, inflate, bytes_at, int_at, map_at, text, text_at
+from phigate.core.attributes import Item, bytes_at, deflate, inflate, int_at, map_at, text, text_at
 from phigate.core.errors import GatewayError
 from phigate.core.limits import LEDGER_TRIES_MAX
 from phigate.core.protocols import (

@@ -19,6 +19,7 @@ from phigate.core.errors import (
     NotFound,
     PhigateError,
 )
+from phigate.core.limits import HEADER_BYTES_MAX
 from phigate.gateway import Gateway
 from phigate.http.chat import ChatEndpoint, Message, Receive, Scope, Send
 from phigate.http.directory import directory
@@ -32,10 +33,12 @@ def build_app(gateway: Gateway) -> "Surface":
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(PhigateError, _our_error)
+    # Without it the framework answers a bug with a text of its own before Surface sees it.
+    app.add_exception_handler(Exception, _bug)
     chat = ChatEndpoint(gateway, "chat", pipeline.serve)
     router = directory(gateway)
-    # Not orjson: the range of `seed` goes beyond 64 bits.
     hot: dict[str, ChatEndpoint] = {}
+    # Not orjson: the range of `seed` goes beyond 64 bits.
     document = json.dumps(openapi_document(router)).encode()
     for base in BASE_PATHS:
         path = f"{base}/v1/chat/completions"
@@ -67,6 +70,11 @@ class Surface:
             await self._app(scope, receive, send)
             return
         answer = _Answer(send, self._gateway)
+        if _header_bytes(scope) > HEADER_BYTES_MAX:
+            await answer.refuse(
+                InvalidRequest(f"The request headers are over {HEADER_BYTES_MAX} bytes together.")
+            )
+            return
         # The framework's own layers would be a tenth of a chat call's CPU; it keeps the endpoint
         # for the methods that the endpoint does not take.
         endpoint = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
@@ -74,7 +82,7 @@ class Surface:
             await (endpoint or self._app)(scope, receive, answer)
         except Exception as bug:
             self._gateway.journal.note("internal_error", kind=type(bug).__name__)
-            await answer.fail()
+            await answer.refuse(_internal_error())
 
 
 class _Answer:
@@ -93,11 +101,10 @@ class _Answer:
                 headers.append((b"x-request-id", self._gateway.random_bytes(8).hex().encode()))
         await self._send(message)
 
-    async def fail(self) -> None:
-        """Answer for a bug, if nothing has been answered; else the connection just ends."""
+    async def refuse(self, error: PhigateError) -> None:
+        """Answer with an error, if nothing has been answered; else the connection just ends."""
         if not self._started:
-            response = render(InternalError("An error of the gateway's own; it was counted."))
-            await response({"type": "http"}, _no_more, self)
+            await render(error)({"type": "http"}, _no_more, self)
 
 
 async def _no_more() -> Message:
@@ -114,8 +121,21 @@ def render(error: PhigateError) -> Response:
     )
 
 
+def _header_bytes(scope: Scope) -> int:
+    """The request headers as they are counted on the wire: `name: value` and the line's end."""
+    return sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+
+
+def _internal_error() -> InternalError:
+    return InternalError("An error of the gateway's own; it was counted.")
+
+
 async def _our_error(request: Request, exc: Exception) -> Response:
-    return render(exc if isinstance(exc, PhigateError) else InternalError("Not our error."))
+    return render(exc if isinstance(exc, PhigateError) else _internal_error())
+
+
+async def _bug(request: Request, exc: Exception) -> Response:
+    return render(_internal_error())
 
 
 async def _framework_error(request: Request, exc: Exception) -> Response:

@@ -19,8 +19,12 @@ _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 def parse_object(body: bytes) -> Json:
     """The body as a JSON object. Raises InvalidRequest; the message never quotes the body."""
+    # Only a body with more opening brackets than the limit can nest deeper than the limit.
+    may_be_deep = body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX
+    may_hold_surrogates = _SURROGATE_ESCAPE.search(body) is not None
     try:
         text = body.decode("utf-8")
+        del body  # a large image would be held twice while it is parsed
         value = _DECODER.decode(text)
     except UnicodeDecodeError as exc:
         raise InvalidRequest(
@@ -34,10 +38,9 @@ def parse_object(body: bytes) -> Json:
         raise _too_deep() from None
     if not isinstance(value, dict):
         raise InvalidRequest("The body must be a JSON object.")
-    # Only a body with more opening brackets than the limit can nest deeper than the limit.
-    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX:
+    if may_be_deep:
         _check_depth(value, 1)
-    if _SURROGATE_ESCAPE.search(body):
+    if may_hold_surrogates:
         _check_surrogates(value)
     return value
 

@@ -1,0 +1,227 @@
+"""Nothing that a caller or a provider wrote reaches a journal line, a record, the store, a log or
+an exception that leaves the pipeline: whatever happens, the canary is not found there.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from phigate.core.attributes import inflate
+from phigate.core.errors import UpstreamFailed
+from phigate.core.types import Json, KeyPolicy
+from tests.builders import make_body
+from tests.fakes import Script, Step
+from tests.pipeline.points import Pass, watch
+from tests.pipeline.stage import (
+    DONE,
+    KEY,
+    USAGE_CHUNK,
+    Stage,
+    answers,
+    chunk,
+    completion,
+    fails,
+    streams,
+)
+
+CANARY = "canary-7f3a9c51"
+IMAGE = base64.b64encode(CANARY.encode()).decode()
+NEEDLES = (CANARY, IMAGE, KEY, KEY[-40:])
+PHI = {"x-phi": "true"}
+
+CONTENT: Json = {
+    "messages": [
+        {"role": "system", "content": CANARY, "name": CANARY},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": CANARY},
+                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}},
+            ],
+        },
+    ],
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": CANARY,
+                "description": CANARY,
+                "parameters": {"type": "object", "properties": {CANARY: {"enum": [CANARY]}}},
+            },
+        }
+    ],
+    "user": CANARY,
+    "prompt_cache_key": CANARY,
+    "metadata": {CANARY: CANARY},
+    "stop": [CANARY],
+}
+ASKED = make_body(model="acme-one", **CONTENT)
+STREAMED = {**ASKED, "stream": True}
+ECHO = {"error": {"message": f"refused: {CANARY}", "param": CANARY, "code": CANARY}}
+ERROR_EVENT = b"data: " + json.dumps(ECHO).encode() + b"\n\n"
+WRITTEN = answers(CANARY, service_tier=CANARY, system_fingerprint=CANARY)
+
+# The body, the headers, and what the upstreams do.
+STORIES: dict[str, tuple[Json | bytes, dict[str, str], Sequence[Script]]] = {
+    "json": (ASKED, {}, [WRITTEN]),
+    "json under PHI": (ASKED, PHI, [WRITTEN]),
+    "stream": (STREAMED, {}, [streams(chunk(CANARY), USAGE_CHUNK, DONE)]),
+    "stream under PHI": (STREAMED, PHI, [streams(chunk(CANARY), USAGE_CHUNK, DONE)]),
+    "usage of words": (ASKED, {}, [answers(usage={"prompt_tokens": CANARY})]),
+    "the provider refuses and echoes": (ASKED, {}, [fails(400, ECHO)]),
+    "providers fail and echo": (ASKED, {}, [fails(500, ECHO), fails(429, ECHO), fails(401, ECHO)]),
+    "providers fail and one answers": (ASKED, {}, [fails(503, ECHO), WRITTEN]),
+    "malformed": (ASKED, {}, [Script([CANARY.encode()])] * 3),
+    "a stream malformed": (STREAMED, {}, [streams(b"data: " + CANARY.encode() + b"\n\n")] * 3),
+    "an error event first": (STREAMED, {}, [streams(ERROR_EVENT)] * 3),
+    "an error event later": (STREAMED, {}, [streams(chunk(CANARY), ERROR_EVENT)]),
+    "a stream is cut": (STREAMED, {}, [streams(chunk(CANARY), UpstreamFailed("cut"))]),
+    "no JSON": (CANARY.encode(), {}, []),
+    "no UTF-8": (CANARY.encode() + b"\xff", {}, []),
+    "a wrong type": ({**ASKED, "temperature": CANARY}, {}, []),
+    "a wrong role": (make_body(messages=[{"role": CANARY, "content": CANARY}]), {}, []),
+    "a refused member's value": ({**ASKED, "plugins": [{CANARY: CANARY}]}, {}, []),
+    "an unknown member under PHI": ({**ASKED, CANARY: CANARY}, PHI, []),
+    "an unknown member in general traffic": ({**ASKED, CANARY: CANARY}, {}, [WRITTEN]),
+    "a model's name": ({**ASKED, "model": CANARY}, {}, []),
+    "preferences": ({**ASKED, "provider": {"only": [CANARY]}}, {}, []),
+    "a region": (ASKED, {"x-region": CANARY}, []),
+    "a tier": (ASKED, {"x-phi": CANARY}, []),
+    "an encoding": (ASKED, {"content-encoding": CANARY}, []),
+    "a link to an image under PHI": (
+        make_body(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image_url", "image_url": {"url": f"https://{CANARY}.example"}}
+                    ],
+                }
+            ]
+        ),
+        PHI,
+        [],
+    ),
+}
+
+
+def assert_nowhere(stage: Stage, log: str) -> None:
+    """Look for every needle everywhere that an operator can look."""
+    items = stage.ledger.dynamo.items
+    packed = [base64.b64decode(item["z"]["B"]) for item in items.values() if "z" in item]
+    places = {
+        "journal": repr(stage.journal.notes),
+        "records": repr(stage.ledger.records),
+        "store": repr(items),
+        "stored records": repr([inflate(record) for record in packed]),
+        "log": log,
+    }
+    for place, text in places.items():
+        for needle in NEEDLES:
+            assert needle not in text, place
+    if stage.receipts():
+        assert packed, "the stored records were looked at"
+
+
+@pytest.mark.parametrize(("body", "headers", "scripts"), STORIES.values(), ids=STORIES)
+def test_no_content_is_left_behind(
+    body: Json | bytes,
+    headers: dict[str, str],
+    scripts: Sequence[Script],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    stage = Stage(*scripts)
+    stage.chat(body, headers)
+    assert stage.journal.notes
+    assert stage.records
+    assert_nowhere(stage, caplog.text)
+
+
+@pytest.mark.parametrize("body", [ASKED, STREAMED], ids=["json", "stream"])
+def test_no_content_is_left_behind_by_a_caller_who_hangs_up(body: Json) -> None:
+    stage = Stage()
+    gone: list[Step] = [stage.hang_up, 31.0]
+    stage.plays(streams(chunk(CANARY), *gone))
+    stage.chat_gone(body)
+    assert stage.record["ended"] == "hang_up"
+    assert_nowhere(stage, "")
+
+
+def test_a_key_that_is_not_known_is_left_nowhere() -> None:
+    stage = Stage()
+    for key in (CANARY, f"{KEY[:-1]}x", f"{KEY}{CANARY}"):
+        stage.chat(ASKED, key=key)
+    assert_nowhere(stage, "")
+
+
+def test_a_key_whose_policy_refuses_is_left_nowhere() -> None:
+    stage = Stage(policy=KeyPolicy(phi="required"))
+    assert stage.chat(ASKED, {"x-phi": "0"}).status == 403
+    assert_nowhere(stage, "")
+
+
+CRASHES: dict[str, tuple[Json | bytes, Sequence[Script]]] = {
+    "json": (ASKED, [fails(500, ECHO), WRITTEN]),
+    "stream": (STREAMED, [streams(ERROR_EVENT), streams(chunk(CANARY), USAGE_CHUNK, DONE)]),
+    "the provider refuses and echoes": (ASKED, [fails(400, ECHO)]),
+    "refused": (CANARY.encode(), []),
+}
+
+
+@pytest.mark.parametrize(("body", "scripts"), CRASHES.values(), ids=CRASHES)
+def test_an_effect_that_raises_content_is_not_quoted_by_what_leaves_the_pipeline(
+    body: Json | bytes, scripts: Sequence[Script], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    points = _crash(Stage(*scripts), body, 0)[0]
+    assert len(points) > 8
+    for nth in range(1, len(points) + 1):
+        stage = Stage(*scripts)
+        _, texts = _crash(stage, body, nth)
+        for text in texts:
+            assert CANARY not in text, points[nth - 1]
+        assert_nowhere(stage, caplog.text)
+        assert not texts or stage.journal.fields("bug") == [{"kind": "ValueError"}]
+        stage.account()
+
+
+def _crash(stage: Stage, body: Json | bytes, nth: int) -> tuple[list[str], list[str]]:
+    """Serve with a bug at the n-th point; the points, and what left the pipeline as text."""
+    points: list[str] = []
+
+    async def passes(point: str) -> None:
+        points.append(point)
+        if len(points) == nth:
+            raise ValueError(CANARY, completion(CANARY))
+
+    return points, asyncio.run(_left(stage, body, passes))
+
+
+async def _left(stage: Stage, body: Json | bytes, passes: Pass) -> list[str]:
+    watch(stage, passes)
+    texts: list[Any] = []
+    try:
+        await stage.serve(body)
+    except Exception as left:
+        texts = [str(left), repr(left), "".join(traceback.format_exception(left))]
+        texts = [*texts, str(left.__cause__)]
+    await stage.gateway.drained()
+    return texts
+
+
+def test_an_upstream_that_cannot_even_be_opened_is_a_bug_without_content() -> None:
+    stage = Stage()  # no script: the double raises
+
+    with pytest.raises(Exception, match="own") as left:
+        asyncio.run(stage.serve(ASKED))
+    assert stage.journal.fields("bug") == [{"kind": "IndexError"}]
+    assert CANARY not in "".join(traceback.format_exception(left.value))
+    stage.sweep()
+    assert stage.account()["held"] == 0
