@@ -304,7 +304,7 @@ class Script:
 class FakeUpstream:
     """Answers by script: the first call gets the first script, and a call too many is a bug.
 
-    `requests` are the calls as they came, `open_exchanges` counts those that were not closed.
+    `requests` are the calls as they came, `exchanges` what was answered; each counts its closes.
     """
 
     def __init__(self, clock: FakeClock, scripts: Iterable[Script]) -> None:

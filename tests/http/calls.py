@@ -9,7 +9,10 @@ from tests.local.running import Told
 CHAT = "/v1/chat/completions"
 HELLO: Json = make_body(model="gemma-4")
 # A PNG of one pixel.
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 PIXEL_URL = f"data:image/png;base64,{PIXEL}"
 IMAGE: list[Any] = [{"type": "image_url", "image_url": {"url": PIXEL_URL}}]
 

@@ -1,7 +1,6 @@
 """The OpenAI SDK, unmodified but for its base URL, on a real local stack: the public descriptions'
 stories of chat and vision."""
 
-import base64
 from collections.abc import Iterator
 
 import openai
@@ -10,19 +9,19 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import BaseModel
 
+from tests.http.calls import PIXEL_URL
 from tests.local.running import RunningStack
 
 CH_PHI = {"X-Region": "CH", "X-PHI": "true"}
 EU = {"X-Region": "EU"}
 US_PHI = {"X-Region": "US", "X-PHI": "true"}
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Summarise this note."}]
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 LOOK: list[ChatCompletionMessageParam] = [
     {
         "role": "user",
         "content": [
             {"type": "text", "text": "What does this form say?"},
-            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
+            {"type": "image_url", "image_url": {"url": PIXEL_URL}},
         ],
     }
 ]
@@ -206,7 +205,3 @@ def test_a_mistake_in_the_body_is_a_bad_request_that_names_the_member(client: Op
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(model="gemma-4", messages=HELLO, temperature=7)
     assert (refused.value.code, refused.value.param) == ("invalid_request", "temperature")
-
-
-def test_the_image_of_these_tests_is_one() -> None:
-    assert base64.b64decode(PIXEL, validate=True).startswith(b"\x89PNG")

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from local.stack import local_dynamodb
 from local.state import read_env
@@ -236,19 +236,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def values_of(item: Any) -> Iterator[bytes]:
-    """Every string and every binary value of an item in DynamoDB's JSON, as bytes; names too."""
-    if isinstance(item, dict):
-        for name, value in item.items():
-            yield name.encode()
-            yield from values_of(value)
-    elif isinstance(item, list):
-        for value in item:
-            yield from values_of(value)
-    else:
-        yield str(item).encode()
 
 
 async def _ask(url: str, work: Callable[[DynamoDB], Awaitable[T]]) -> T:

@@ -8,9 +8,11 @@ from phigate.core.errors import UpstreamFailed
 from phigate.core.types import Json
 from tests.builders import NOW_S
 from tests.fakes import Script, Step
+from tests.pipeline.points import at, watch
 from tests.pipeline.stage import (
     DONE,
     PLAIN,
+    ROWS,
     STREAM,
     USAGE_CHUNK,
     USAGE_MICROS,
@@ -18,6 +20,7 @@ from tests.pipeline.stage import (
     answers,
     chunk,
     event,
+    fails,
     streams,
 )
 
@@ -105,6 +108,26 @@ def test_nobody_else_is_tried_for_a_caller_who_has_gone(body: Json) -> None:
     assert stage.upstream.rows == ["acme-one"]
     assert stage.account() == {"avail": 999_998, "held": 0, "spent": 2, "top": 1_000_000}
     assert stage.record["attempts"] == [["acme-one", "CH", "connect", 0]]
+
+
+def test_a_caller_who_goes_during_the_pause_is_not_called_for_again() -> None:
+    stage = Stage(fails(500), answers(), rows=ROWS[:1])
+    watch(stage, at("after clock.sleep", stage.hang_up))
+    stage.chat_gone(PLAIN)
+    assert stage.upstream.rows == ["acme-one"]
+    assert stage.account()["held"] == 0
+
+
+@pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["json", "stream"])
+def test_for_a_caller_who_goes_before_anybody_was_called_nobody_is_and_it_is_free(
+    body: Json,
+) -> None:
+    stage = Stage()
+    watch(stage, at("after ledger.hold", stage.hang_up))
+    stage.chat_gone(body)
+    assert stage.upstream.requests == []
+    assert stage.log[1:] == [("receipt", 0, "done"), ("settle", 0)]
+    assert stage.record["ended"] == "hang_up"
 
 
 def test_a_hang_up_leaves_a_line_for_the_operator() -> None:

@@ -1,6 +1,8 @@
 """Refusals: which code wins when several apply, what each leaves behind, and that none costs."""
 
 import asyncio
+import hashlib
+import hmac
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -27,6 +29,7 @@ from phigate.core.errors import (
 )
 from phigate.core.keys import make_key
 from phigate.core.limits import REFUSALS_PER_MINUTE_MAX
+from phigate.core.receipt import nonce
 from phigate.core.types import Json, KeyPolicy, Row
 from phigate.gateway import Call, Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_row
@@ -197,6 +200,22 @@ def test_of_two_faults_the_one_that_stands_first_in_the_table_is_told(
     stage, told = made(case)
     assert told.error["code"] == FAULTS[first][1]
     assert stage.account()["spent"] == 0
+
+
+def test_the_receipt_of_a_refusal_holds_the_hash_of_what_came_and_of_what_was_answered() -> None:
+    stage = Stage()
+    told = stage.chat(b"{")
+    assert stage.record["request_sha256"] == hashlib.sha256(b"{").hexdigest()
+    assert stage.record["response_sha256"] == hashlib.sha256(told.body).hexdigest()
+
+
+@pytest.mark.parametrize("phi", ["true", "maybe"])
+def test_what_is_or_may_be_phi_is_hashed_under_the_callers_nonce(phi: str) -> None:
+    stage = Stage()
+    told = stage.chat(b"{", {"x-phi": phi})
+    key = nonce(KEY, told.headers["x-phi-receipt"])
+    assert stage.record["request_sha256"] == hmac.digest(key, b"{", "sha256").hex()
+    assert stage.record["response_sha256"] == hmac.digest(key, told.body, "sha256").hex()
 
 
 def test_a_json_body_is_read_whatever_its_content_type_says() -> None:

@@ -129,6 +129,19 @@ def test_a_first_event_that_is_not_passed_on_brings_no_early_ping() -> None:
     assert PING not in stage.chat(STREAM).lines
 
 
+def test_however_the_upstreams_bytes_are_cut_the_caller_gets_the_same() -> None:
+    whole = event(chunk("Hel")) + event(chunk("lo")) + event(USAGE_CHUNK) + DONE
+    pieces = {
+        "whole": [whole],
+        "single bytes": [whole[i : i + 1] for i in range(len(whole))],
+        "in two": [whole[:200], whole[200:]],
+    }
+    told = {name: Stage(streams(*steps)).chat(STREAM) for name, steps in pieces.items()}
+    assert [c["choices"][0]["delta"]["content"] for c in told["whole"].chunks] == ["Hel", "lo"]
+    assert {each.body for each in told.values()} == {told["whole"].body}
+    assert told["whole"].comment["cost_micro"] == USAGE_MICROS
+
+
 def test_the_breaking_stream_is_not_tried_elsewhere_after_its_first_byte() -> None:
     stage = Stage(streams(chunk(), UpstreamFailed("cut")), GOOD_STREAM)
     stage.chat(STREAM)

@@ -98,6 +98,8 @@ class Turn:
         while True:
             if attempts.pauses_next:
                 await self._gateway.clock.sleep(limits.RETRY_PAUSE_S)
+            if self._out.gone_at_s is not None:
+                raise CallerGone
             started_s = self._gateway.clock.now_s()
             self.row = attempts.next(self._gateway.stack.stand(self._order.view, started_s))
             if self.row is None or started_s >= self._order.deadline_s:
@@ -214,8 +216,6 @@ class Turn:
         self._gateway.journal.note("attempt_failed", row=row.id, outcome=outcome)
         if outcome in {f"http_{status}" for status in OPERATOR_STATUSES}:
             self._gateway.journal.note("provider_refuses_operator", row=row.id, outcome=outcome)
-        if self._out.gone_at_s is not None:
-            raise CallerGone
 
     def _note(self, row: Row, outcome: str, started_s: float) -> None:
         ms = max(0, round((self._now_s() - started_s) * 1000))

@@ -1,7 +1,7 @@
 """What a dialect is: pure functions between its wire format and the canonical one (OpenAI's)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from phigate.core.types import Json, Place, Row
@@ -18,10 +18,16 @@ class WirePlan:
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """The body to send, and the caller's members that this row cannot honour."""
+    """The body to send, and the caller's members that this row cannot honour.
+
+    `headers` stand beside the adapter's own and over them: what a row pins. `fits` says whether a
+    whole canonical answer keeps the rules that the provider could not be told.
+    """
 
     body: Json
     dropped: tuple[str, ...]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fits: Callable[[Json], bool] | None = None
 
 
 class StreamDecoder(Protocol):

@@ -189,6 +189,7 @@ def _row(table: Json, provider: Json) -> Row:
         agreement=_agreement(provider["agreements"][name])
         if (name := table.get("agreement")) is not None
         else None,
+        api_version=table.get("api_version", ""),
     )
 
 

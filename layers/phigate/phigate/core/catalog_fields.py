@@ -21,6 +21,7 @@ STATUSES = ("live", "staged", "alpha")  # `no_key` is found out at start, never 
 LAWS = ("nFADP", "GDPR-28", "HIPAA-BAA")
 KINDS = ("DPA", "BAA")
 AUTHS = ("bearer", "x-api-key", "api-key")
+API_VERSIONS = ("2023-06-01", "2026-10-21")  # those that the adapters know
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 ID = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -155,6 +156,7 @@ ROW_FIELDS: Fields = {
     "context": Field(_whole(1, TOKENS_MAX)),
     "tokens_out_default": Field(_whole(1, TOKENS_MAX)),
     "tokens_out_max": Field(_whole(1, TOKENS_MAX)),
+    "api_version": Field(_one_of(API_VERSIONS), is_required=False),
     "max_tokens_name": Field(_one_of(("max_tokens", "max_completion_tokens"))),
     "image_tokens_max": Field(_TOKENS),
     "overhead_tokens": Field(_TOKENS),

@@ -84,6 +84,7 @@ class Row:
     base: Price
     price: Price
     agreement: Agreement | None
+    api_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

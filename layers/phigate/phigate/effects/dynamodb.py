@@ -11,16 +11,17 @@ DynamoError
     └── Unavailable       not known whether it was written: timeout, connection, 5xx
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.limits import LEDGER_TRIES_MAX, SOCKET_UNUSED_MAX_S
 from phigate.core.protocols import Clock
+from phigate.effects.http1 import Posts
 from phigate.effects.sigv4 import CredentialsSource, Signer
 
 Json = dict[str, Any]
@@ -104,66 +105,42 @@ class DynamoDB:
         credentials: CredentialsSource,
         clock: Clock,
     ) -> None:
-        url = URL(endpoint).with_path("/")
+        url = urlsplit(endpoint)
+        tls = url.scheme == "https"
         self.table = table
         self.calls: dict[str, int] = {}
-        self._url = url
         self._clock = clock
         self._signer = Signer(
-            host=str(url.host_port_subcomponent),
-            region=region,
-            service="dynamodb",
-            source=credentials,
+            host=url.netloc, region=region, service="dynamodb", source=credentials
         )
-        self._session: aiohttp.ClientSession | None = None
-        self._used_at_s = 0.0
+        self._posts = Posts(
+            host=url.hostname or "",
+            port=url.port or (443 if tls else 80),
+            tls=tls,
+            clock=clock,
+            connections_max=CONNECTIONS_MAX,
+            connect_timeout_s=CONNECT_TIMEOUT_S,
+            unused_max_s=SOCKET_UNUSED_MAX_S,
+        )
 
     async def call(self, operation: str, payload: Json) -> Json:
         """POST one operation and return its answer. Raises a DynamoError."""
         self.calls[operation] = self.calls.get(operation, 0) + 1
         body = orjson.dumps(payload)
-        now_s = self._clock.now_s()
-        session = self._session
-        if session is None or not 0 <= now_s - self._used_at_s <= SOCKET_UNUSED_MAX_S:
-            session = await self._renew()
-        self._used_at_s = now_s
-        headers = self._signer.headers(now_s=now_s, target=_TARGET_PREFIX + operation, body=body)
+        head = self._signer.head(
+            now_s=self._clock.now_s(), target=_TARGET_PREFIX + operation, body=body
+        )
         try:
-            async with session.post(
-                self._url, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                status = answer.status
-                content = await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            status, content = await self._posts.post(head, body, CALL_TIMEOUT_S)
+        except (TimeoutError, OSError) as exc:
             raise Unavailable(f"{operation}: {type(exc).__name__}") from exc
         return _read(operation, status, content)
 
     async def close(self) -> None:
         """Close the sockets; a later call opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def _renew(self) -> aiohttp.ClientSession:
-        """A pool without sockets that may have died unseen while the environment was frozen.
-
-        Nobody is in the old pool: a call ends long before SOCKET_UNUSED_MAX_S.
-        """
-        old = self._session
-        self._used_at_s = self._clock.now_s()
-        self._session = session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS_MAX, keepalive_timeout=SOCKET_UNUSED_MAX_S
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-            timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            auto_decompress=False,
-            trust_env=False,
-        )
-        if old is not None:
-            await old.close()
-        return session
+        self._posts.close()
+        # One turn of the loop in which the sockets are closed.
+        await asyncio.sleep(0)
 
 
 async def repeat(dynamo: Dynamo, clock: Clock, operation: str, payload: Json) -> Json:

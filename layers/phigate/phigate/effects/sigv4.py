@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+CONTENT_TYPE = "application/x-amz-json-1.0"
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -38,37 +40,35 @@ class Signer:
         self._day_key: tuple[str, str, bytes] = ("", "", b"")
         self._second: tuple[int, str] = (-1, "")
 
-    def headers(self, *, now_s: float, target: str, body: bytes) -> dict[str, str]:
-        """The headers of a signed call, Host apart; `target` is the X-Amz-Target."""
+    def head(self, *, now_s: float, target: str, body: bytes) -> bytes:
+        """The head of a signed call, Content-Length apart; `target` is the X-Amz-Target."""
         credentials = self._source()
         stamp = self._stamp(int(now_s))
-        day = stamp[:8]
-        headers = {
-            "Content-Type": "application/x-amz-json-1.0",
-            "X-Amz-Date": stamp,
-            "X-Amz-Target": target,
-        }
+        token = credentials.token
         names = "content-type;host;x-amz-date;x-amz-target"
-        token_line = ""
-        if credentials.token is not None:
-            headers["X-Amz-Security-Token"] = credentials.token
+        lines = f"content-type:{CONTENT_TYPE}\nhost:{self._host}\nx-amz-date:{stamp}\n"
+        if token is not None:
             names = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"
-            token_line = f"x-amz-security-token:{credentials.token}\n"
-        canonical = (
-            f"POST\n/\n\ncontent-type:application/x-amz-json-1.0\nhost:{self._host}\n"
-            f"x-amz-date:{stamp}\n{token_line}x-amz-target:{target}\n\n"
-            f"{names}\n{hashlib.sha256(body).hexdigest()}"
-        )
+            lines += f"x-amz-security-token:{token}\n"
+        lines += f"x-amz-target:{target}\n"
+        signature = self._signature(credentials, stamp, f"POST\n/\n\n{lines}\n{names}\n", body)
+        scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
+        return (
+            f"POST / HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+            f"X-Amz-Date: {stamp}\r\nX-Amz-Target: {target}\r\n"
+            + (f"X-Amz-Security-Token: {token}\r\n" if token is not None else "")
+            + f"Authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature}\r\n"
+        ).encode("ascii")
+
+    def _signature(self, credentials: Credentials, stamp: str, canonical: str, body: bytes) -> str:
+        canonical += hashlib.sha256(body).hexdigest()
+        day = stamp[:8]
+        digest = hashlib.sha256(canonical.encode("ascii")).hexdigest()
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
-        digest = hashlib.sha256(canonical.encode("utf-8")).hexdigest()
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
         key = self._signing_key(credentials.secret_key, day)
-        signature = hmac.digest(key, to_sign.encode("utf-8"), "sha256").hex()
-        headers["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}"
-        )
-        return headers
+        return hmac.digest(key, to_sign.encode("ascii"), "sha256").hex()
 
     def _stamp(self, second: int) -> str:
         if self._second[0] != second:
