@@ -19,7 +19,7 @@ def main() -> int:
         description="Serve an OpenAI-compatible gateway on this machine, providers simulated.",
         epilog="Example: phigate local --port 8080 --state .phigate",
     )
-    parser.add_argument("--port", type=int, default=8080, help="TCP port (default 8080)")
+    parser.add_argument("--port", type=_port, default=8080, help="TCP port (default 8080)")
     parser.add_argument("--state", type=Path, default=Path(".phigate"), help="state directory")
     parser.add_argument("--catalog", type=Path, default=CATALOG, help="catalog directory")
     flags = parser.parse_args()
@@ -28,7 +28,15 @@ def main() -> int:
     except StartRefused as refused:
         sys.stderr.write(f"phigate: {refused}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130  # Ctrl-C before it served, as a shell reports it
     return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import uvicorn
 
 from local.children import child
 from local.engine import Engine, EngineFailed, running
+from local.server import STOP_GRACE_S, Server
 from local.state import TABLE, StartRefused, engine_named, locked, read_env, write_env
 from phigate.core.catalog import (
     CatalogInvalid,
@@ -121,9 +122,14 @@ async def _serve(options: Options, resources: Resources, make_ledger: MakeLedger
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     config = uvicorn.Config(
-        build_app(gateway), log_config=None, access_log=False, lifespan="off", server_header=False
+        build_app(gateway),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=STOP_GRACE_S,
     )
-    server = _Server(config, _hello(base_url, key, resources))
+    server = Server(config, _hello(base_url, key, resources))
     sweeper = asyncio.ensure_future(_sweep(DynamoLedger(dynamodb, clock), clock, journal))
     try:
         await server.serve(sockets=[resources.listener])
@@ -146,13 +152,14 @@ def local_dynamodb(url: str, clock: Clock) -> DynamoDB:
 
 
 def _read_catalog(folder: Path) -> tuple[bytes, Catalog]:
-    texts = {
-        str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.toml"))
-    }
     try:
+        texts = {
+            str(path.relative_to(folder)): path.read_text("utf-8")
+            for path in sorted(folder.rglob("*.toml"))
+        }
         document_bytes = canonical_bytes(document_from_texts(texts))
         return document_bytes, catalog_from_bytes(document_bytes)
-    except CatalogInvalid as exc:
+    except (CatalogInvalid, OSError, UnicodeDecodeError) as exc:
         raise StartRefused(
             f"the catalog in {folder} has mistakes; see phigate catalog check"
         ) from exc
@@ -242,20 +249,6 @@ async def _sweep(ledger: DynamoLedger, clock: Clock, journal: Journal) -> None:
         if failed:
             journal.note("sweep_failed", accounts=len(failed))
         await clock.sleep(SWEEP_INTERVAL_S)
-
-
-class _Server(uvicorn.Server):
-    """Says hello once it accepts calls."""
-
-    def __init__(self, config: uvicorn.Config, hello: str) -> None:
-        super().__init__(config)
-        self._hello = hello
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then print."""
-        await super().startup(sockets)
-        sys.stdout.write(self._hello)
-        sys.stdout.flush()
 
 
 def _hello(base_url: str, key: str, resources: Resources) -> str:

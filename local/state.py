@@ -19,12 +19,16 @@ class StartRefused(Exception):
 
 @contextlib.contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """Hold the directory for this process; made if missing. Raises StartRefused when taken.
+    """Hold the directory for this process; made if missing. Raises StartRefused.
 
     The kernel drops the lock with the process, also when it is killed.
     """
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (state / _LOCK).open("w") as lock:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock_file = (state / _LOCK).open("w")
+    except OSError as exc:
+        raise StartRefused(f"the state directory {state} cannot be used: {exc.strerror}") from exc
+    with lock_file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:

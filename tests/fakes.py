@@ -4,6 +4,7 @@ FakeDynamo executes the gateway's own DynamoDB calls in memory, so a FakeLedger 
 runs in production on another engine. tests/ledger proves both alike on the same state machine.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,11 +164,12 @@ class FaultyDynamo:
     async def call(self, operation: str, payload: Item) -> Item:
         """Pass the call on, or not, and raise what the fault says."""
         fault = next(self._faults, None)
-        if fault is None or fault == "lost_after":
-            answer = await self._inner.call(operation, payload)
-            if fault is None:
-                return answer
-        raise fault_error(fault or "lost_after")
+        if fault is None:
+            return await self._inner.call(operation, payload)
+        if fault == "lost_after":
+            with contextlib.suppress(DynamoError):
+                await self._inner.call(operation, payload)
+        raise fault_error(fault)
 
 
 class FakeLedger:

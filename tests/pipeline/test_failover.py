@@ -364,6 +364,17 @@ def test_a_row_that_fails_five_times_is_tried_last_for_half_a_minute() -> None:
     assert stage.account()["spent"] > 6 * USAGE_MICROS
 
 
+def test_a_row_that_cuts_its_streams_is_tried_last_although_they_began_well() -> None:
+    stage = Stage()
+    for _ in range(5):
+        stage.plays(streams(chunk(), UpstreamFailed("cut")))
+        stage.chat(STREAM)
+        assert stage.upstream.rows == ["acme-one"]
+    stage.plays(streams(chunk(), USAGE_CHUNK, DONE))
+    stage.chat(STREAM)
+    assert stage.upstream.rows == ["bolt-two"]
+
+
 def test_after_its_time_one_call_tries_the_row_again() -> None:
     stage = Stage()
     for _ in range(5):

@@ -102,11 +102,11 @@ def test_what_is_written_while_nobody_listens_counts_as_output() -> None:
 
 
 @pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["json", "stream"])
-def test_nobody_else_is_tried_for_a_caller_who_has_gone(body: Json) -> None:
+def test_for_a_caller_who_has_gone_a_failure_is_the_end_and_free(body: Json) -> None:
     stage = Stage()
     story(stage, body, [b"gone", UpstreamFailed("connect")], [])
     assert stage.upstream.rows == ["acme-one"]
-    assert stage.account() == {"avail": 999_998, "held": 0, "spent": 2, "top": 1_000_000}
+    assert stage.account() == {"avail": 1_000_000, "held": 0, "spent": 0, "top": 1_000_000}
     assert stage.record["attempts"] == [["acme-one", "CH", "connect", 0]]
 
 

@@ -98,9 +98,11 @@ class Turn:
         while True:
             if attempts.pauses_next:
                 await self._gateway.clock.sleep(limits.RETRY_PAUSE_S)
-            if self._out.gone_at_s is not None:
-                raise CallerGone
             started_s = self._gateway.clock.now_s()
+            if self._out.gone_at_s is not None:
+                # Nobody waits for another attempt. One that failed costs nothing, as for those who
+                # stay.
+                raise self._all_failed(started_s) if self._ticket.attempts else CallerGone()
             self.row = attempts.next(self._gateway.stack.stand(self._order.view, started_s))
             if self.row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
@@ -108,7 +110,6 @@ class Turn:
             try:
                 result = await attempt(self.row)
                 outcome = "ok"
-                breaker.succeeded(self.row.id)
                 return result
             except InvalidRequest:
                 outcome = "refused"
@@ -132,6 +133,7 @@ class Turn:
         answer = adapter.answer(body)
         if answer is None:
             raise UpstreamFailed("malformed")
+        self._gateway.breaker.succeeded(row.id)
         return Answered(row, answer, dropped)
 
     async def _opened(self, row: Row) -> Opened:
@@ -210,6 +212,14 @@ class Turn:
 
     def _now_s(self) -> float:
         return self._gateway.clock.now_s()
+
+    def ended(self, row: Row, outcome: str | None) -> None:
+        """How an opened stream ended: only now is it known whether the row did well."""
+        if outcome is None:
+            self._gateway.breaker.succeeded(row.id)
+        else:
+            self._gateway.breaker.failed(row.id, self._now_s())
+            self._gateway.journal.note("stream_failed", row=row.id, outcome=outcome)
 
     def _count_failure(self, row: Row, outcome: str) -> None:
         self._gateway.breaker.failed(row.id, self._now_s())

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
-from phigate.adapters import openai
+from phigate.adapters import anthropic, openai
 from phigate.adapters.adapter import Adapter
 
-ADAPTERS: Mapping[str, Adapter] = {"openai": openai.ADAPTER}
+ADAPTERS: Mapping[str, Adapter] = {
+    "openai": openai.ADAPTER,
+    "anthropic": anthropic.ADAPTER,
+}

@@ -91,7 +91,7 @@ def refusal(item: Mapping[str, Any] | None, request: HoldRequest) -> HoldRefused
         return HoldRefused("key")
     for reason, refuses in REFUSALS:
         if refuses(item, request):
-            return HoldRefused(reason, int_at(item, "avail"))
+            return HoldRefused(reason, _spendable(item, request))
     raise IllegalStep("a hold was refused although every condition held")
 
 
@@ -213,6 +213,15 @@ def _day(now_s: int) -> str:
 
 def _minute_of(name: str) -> int:
     return int(name.rpartition(":")[2].removesuffix("r"))
+
+
+def _spendable(item: Mapping[str, Any], request: HoldRequest) -> int:
+    """Credit, or what is left of the key's limit for the day, whichever is less; not negative."""
+    available = int_at(item, "avail")
+    if request.spend_limit_micros is not None:
+        spent = int_at(map_at(item, "d"), day_name(request))
+        available = min(available, request.spend_limit_micros - spent)
+    return max(0, available)
 
 
 def _key_is_off(item: Mapping[str, Any], request: HoldRequest) -> bool:

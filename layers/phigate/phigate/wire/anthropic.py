@@ -189,9 +189,7 @@ class Decoder:
                     {
                         "object": "chat.completion.chunk",
                         "created": 0,
-                        "choices": [
-                            {"index": 0, "delta": {names[1]: text}, "finish_reason": None}
-                        ],
+                        "choices": [{"index": 0, "delta": {names[1]: text}, "finish_reason": None}],
                     }
                 )
         elif kind == CALL_DELTA and value["index"] in self._calls:

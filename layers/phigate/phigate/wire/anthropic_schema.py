@@ -1,7 +1,7 @@
 """JSON schemas as Anthropic's structured outputs take them, and whether a value keeps one.
 
-Law 1: a schema is narrowed or told in full, never widened without a check: what is taken out on the
-wire is looked at again in the answer.
+Law 1: a limit that the provider does not take is told to the model in words and looked at again in
+the answer; text patterns only in words, as a caller's expression could stall us.
 Law 2: a schema that cannot be told without loss of answers (open objects, recursion, other
 keywords) is not told at all: None.
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
@@ -10,6 +10,8 @@ https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-sc
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import orjson
 
 from phigate.core.types import Json
 
@@ -27,8 +29,12 @@ FORMATS = frozenset(
         "uuid",
     }
 )
-_AS_THEY_ARE = frozenset({"type", "enum", "const", "title", "description", "default", "required"})
-_NOTES = frozenset({"$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly"})
+_AS_THEY_ARE = frozenset(
+    {"$ref", "type", "enum", "const", "title", "description", "default", "required"}
+)
+_NOTES = frozenset(
+    {"$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly"}
+)
 _SCALARS = (str, int, float, bool, type(None))
 _LOCAL_REF = re.compile(r"#/(\$defs|definitions)/([^/~%]+)")
 
@@ -42,34 +48,39 @@ def narrowed(schema: Json) -> Json | None:
     if _has_cycle(schema):
         return None
     try:
-        told = _narrowed(schema)
-    except (_Untold, RecursionError):
+        return _narrowed(schema)
+    except _Untold:
         return None
-    return told if told.get("type") == "object" else None
 
 
 def _narrowed(schema: Any) -> Json:
-    if not isinstance(schema, dict):
-        raise _Untold
+    _check_told(schema)
     told: Json = {}
     for name, value in schema.items():
         if name in _AS_THEY_ARE:
             told[name] = value
         elif name in _INSIDE:
             told[_RENAMED.get(name, name)] = _INSIDE[name](value)
-        elif name == "$ref" and _LOCAL_REF.fullmatch(str(value)):
-            told[name] = value
-        elif name not in LIMITS and name not in _NOTES and name not in _SPECIAL:
-            raise _Untold
-    if not all(isinstance(item, _SCALARS) for item in schema.get("enum", [])):
-        raise _Untold
     if schema.get("format") in FORMATS:
         told["format"] = schema["format"]
     if schema.get("minItems") in (0, 1):
         told["minItems"] = schema["minItems"]
-    if "object" in _types(schema) or "properties" in schema:
+    if "object" in _types(schema):
         _close(told, schema)
+    in_words = {name: schema[name] for name in schema if name in _IN_WORDS and name not in told}
+    if in_words:
+        words = orjson.dumps(in_words).decode()
+        told["description"] = f"{schema.get('description', '')}\n\n{words}".strip()
     return told
+
+
+def _check_told(schema: Any) -> None:
+    """Raises _Untold for a schema, its inner ones aside, that the provider cannot be told."""
+    known = isinstance(schema, dict) and schema.keys() <= _KNOWN and schema.keys() & _SAY_WHAT
+    if not known or any(_RIGHT[name](schema[name]) is not True for name in _RIGHT.keys() & schema):
+        raise _Untold
+    if "properties" in schema and "object" not in _types(schema):
+        raise _Untold
 
 
 def _close(told: Json, schema: Json) -> None:
@@ -84,6 +95,14 @@ def _close(told: Json, schema: Json) -> None:
 def _types(schema: Json) -> list[Any]:
     kind = schema.get("type", [])
     return kind if isinstance(kind, list) else [kind]
+
+
+def _is_scalars(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, _SCALARS) for item in value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def _each(schemas: Any) -> list[Json]:
@@ -129,8 +148,8 @@ def _has_cycle(root: Json) -> bool:
 
 
 def keeps(schema: Any, value: Any, root: Json) -> bool:
-    """Whether `value` keeps the limits of `schema` that the provider is not told, inside the shape
-    that it is told. Text patterns are not looked at: a caller's expression could stall us."""
+    """Whether `value` keeps `schema`, of which `narrowed` has been told: its limits, and as much
+    of its shape as tells the branches of a choice apart."""
     if not isinstance(schema, dict):
         return schema is not False
     found = _LOCAL_REF.fullmatch(str(schema.get("$ref", "")))
@@ -154,6 +173,15 @@ def _size(kind: type, keeps_limit: Callable[[int, Any], bool]) -> Check:
     return lambda limit, value, _: not isinstance(value, kind) or keeps_limit(len(value), limit)
 
 
+def _same(one: Any, other: Any) -> bool:
+    # True equals 1 in Python and not in JSON.
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _type(limit: Any, value: Any, _: Json) -> bool:
+    return any(_TYPES[name](value) for name in (limit if isinstance(limit, list) else [limit]))
+
+
 def _multiple(limit: Any, value: Any, _: Json) -> bool:
     if type(value) not in (int, float):
         return True
@@ -164,7 +192,7 @@ def _multiple(limit: Any, value: Any, _: Json) -> bool:
 def _unique(limit: Any, value: Any, _: Json) -> bool:
     if limit is not True or not isinstance(value, list):
         return True
-    return all(item not in value[:i] for i, item in enumerate(value))
+    return all(not any(_same(item, one) for one in value[:i]) for i, item in enumerate(value))
 
 
 def _properties(limit: Any, value: Any, root: Json) -> bool:
@@ -201,6 +229,10 @@ LIMITS: Mapping[str, Check] = {
     "uniqueItems": _unique,
 }
 _BRANCHES: Mapping[str, Check] = {
+    "type": _type,
+    "const": lambda limit, value, _: _same(value, limit),
+    "enum": lambda limit, value, _: any(_same(value, item) for item in limit),
+    "required": lambda limit, value, _: not isinstance(value, dict) or value.keys() >= set(limit),
     "properties": _properties,
     "items": _items,
     "allOf": _all,
@@ -216,6 +248,32 @@ _INSIDE: Mapping[str, Callable[[Any], Any]] = {
     "oneOf": _each,
     "allOf": _each,
 }
+_TYPES: Mapping[str, Callable[[Any], bool]] = {
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+    "number": lambda value: type(value) in (int, float),
+    "integer": lambda value: type(value) is int or (type(value) is float and value.is_integer()),
+}
 _RENAMED = {"oneOf": "anyOf"}
 _DEFINITIONS = frozenset({"$defs", "definitions"})
-_SPECIAL = frozenset({"additionalProperties", "format", "pattern"})
+_IN_WORDS = frozenset({*LIMITS, "format", "pattern"})
+_KNOWN = _AS_THEY_ARE | _INSIDE.keys() | _NOTES | _IN_WORDS | {"$ref", "additionalProperties"}
+# One of these has to say what a value is.
+_SAY_WHAT = frozenset({"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"})
+_RIGHT: Mapping[str, Callable[[Any], bool]] = {
+    **{name: _is_number for name in LIMITS},
+    "multipleOf": lambda value: _is_number(value) and value > 0,
+    "uniqueItems": lambda value: isinstance(value, bool),
+    "type": lambda value: set(value if _is_scalars(value) else [str(value)]) <= _TYPES.keys(),
+    "enum": _is_scalars,
+    "const": lambda value: isinstance(value, _SCALARS),
+    "required": _is_scalars,
+    "description": lambda value: isinstance(value, str),
+    "format": lambda value: isinstance(value, str),
+    "$ref": lambda value: _LOCAL_REF.fullmatch(str(value)) is not None,
+    # The provider takes no reference inside allOf.
+    "allOf": lambda value: isinstance(value, list) and not any("$ref" in item for item in value),
+}

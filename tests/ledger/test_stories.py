@@ -1,0 +1,431 @@
+"""The ledger's promises one by one, each told on the fake and on a real engine."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from phigate.core.account import IllegalStep
+from phigate.core.errors import Overloaded
+from phigate.core.limits import HOLDS_MAX, LEDGER_TRIES_MAX, REFUSALS_PER_MINUTE_MAX
+from phigate.core.protocols import Held, HoldRefused, HoldRequest, Swept
+from phigate.effects.dynamodb_admin import CreditRefUsed, NoSuchAccount
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from tests.fakes import FAULTS, FakeDynamo, Fault
+from tests.ledger.conftest import RealStore
+from tests.ledger.stage import NOW_S, Stage, drive
+
+RECORD = b'{"row":"simulated","tokens_in":100,"tokens_out":50}' * 8
+
+
+@pytest.fixture(params=["fake", "real"])
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """The same stories on both engines."""
+    if request.param == "fake":
+        return Stage(FakeDynamo().execute, "acme")
+    store: RealStore = request.getfixturevalue("real_store")
+    return Stage(store.execute, store.account())
+
+
+def held_by(ledger: DynamoLedger, request: HoldRequest) -> Held:
+    """A hold that stands."""
+    held = drive(ledger.hold(request))
+    assert isinstance(held, Held), held
+    return held
+
+
+def hold(stage: Stage, **changes: Any) -> Held:
+    """A hold of a process that is not heard of again."""
+    return held_by(stage.ledger(), stage.request(**changes))
+
+
+def named(held: Held) -> dict[str, Any]:
+    """How the ledger's methods name a hold."""
+    return {"account": held.account, "hold_id": held.id}
+
+
+def test_a_call_costs_what_its_receipt_says_and_the_rest_comes_back(stage: Stage) -> None:
+    stage.open(1_000)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(400))
+    assert held == Held(stage.account, held.id, 400, 1, 1, 600)
+    assert drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD)) == "done"
+    drive(ledger.settle(**named(held), held_micros=400, cost_micros=48))
+    view = stage.view()
+    assert (view.available_micros, view.held_micros, view.spent_micros) == (952, 0, 48)
+    receipt = drive(stage.ledger().receipt(stage.account, held.id))
+    assert receipt is not None
+    assert (receipt.state, receipt.cost_micros, receipt.record) == ("done", 48, RECORD)
+
+
+def test_a_call_takes_three_writes_and_no_read(stage: Stage) -> None:
+    stage.open(1_000)
+    ledger = stage.ledger()
+    stage.sent.clear()
+    held = held_by(ledger, stage.request(400))
+    drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
+    drive(ledger.settle(**named(held), held_micros=400, cost_micros=48))
+    assert len(stage.sent) == 3
+
+
+def test_the_reason_of_a_refusal_is_the_first_in_the_table(stage: Stage) -> None:
+    stage.open(50)
+    bad: dict[str, Any] = {"key_id": "k2", "micros": 40, "rpm": 0, "spend_limit_micros": 5}
+    drive(stage.ledger().hold(stage.request(30)))
+
+    def reason(**mended: Any) -> str:
+        refused = drive(stage.ledger().hold(stage.request(**(bad | mended))))
+        assert isinstance(refused, HoldRefused)
+        return refused.reason
+
+    assert reason() == "key"
+    assert reason(key_id="k1") == "credit"
+    assert reason(key_id="k1", micros=6) == "spend_limit"
+    assert reason(key_id="k1", micros=5) == "rate"
+    assert stage.view().holds == 1
+    assert stage.view().seq == 1
+
+
+def test_a_refusal_for_credit_says_what_there_is(stage: Stage) -> None:
+    stage.open(50)
+    refused = drive(stage.ledger().hold(stage.request(51)))
+    assert refused == HoldRefused("credit", available_micros=50)
+
+
+def test_exactly_all_credit_can_be_held(stage: Stage) -> None:
+    stage.open(50)
+    assert hold(stage, micros=50).available_micros == 0
+
+
+def test_an_unknown_account_has_no_key(stage: Stage) -> None:
+    stage.open(50)
+    request = replace(stage.request(), account="nobody")
+    assert drive(stage.ledger().hold(request)) == HoldRefused("key")
+    assert drive(stage.ledger().account("nobody")) is None
+    assert drive(stage.ledger().sweep("nobody", NOW_S)) == Swept("nobody", 0, 0, 0)
+
+
+def test_a_key_that_is_switched_off_holds_nothing_more(stage: Stage) -> None:
+    stage.open(50)
+    stage.switch("k1", on=False)
+    assert drive(stage.ledger().hold(stage.request())) == HoldRefused("key", 50)
+    refusal = stage.request(is_refusal=True)
+    assert drive(stage.ledger().hold(refusal)) == HoldRefused("key", 50)
+
+
+def test_holds_have_a_greatest_number(stage: Stage) -> None:
+    stage.open(10_000)
+    for _ in range(HOLDS_MAX):
+        hold(stage, micros=1)
+    refused = drive(stage.ledger().hold(stage.request(1)))
+    assert refused == HoldRefused("holds", 10_000 - HOLDS_MAX)
+
+
+def test_the_rate_is_per_key_and_minute(stage: Stage) -> None:
+    stage.open(1_000)
+    stage.switch("k2", on=True)
+    assert [hold(stage, rpm=2).calls_this_minute for _ in range(2)] == [1, 2]
+    refused = drive(stage.ledger().hold(stage.request(rpm=2)))
+    assert isinstance(refused, HoldRefused)
+    assert refused.reason == "rate"
+    assert hold(stage, rpm=2, key_id="k2").calls_this_minute == 1
+    stage.clock.time_s += 60
+    assert hold(stage, rpm=2).calls_this_minute == 1
+
+
+def test_refusals_need_no_credit_and_have_a_counter_of_their_own(stage: Stage) -> None:
+    stage.open(0)
+    for _ in range(REFUSALS_PER_MINUTE_MAX):
+        assert hold(stage, micros=7, rpm=0, is_refusal=True).micros == 0
+    refused = drive(stage.ledger().hold(stage.request(is_refusal=True)))
+    assert refused == HoldRefused("refusals")
+    view = stage.view()
+    assert (view.held_micros, view.holds) == (0, REFUSALS_PER_MINUTE_MAX)
+    stage.clock.time_s += 60
+    assert hold(stage, is_refusal=True).calls_this_minute == 0
+
+
+def test_every_hold_has_the_next_number(stage: Stage) -> None:
+    stage.open(100)
+    assert hold(stage).seq == 1
+    assert isinstance(drive(stage.ledger().hold(stage.request(1_000))), HoldRefused)
+    assert hold(stage, is_refusal=True).seq == 2
+    assert hold(stage).seq == 3
+
+
+def test_the_spend_limit_counts_holds_and_charges_of_the_utc_day(stage: Stage) -> None:
+    stage.open(1_000)
+    ledger = stage.ledger()
+    limit = {"spend_limit_micros": 100}
+    held = held_by(ledger, stage.request(60, **limit))
+    over = drive(stage.ledger().hold(stage.request(50, **limit)))
+    assert isinstance(over, HoldRefused)
+    assert over.reason == "spend_limit"
+    drive(ledger.put_receipt(**named(held), cost_micros=45, record=RECORD))
+    drive(ledger.settle(**named(held), held_micros=60, cost_micros=45))
+    assert hold(stage, micros=55, **limit).micros == 55
+    assert isinstance(drive(stage.ledger().hold(stage.request(1, **limit))), HoldRefused)
+    stage.clock.time_s += 86_400
+    assert hold(stage, micros=100, **limit).micros == 100
+
+
+def test_a_hold_settled_after_midnight_pays_back_to_its_own_day(stage: Stage) -> None:
+    stage.open(1_000)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60, spend_limit_micros=100))
+    stage.clock.time_s += 86_400
+    hold(stage, micros=100, spend_limit_micros=100)
+    drive(ledger.put_receipt(**named(held), cost_micros=45, record=RECORD))
+    drive(ledger.settle(**named(held), held_micros=60, cost_micros=45))
+    days = {name[-8:]: entry["N"] for name, entry in stage.item()["d"]["M"].items()}
+    assert days == {"20260921": "45", "20260922": "100"}
+
+
+def test_a_raise_past_the_spend_limit_is_refused(stage: Stage) -> None:
+    stage.open(1_000)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60, spend_limit_micros=100))
+    more: dict[str, Any] = {"old_micros": 60, "used_micros": 5}
+    assert drive(ledger.raise_hold(**named(held), **more, new_micros=101)) is False
+    assert drive(ledger.raise_hold(**named(held), **more, new_micros=100)) is True
+    assert drive(ledger.raise_hold(**named(held), **more, new_micros=100)) is True
+    assert stage.view().held_micros == 100
+
+
+def test_a_raise_that_credit_does_not_cover_leaves_the_hold(stage: Stage) -> None:
+    stage.open(100)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60))
+    more: dict[str, Any] = {"old_micros": 60, "new_micros": 101, "used_micros": 5}
+    assert drive(ledger.raise_hold(**named(held), **more)) is False
+    assert (stage.view().held_micros, stage.view().available_micros) == (60, 40)
+
+
+def test_a_hold_past_its_time_costs_what_it_noted(stage: Stage) -> None:
+    stage.open(100)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60))
+    more: dict[str, Any] = {"old_micros": 60, "new_micros": 80, "used_micros": 5}
+    drive(ledger.raise_hold(**named(held), **more))
+    assert drive(stage.ledger().sweep(stage.account, NOW_S + 99)) == Swept(stage.account, 0, 0, 0)
+    swept = drive(stage.ledger().sweep(stage.account, NOW_S + 100))
+    assert swept == Swept(stage.account, expired=1, settled=0, charged_micros=5)
+    assert (stage.view().spent_micros, stage.view().available_micros) == (5, 95)
+    tombstone = drive(stage.ledger().receipt(stage.account, held.id))
+    assert tombstone is not None
+    assert (tombstone.state, tombstone.cost_micros, tombstone.record) == ("expired", 5, b"")
+
+
+def test_a_call_that_ended_before_its_settle_is_settled_by_its_receipt(stage: Stage) -> None:
+    stage.open(100)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60))
+    drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
+    swept = drive(stage.ledger().sweep(stage.account, NOW_S + 100))
+    assert swept == Swept(stage.account, expired=0, settled=1, charged_micros=48)
+    drive(ledger.settle(**named(held), held_micros=60, cost_micros=48))
+    assert stage.view().spent_micros == 48
+
+
+def test_a_late_call_pays_the_difference_once(stage: Stage) -> None:
+    stage.open(60)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60))
+    drive(stage.ledger().sweep(stage.account, NOW_S + 100))
+    hold(stage, micros=60)
+    for _ in range(2):
+        assert drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD)) == "late"
+    view = stage.view()
+    assert (view.available_micros, view.held_micros, view.spent_micros) == (-48, 60, 48)
+    receipt = drive(stage.ledger().receipt(stage.account, held.id))
+    assert receipt is not None
+    assert (receipt.state, receipt.cost_micros, receipt.record) == ("late", 48, RECORD)
+
+
+def test_a_hold_names_the_others_that_are_past_their_time(stage: Stage) -> None:
+    stage.open(100)
+    old = hold(stage, expires_at_s=NOW_S + 5)
+    stage.clock.time_s += 6
+    assert hold(stage).expired == (old.id,)
+
+
+def test_a_sweep_removes_counters_that_a_pause_has_left(stage: Stage) -> None:
+    stage.open(1_000)
+    for _ in range(3):
+        hold(stage, spend_limit_micros=500)
+        stage.clock.time_s += 5 * 86_400
+    hold(stage, spend_limit_micros=500)
+    assert len(stage.item()["w"]["M"]) == 4
+    drive(stage.ledger().sweep(stage.account, int(stage.clock.time_s)))
+    assert len(stage.item()["w"]["M"]) == 1
+    drive(stage.ledger().sweep(stage.account, int(stage.clock.time_s)))
+    assert len(stage.item()["d"]["M"]) == 1
+    assert stage.view().spent_micros == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_same_bytes_are_sent_until_the_outcome_is_known(stage: Stage, fault: Fault) -> None:
+    stage.open(100)
+    stage.sent.clear()
+    ledger = stage.ledger([fault] * (LEDGER_TRIES_MAX - 1))
+    held = held_by(ledger, stage.request(60))
+    assert (held.micros, held.seq, held.available_micros) == (60, 1, 40)
+    assert all(payload == stage.sent[0] for payload in stage.sent)
+    assert stage.view().seq == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_tries_have_an_end(stage: Stage, fault: Fault) -> None:
+    stage.open(100)
+    started_s = stage.clock.time_s
+    with pytest.raises(Overloaded):
+        drive(stage.ledger([fault] * LEDGER_TRIES_MAX).hold(stage.request(60)))
+    assert 0 < stage.clock.time_s - started_s < 2
+    drive(stage.ledger().sweep(stage.account, NOW_S + 1_000))
+    assert (stage.view().available_micros, stage.view().holds) == (100, 0)
+
+
+def test_a_refusal_may_follow_a_hold_of_unknown_outcome_under_the_same_id(stage: Stage) -> None:
+    stage.open(100)
+    request = stage.request(60)
+    ledger = stage.ledger(["lost_after"] * LEDGER_TRIES_MAX)
+    with pytest.raises(Overloaded):
+        drive(ledger.hold(request))
+    held = held_by(ledger, replace(request, micros=0, is_refusal=True))
+    drive(ledger.put_receipt(**named(held), cost_micros=0, record=RECORD))
+    drive(ledger.settle(**named(held), held_micros=held.micros, cost_micros=0))
+    assert (stage.view().available_micros, stage.view().holds) == (100, 0)
+
+
+Wrong = Callable[[DynamoLedger, Held], Any]
+ILLEGAL: dict[str, Wrong] = {
+    "a charge without a receipt": lambda ledger, held: ledger.settle(
+        **named(held), held_micros=60, cost_micros=1
+    ),
+    "a receipt above the hold": lambda ledger, held: ledger.put_receipt(
+        **named(held), cost_micros=61, record=RECORD
+    ),
+    "a receipt that pays the caller": lambda ledger, held: ledger.put_receipt(
+        **named(held), cost_micros=-1, record=RECORD
+    ),
+    "a receipt without a hold": lambda ledger, held: ledger.put_receipt(
+        account=held.account, hold_id="A" * 16, cost_micros=0, record=RECORD
+    ),
+    "a charge without a hold": lambda ledger, held: ledger.settle(
+        account=held.account, hold_id="A" * 16, held_micros=5, cost_micros=5
+    ),
+    "a raise that lowers": lambda ledger, held: ledger.raise_hold(
+        **named(held), old_micros=60, new_micros=59, used_micros=0
+    ),
+    "a raise of another amount": lambda ledger, held: ledger.raise_hold(
+        **named(held), old_micros=50, new_micros=70, used_micros=0
+    ),
+    "usage above what is held": lambda ledger, held: ledger.raise_hold(
+        **named(held), old_micros=60, new_micros=70, used_micros=71
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+@pytest.mark.parametrize("remembers", [True, False])
+def test_an_illegal_step_is_named_and_writes_nothing(
+    stage: Stage, name: str, remembers: bool
+) -> None:
+    stage.open(100)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60))
+    before = stage.item()
+    with pytest.raises(IllegalStep):
+        drive(ILLEGAL[name](ledger if remembers else stage.ledger(), held))
+    assert stage.item() == before
+    assert drive(stage.ledger().receipt(stage.account, held.id)) is None
+
+
+def test_a_hold_that_notes_usage_is_not_voided(stage: Stage) -> None:
+    stage.open(100)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60))
+    more: dict[str, Any] = {"old_micros": 60, "new_micros": 60, "used_micros": 5}
+    drive(ledger.raise_hold(**named(held), **more))
+    with pytest.raises(IllegalStep):
+        drive(ledger.settle(**named(held), held_micros=60, cost_micros=0))
+
+
+def test_a_hold_is_not_voided_while_its_receipt_is_in_doubt(stage: Stage) -> None:
+    stage.open(100)
+    lost: list[Fault | None] = ["lost_after"] * LEDGER_TRIES_MAX
+    ledger = stage.ledger([None, *lost])
+    held = held_by(ledger, stage.request(60))
+    with pytest.raises(Overloaded):
+        drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
+    with pytest.raises(IllegalStep):
+        drive(ledger.settle(**named(held), held_micros=60, cost_micros=0))
+    drive(stage.ledger().sweep(stage.account, NOW_S + 100))
+    assert (stage.view().spent_micros, stage.view().available_micros) == (48, 52)
+
+
+def test_a_receipt_keeps_its_cost(stage: Stage) -> None:
+    stage.open(100)
+    ledger = stage.ledger()
+    held = held_by(ledger, stage.request(60))
+    drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
+    with pytest.raises(IllegalStep):
+        drive(ledger.put_receipt(**named(held), cost_micros=20, record=RECORD))
+    with pytest.raises(IllegalStep):
+        drive(ledger.settle(**named(held), held_micros=60, cost_micros=20))
+
+
+def test_credit_comes_once_per_reference(stage: Stage) -> None:
+    stage.open(0)
+    admin = stage.admin()
+    assert drive(admin.add_credit(stage.account, 40, "invoice 7")) is True
+    assert drive(admin.add_credit(stage.account, 40, "invoice 7")) is False
+    with pytest.raises(CreditRefUsed):
+        drive(admin.add_credit(stage.account, 41, "invoice 7"))
+    assert drive(admin.add_credit(stage.account, 2, "invoice 8")) is True
+    assert (stage.view().available_micros, stage.view().topped_up_micros) == (42, 42)
+
+
+def test_credit_makes_no_account(stage: Stage) -> None:
+    stage.open(0)
+    with pytest.raises(NoSuchAccount):
+        drive(stage.admin().add_credit("nobody", 40, "invoice 7"))
+    assert drive(stage.ledger().account("nobody")) is None
+
+
+@pytest.mark.parametrize(("micros", "ref"), [(0, "r"), (-5, "r"), (5, ""), (5, "x" * 257)])
+def test_credit_is_above_zero_and_has_a_reference(stage: Stage, micros: int, ref: str) -> None:
+    stage.open(0)
+    with pytest.raises(ValueError, match="a credit is above 0"):
+        drive(stage.admin().add_credit(stage.account, micros, ref))
+
+
+def test_an_account_is_made_once(stage: Stage) -> None:
+    stage.open(40)
+    assert drive(stage.admin().create_account(stage.account)) is False
+    assert stage.view().available_micros == 40
+    assert stage.account in drive(stage.ledger().accounts())
+
+
+def test_every_account_is_swept_although_one_cannot_be(stage: Stage) -> None:
+    stage.open(40)
+    hold(stage)
+    request: HoldRequest = stage.request()
+    broken = Stage(stage.execute, stage.account + "-broken")
+    broken.open(40)
+    held = hold(broken)
+    stage.execute(
+        "PutItem",
+        {
+            "TableName": "phigate",
+            "Item": {
+                "pk": {"S": f"R#{broken.account}#2026-09-21"},
+                "sk": {"S": held.id},
+                "st": {"S": "from a later version"},
+            },
+        },
+    )
+    swept, failed = drive(stage.ledger().sweep_all(request.expires_at_s))
+    assert failed == [broken.account]
+    assert Swept(stage.account, 1, 0, 0) in swept

@@ -1,0 +1,414 @@
+"""The local stack from outside: what it refuses to start on, what it leaves, how it ends."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.__main__ import CATALOG
+from local.stack import FREE_CREDIT_MICROS, LOCAL_ACCOUNT
+from local.state import TABLE
+from phigate.core.account import ACCOUNT_SK, account_pk
+from phigate.core.attributes import number, text
+from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.types import Catalog, Json
+from phigate.effects.dynamodb import DynamoDB
+from phigate.wiring import MissingVariable, local_access, simulated_providers
+from tests.builders import make_body
+from tests.http.echoing_upstream import echoing
+from tests.local.running import (
+    HOST,
+    STOP_TIMEOUT_S,
+    RunningStack,
+    command,
+    free_port,
+    refused,
+    started,
+)
+
+HELLO: Json = make_body(model="gemma-4")
+SIMULATED_URL = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state directory that is not there yet."""
+    return tmp_path / "state"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack that the tests of this module only look at."""
+    with started(tmp_path_factory.mktemp("running") / "state") as stack:
+        yield stack
+
+
+def assert_one_line(told: tuple[int, str, str], *words: str) -> None:
+    """The start was refused with one line for a person."""
+    status, out, err = told
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"phigate: [^\n]+\n", err), err
+    for word in words:
+        assert word in err
+
+
+def family(pid: int) -> list[int]:
+    """A process's children and theirs, by what the kernel says."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = entry.read_text().rpartition(") ")[2].split()
+            if fields[0] != "Z":
+                parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+    found = list(parents.get(pid, []))
+    for child in found:
+        found += parents.get(child, [])
+    return found
+
+
+def wait_until_ended(pids: list[int]) -> None:
+    """Return once none of the processes runs; they are no children of this one."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            with open(descriptor, closefd=True):
+                ended = subprocess.run(
+                    ["tail", "--pid", str(pid), "-f", "/dev/null"],
+                    timeout=STOP_TIMEOUT_S,
+                    check=False,
+                )
+                assert ended.returncode == 0
+
+
+@contextlib.contextmanager
+def open_stream(stack: RunningStack, words: str) -> Iterator[http.client.HTTPResponse]:
+    """A stream of the local key of which the first event has come."""
+    connection = http.client.HTTPConnection(HOST, stack.port, timeout=30)
+    with contextlib.closing(connection):
+        body = make_body(
+            model="gemma-4", stream=True, messages=[{"role": "user", "content": words}]
+        )
+        headers = {"authorization": f"Bearer {stack.key}"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert answer.readline().startswith(b"data: ")
+        yield answer
+
+
+def test_a_second_start_on_the_same_state_is_refused_in_one_line(running: RunningStack) -> None:
+    assert_one_line(
+        refused(running.state, free_port()), "another gateway is running", str(running.state)
+    )
+    assert running.chat(HELLO, running.key).status == 200
+    assert (running.state / "engine.json").exists()
+
+
+def test_a_used_port_is_refused_in_one_line(running: RunningStack, state: Path) -> None:
+    assert_one_line(refused(state, running.port), f"port {running.port} is in use", "--port")
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_that_is_none_is_a_mistake_of_the_command_line(state: Path, port: str) -> None:
+    ran = subprocess.run(
+        [*command(state, 1), "--port", port], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "Traceback" not in ran.stderr
+    assert "--port" in ran.stderr
+
+
+CATALOGS: dict[str, dict[str, bytes]] = {
+    "an empty folder": {},
+    "not TOML": {"regions.toml": b"CH = [", "aliases.toml": b""},
+    "not UTF-8": {"regions.toml": b"\xff\xfe", "aliases.toml": b""},
+    "mistakes": {
+        "regions.toml": b'[CH]\naws_regions = ["eu-central-2"]\nchat = "no-such-row"\n',
+        "aliases.toml": b"",
+    },
+}
+
+
+@pytest.mark.parametrize("name", CATALOGS)
+def test_a_bad_catalog_is_refused_in_one_line(tmp_path: Path, state: Path, name: str) -> None:
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    for path, content in CATALOGS[name].items():
+        (folder / path).write_bytes(content)
+    assert_one_line(
+        refused(state, free_port(), "--catalog", str(folder)), str(folder), "phigate catalog check"
+    )
+    assert not state.exists()
+
+
+def _is_a_file(state: Path) -> None:
+    state.write_text("")
+
+
+def _has_a_broken_key(state: Path) -> None:
+    state.mkdir()
+    (state / "catalog-key.pem").write_text("no key")
+
+
+def _has_a_broken_database(state: Path) -> None:
+    state.mkdir()
+    (state / "dynamodb.sqlite").write_bytes(b"no database" * 1000)
+
+
+STATES = {
+    "a file in its place": (_is_a_file, "cannot be used"),
+    "a key file that is none": (_has_a_broken_key, "catalog-key.pem"),
+    "a database that is none": (_has_a_broken_database, "did not start"),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_that_cannot_be_used_is_refused_in_one_line(state: Path, name: str) -> None:
+    spoil, word = STATES[name]
+    spoil(state)
+    assert_one_line(refused(state, free_port()), word)
+
+
+def test_what_it_leaves_is_its_owners_alone(running: RunningStack) -> None:
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in (running.state, *running.state.iterdir())
+    }
+    assert modes["state"] == 0o700
+    assert modes["local.env"] == modes["catalog-key.pem"] == 0o600
+    lines = (running.state / "local.env").read_text().splitlines()
+    assert lines == [
+        f"OPENAI_BASE_URL={running.base_url}",
+        f"OPENAI_API_KEY={running.key}",
+    ]
+
+
+def test_it_listens_on_loopback_alone(running: RunningStack) -> None:
+    names = [*family(running.process.pid), running.process.pid]
+    inodes = {
+        os.readlink(link).removeprefix("socket:[").removesuffix("]")
+        for pid in names
+        for link in Path(f"/proc/{pid}/fd").iterdir()
+        if os.readlink(link).startswith("socket:")
+    }
+    listening = [
+        fields[1].partition(":")[0]
+        for table in ("tcp", "tcp6")
+        for fields in map(str.split, Path(f"/proc/net/{table}").read_text().splitlines()[1:])
+        if fields[3] == "0A" and fields[9] in inodes
+    ]
+    assert len(listening) == 3
+    assert set(listening) == {"0100007F"}
+
+
+def test_the_hello_says_what_is_simulated_and_how_to_call_it(running: RunningStack) -> None:
+    hello = running.output.decode()
+    assert f"phigate serves {running.base_url}\n" in hello
+    assert running.key in hello
+    assert "simulated  anthropic, azure, google, infomaniak, scaleway, together\n" in hello
+    curl = hello[hello.index("curl ") : hello.index("ready\n")]
+    ran = subprocess.run(
+        ["bash", "-c", f"{curl.strip()} -sS -o /dev/null -w '%{{http_code}}'"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert ran.stdout == "200"
+
+
+@pytest.mark.parametrize("number_sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_that_was_started(
+    state: Path, number_sent: signal.Signals
+) -> None:
+    with started(state) as stack:
+        children = family(stack.process.pid)
+        assert len(children) == 2
+        assert stack.chat(HELLO, stack.key).status == 200
+        stack.process.send_signal(number_sent)
+        assert stack.ended() == 0
+        wait_until_ended(children)
+        assert b"Traceback" not in stack.output
+        assert not (state / "engine.json").exists()
+        with pytest.raises(ConnectionRefusedError), socket.create_connection((HOST, stack.port)):
+            pass
+
+
+def test_a_request_under_way_at_the_end_leaves_its_receipt_and_its_charge(state: Path) -> None:
+    with started(state) as stack:
+        with open_stream(stack, "simulate:silence=30"):
+            assert stack.account(stack.key)["held_micro"] > 0
+            stack.process.send_signal(signal.SIGINT)
+            while b"" != _probe(stack.port):
+                pass
+            stack.process.send_signal(signal.SIGINT)
+            assert stack.ended() == 0
+    with started(state) as again:
+        account = again.account(again.key)
+        receipts = _receipts(again)
+    assert account["held_micro"] == 0
+    assert account["spent_micro"] > 0
+    assert [item["st"]["S"] for item in receipts] == ["done"]
+
+
+def _probe(port: int) -> bytes:
+    """Something while the port takes connections, nothing once it does not."""
+    try:
+        with socket.create_connection((HOST, port)):
+            return b"open"
+    except ConnectionRefusedError:
+        return b""
+
+
+def _receipts(stack: RunningStack) -> list[Json]:
+    return [item for item in stack.items() if item["pk"]["S"].startswith(f"R#{LOCAL_ACCOUNT}#")]
+
+
+def test_a_kill_ends_the_children_and_costs_neither_credit_nor_key(state: Path) -> None:
+    with started(state) as stack:
+        key, children = stack.key, family(stack.process.pid)
+        spent = int(stack.chat(HELLO, key).headers["x-phi-cost-micro"])
+        while stack.account(key)["held_micro"]:
+            pass
+        with open_stream(stack, "simulate:silence=30"):
+            held = stack.account(key)["held_micro"]
+            assert held > 0
+            stack.process.kill()
+            assert stack.ended() == -signal.SIGKILL
+        wait_until_ended(children)
+        assert len(children) == 2
+
+    with started(state) as again:
+        assert again.key == key
+        account = again.account(key)
+        assert account["topped_up_micro"] == FREE_CREDIT_MICROS
+        assert account["spent_micro"] == spent
+        # The dead process's hold stands until its time is over.
+        assert account["held_micro"] == held
+        assert account["available_micro"] == FREE_CREDIT_MICROS - spent - held
+        assert again.chat(HELLO, key).status == 200
+        again.ask(_age_every_hold)
+
+    with started(state) as third:
+        while third.account(key)["held_micro"]:
+            pass
+        account = third.account(key)
+        assert account["spent_micro"] == 2 * spent
+        assert account["available_micro"] == FREE_CREDIT_MICROS - 2 * spent
+        states = sorted(item["st"]["S"] for item in _receipts(third))
+        assert states == ["done", "done", "expired"]
+
+
+async def _age_every_hold(dynamodb: DynamoDB) -> None:
+    """As if the time of every hold had passed."""
+    key = {"pk": text(account_pk(LOCAL_ACCOUNT)), "sk": text(ACCOUNT_SK)}
+    read = {"TableName": TABLE, "Key": key, "ConsistentRead": True}
+    held = (await dynamodb.call("GetItem", read))["Item"]["h"]["M"]
+    assert len(held) == 1
+    for hold_id in held:
+        aged = {
+            "TableName": TABLE,
+            "Key": key,
+            "UpdateExpression": "SET h.#id.e = :past",
+            "ExpressionAttributeNames": {"#id": hold_id},
+            "ExpressionAttributeValues": {":past": number(1)},
+        }
+        await dynamodb.call("UpdateItem", aged)
+
+
+def test_a_provider_can_be_pointed_elsewhere(state: Path) -> None:
+    with (
+        echoing() as upstream,
+        started(
+            state,
+            PHIGATE_INFOMANIAK_BASE_URL=upstream.base_url,
+            PHIGATE_INFOMANIAK_API_KEY="a-key-of-theirs",
+        ) as stack,
+    ):
+        told = stack.chat(HELLO, stack.key, x_region="CH", x_phi="true")
+        assert told.status == 200
+        (request,) = upstream.requests
+        assert request.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+        assert b"a-key-of-theirs" in request
+        assert stack.key.encode() not in request
+        hello = stack.output.decode()
+        assert "simulated  anthropic, azure, google, scaleway, together\n" in hello
+        # The others are simulated as before, and theirs is not told the key of another provider.
+        assert stack.chat(HELLO, stack.key, x_region="EU").status == 200
+        assert len(upstream.requests) == 1
+
+
+def test_a_key_without_what_its_endpoint_needs_is_refused_in_one_line(state: Path) -> None:
+    told = refused(state, free_port(), PHIGATE_INFOMANIAK_API_KEY="a-key-of-theirs")
+    assert_one_line(told, "infomaniak", "PHIGATE_INFOMANIAK_PRODUCT_ID")
+    assert "a-key-of-theirs" not in told[2]
+
+
+def test_keys_without_our_prefix_mean_nothing(state: Path) -> None:
+    strangers = {
+        "INFOMANIAK_API_KEY": "a-key-of-theirs",
+        "TOGETHER_API_KEY": "a-key-of-theirs",
+        "OPENAI_API_KEY": "sk-of-theirs",
+        "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "http_proxy": "http://127.0.0.1:1",
+    }
+    with started(state, **strangers) as stack:
+        assert stack.chat(HELLO, stack.key).status == 200
+        assert "together\n" in stack.output.decode()
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    """The catalog of this repository."""
+    texts = {str(p.relative_to(CATALOG)): p.read_text() for p in CATALOG.rglob("*.toml")}
+    return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
+
+
+def test_without_variables_every_provider_is_simulated(catalog: Catalog) -> None:
+    access = local_access(catalog, SIMULATED_URL, {})
+    assert simulated_providers(access) == sorted({row.provider for row in catalog.rows})
+    assert access["infomaniak"].base_url == f"{SIMULATED_URL}/infomaniak/v1"
+
+
+def test_a_key_alone_means_the_providers_own_endpoint(catalog: Catalog) -> None:
+    variables = {
+        "PHIGATE_INFOMANIAK_API_KEY": "secret-1",
+        "PHIGATE_INFOMANIAK_PRODUCT_ID": "4711",
+        "PHIGATE_SCALEWAY_API_KEY": "secret-2",
+    }
+    access = local_access(catalog, SIMULATED_URL, variables)
+    infomaniak = access["infomaniak"]
+    assert (infomaniak.api_key, infomaniak.base_url) == ("secret-1", None)
+    place = catalog.rows_by_id["infomaniak-gemma-4-31b"].places["CH"]
+    assert (
+        place.base_url.format_map(infomaniak.variables)
+        == "https://api.infomaniak.com/2/ai/4711/openai/v1"
+    )
+    scaleway = access["scaleway"]
+    assert (scaleway.api_key, scaleway.base_url, scaleway.variables) == ("secret-2", None, {})
+    assert "infomaniak" not in simulated_providers(access)
+
+
+def test_a_base_url_alone_needs_no_key(catalog: Catalog) -> None:
+    variables = {"PHIGATE_INFOMANIAK_BASE_URL": "http://127.0.0.1:9/v1"}
+    access = local_access(catalog, SIMULATED_URL, variables)["infomaniak"]
+    assert access.base_url == "http://127.0.0.1:9/v1"
+    assert access.api_key == "none"
+
+
+def test_a_missing_variable_is_named(catalog: Catalog) -> None:
+    variables = {"PHIGATE_INFOMANIAK_API_KEY": "secret-1", "PHIGATE_INFOMANIAK_PRODUCT_ID": ""}
+    with pytest.raises(MissingVariable, match="PHIGATE_INFOMANIAK_PRODUCT_ID") as missing:
+        local_access(catalog, SIMULATED_URL, variables)
+    assert "secret-1" not in str(missing.value)
