@@ -65,7 +65,7 @@ def start(state: Path, binary: Path | None = None) -> Engine:
     """Start dynoxide where its binary is, else moto. Raises EngineFailed."""
     binary = binary or dynoxide_path()
     if not os.access(binary, os.X_OK):
-        return _start("moto", [sys.executable, str(HERE / "moto_engine.py")], durable=False)
+        return _start("moto", [sys.executable, "-P", str(HERE / "moto_engine.py")], durable=False)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = str(state.resolve() / DATABASE)
     command = [str(binary), "--host", "127.0.0.1", "--db-path", database, "--port"]

@@ -192,9 +192,11 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(state: Path, *more: str, **variables: str) -> Iterator[RunningStack]:
+def started(
+    state: Path, *more: str, port: int | None = None, **variables: str
+) -> Iterator[RunningStack]:
     """A stack that serves; ended by SIGTERM, when it has not ended by itself."""
-    port = free_port()
+    port = port or free_port()
     process = subprocess.Popen(
         command(state, port, *more),
         cwd=state.parent,

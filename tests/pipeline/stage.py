@@ -16,6 +16,7 @@ from phigate.core.attributes import int_at
 from phigate.core.keys import key_sha256, make_key
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row
 from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.zones import SystemZones
 from phigate.gateway import Call, Gateway, Stack
 from tests.builders import NOW_S, make_body, make_catalog, make_price, make_row
 from tests.fakes import (
@@ -118,6 +119,7 @@ class Stage:
             upstream=self.upstream,
             clock=self.clock,
             journal=self.journal,
+            zones=SystemZones(),
             random_bytes=self._draw,
         )
 

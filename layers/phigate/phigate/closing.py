@@ -8,7 +8,7 @@ Law 3: what is charged is never above what is held.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -21,18 +21,29 @@ from phigate.core.errors import (
 )
 from phigate.core.ids import new_id
 from phigate.core.limits import HOLD_GRACE_S
-from phigate.core.meter import believed, bound, cost, estimate
+from phigate.core.meter import believed, bound, cost, estimate, total
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
 from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce, record
 from phigate.core.request import Pinned
 from phigate.core.route import fallback_reason
-from phigate.core.types import Asked, Attempt, Principal, Row
+from phigate.core.types import Asked, Attempt, Principal, Row, Usage
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
 
 
 class OutOfOrder(RuntimeError):
     """A step of a ticket before the step that it stands on: a bug."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """One answered turn."""
+
+    row: Row
+    usage: Usage
+    is_estimate: bool
+    bytes_in: int
+    bytes_out: int
 
 
 class Ticket:
@@ -51,6 +62,8 @@ class Ticket:
         self.order: Order | None = None
         self.held: Held | None = None
         self.charge: Charge | None = None
+        self._turns: list[_Turned] = []
+        self.is_counted = False  # whether the turn under way is among them
         self._call = call
         self._charged_micros: int | None = None
         self._settled = False
@@ -108,24 +121,46 @@ class Ticket:
         self.held = held
 
     def used(self, row: Row, reported: object, bytes_out: int) -> Charge:
-        """The charge for one answered turn: reported usage if it can be true, else our estimate."""
+        """The charge with one more turn: reported usage if it can be true, else our estimate."""
         held, asked = self._standing()
         limit = bound(row, asked)
         usage = believed(reported, limit)
         is_estimate = usage is None
         if usage is None:
             usage = estimate(row, asked, bytes_out, limit)
-        computed = cost([(row.price, usage)])
+        self.is_counted = True
+        self._turns.append(_Turned(row, usage, is_estimate, asked.text_bytes, bytes_out))
+        turns = self._turns
+        computed = cost((turn.row.price, turn.usage) for turn in turns)
         charged = min(computed, held.micros)
         self.charge = Charge(
-            usage=usage,
-            usage_is_estimate=is_estimate or charged < computed,
-            bytes_in=asked.text_bytes,
-            bytes_out=bytes_out,
+            usage=total(turn.usage for turn in turns),
+            usage_is_estimate=any(turn.is_estimate for turn in turns) or charged < computed,
+            bytes_in=sum(turn.bytes_in for turn in turns),
+            bytes_out=sum(turn.bytes_out for turn in turns),
             computed_micros=computed,
             charged_micros=charged,
+            turns=tuple((turn.row, turn.usage) for turn in turns),
         )
         return self.charge
+
+    async def raise_for(self, order: Order) -> bool:
+        """Hold what the next turn needs on top of what is used; False: credit does not cover it."""
+        held, _ = self._standing()
+        used = self.charge.charged_micros if self.charge is not None else 0
+        needed = max(held.micros, used + order.hold_micros)
+        self.order = order
+        self.is_counted = False
+        raised = await self.gateway.ledger.raise_hold(
+            account=held.account,
+            hold_id=held.id,
+            old_micros=held.micros,
+            new_micros=needed,
+            used_micros=used,
+        )
+        if raised:
+            self.held = replace(held, micros=needed)
+        return raised
 
     async def receipt(self, verdict: str, ended: Ended, row: Row | None) -> None:
         """Write the record; from here on the charge is certain. Raises Overloaded."""
@@ -152,7 +187,8 @@ class Ticket:
             await self.gateway.shielded(self._settle(self.held, self._charged_micros))
 
     async def refuse(self, error: PhigateError) -> Mapping[str, str]:
-        """The receipt of a refusal or failure, which costs nothing; the headers that name it."""
+        """The receipt of a refusal or failure; the headers that name it. Only turns that were
+        answered before it cost something."""
         if self._charged_micros is not None:
             return {"x-phi-receipt": self.id}
         if self._in_doubt:
@@ -161,20 +197,25 @@ class Ticket:
         try:
             if self.held is None:
                 await self._hold_refusal()
-            self.charge = None
             self.response.update(orjson.dumps(error.envelope()))
-            await self.receipt(error.code, "refused", None)
+            await self.receipt(error.code, "refused", self._turns[-1].row if self._turns else None)
         except Overloaded:
             # The refusal stands; that it has no receipt is the operator's to see.
             self.gateway.journal.note("refusal_without_receipt", code=error.code)
             return {}
         await self.settle()
-        return {"x-phi-receipt": self.id}
+        told = {"x-phi-receipt": self.id}
+        if self.charge is not None:
+            told |= {
+                "x-should-retry": "false",
+                "x-phi-cost-micro": str(self.charge.charged_micros),
+            }
+        return told
 
     async def abandon(self, row: Row | None, bytes_out: int = 0) -> None:
         """The request was cancelled. An upstream that had begun is charged by estimate."""
         if self.is_open:
-            if row is not None and self.charge is None:
+            if row is not None and not self.is_counted:
                 self.used(row, None, bytes_out)
             await self.receipt("routed", "hang_up", row)
             await self.settle()
@@ -204,6 +245,15 @@ class Ticket:
         if dropped:
             headers["x-phi-dropped"] = ",".join(dropped)
         return headers
+
+    def charge_headers(self) -> dict[str, str]:
+        """What the answer cost, for an answer whose head is written after its end."""
+        if self.charge is None:
+            raise OutOfOrder("what it cost is known after the last turn")
+        return {
+            "x-phi-usage": "estimated" if self.charge.usage_is_estimate else "verified",
+            "x-phi-cost-micro": str(self.charge.charged_micros),
+        }
 
     def note(self, event: str, row: Row | None, **fields: str | int) -> None:
         """One line for the operator: ids, names, counts and micros."""

@@ -19,6 +19,7 @@ from phigate.core.protocols import (
     Ledger,
     Upstream,
 )
+from phigate.core.tool_loop import Zones
 from phigate.core.types import REGIONS, Task
 
 
@@ -72,6 +73,7 @@ class Gateway:
     upstream: Upstream
     clock: Clock
     journal: Journal
+    zones: Zones
     random_bytes: Callable[[int], bytes]
     counters: Callable[[], Mapping[str, object]] = dict
     breaker: Breaker = field(default_factory=Breaker)

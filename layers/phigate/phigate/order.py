@@ -22,11 +22,12 @@ from phigate.core.errors import (
 )
 from phigate.core.gate import Code
 from phigate.core.limits import BODY_BYTES_MAX
-from phigate.core.meter import bound, tokens_affordable
+from phigate.core.meter import bound, text_bytes, tokens_affordable
 from phigate.core.protocols import CatalogView, HoldRefused
 from phigate.core.request import Pinned, check_policy, read_asked, read_headers
 from phigate.core.route import AUTO, Route, decide, rows_of_model
-from phigate.core.types import Asked, Catalog, Json, KeyPolicy
+from phigate.core.tool_loop import ServerTools, Zones, offered, server_tools
+from phigate.core.types import Asked, Catalog, Json, KeyPolicy, Row
 from phigate.gateway import Call, Stack
 from phigate.wire.chat_body import ChatBody, check_shape
 from phigate.wire.json_body import parse_object
@@ -44,6 +45,7 @@ class Order:
     route: Route
     hold_micros: int
     deadline_s: float
+    server: ServerTools | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -69,13 +71,19 @@ def read_order(
     *,
     view: CatalogView,
     stack: Stack,
+    zones: Zones,
     now_s: float,
     shape: type[ChatBody] = ChatBody,
 ) -> Order:
     """Body, policy, route and bound, in the order of DESIGN's table. Raises CallerError."""
     body = parse_object(call.take_body())
     check_shape(shape, body)
+    server = server_tools(body, zones, now_s)
+    if server is not None:
+        body = offered(body, server)
     asked = read_asked(body, pinned, call.task)
+    if server is not None:
+        asked = replace(asked, needs_tools=True)
     catalog = view.catalog
     _check_tokens_out(asked, catalog)
     check_policy(pinned, policy)
@@ -103,6 +111,26 @@ def read_order(
         route=route,
         hold_micros=max((bound(row, asked).micros for row in route.candidates), default=0),
         deadline_s=now_s + (stack.stream_timeout_s if stream else stack.json_timeout_s),
+        server=server,
+    )
+
+
+def next_order(order: Order, body: Json, row: Row) -> Order:
+    """The order of a further turn: more text, the row that answered first in the list."""
+    added = body["messages"][len(order.body["messages"]) :]
+    asked = replace(
+        order.asked,
+        text_bytes=order.asked.text_bytes + text_bytes(added),
+        messages=len(body["messages"]),
+    )
+    rows = order.route.candidates
+    candidates = tuple(sorted(rows, key=lambda candidate: candidate.id != row.id))
+    return replace(
+        order,
+        body=body,
+        asked=asked,
+        route=replace(order.route, asked=asked, candidates=candidates),
+        hold_micros=max(bound(candidate, asked).micros for candidate in rows),
     )
 
 

@@ -18,13 +18,15 @@ from phigate.core.errors import (
 )
 from phigate.core.keys import parse_key
 from phigate.core.protocols import Out
+from phigate.core.request import Pinned
 from phigate.core.types import Json, Principal
 from phigate.gateway import Call, Gateway
+from phigate.loop import Loop
 from phigate.order import Order, decision, read_order, read_pinned, refused
 from phigate.streaming import Streaming
-from phigate.turn import CallerGone, Turn
+from phigate.turn import Answered, CallerGone, Turn
 from phigate.wire import openai
-from phigate.wire.chat_body import RouteBody
+from phigate.wire.chat_body import ChatBody, RouteBody
 
 
 async def serve(gateway: Gateway, call: Call, out: Out) -> None:
@@ -44,15 +46,7 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> None:
         ticket = Ticket(gateway, call, principal)
         pinned = read_pinned(call, principal.policy, gateway.stack)
         ticket.pin(pinned)
-        view = await gateway.catalog.current()
-        order = read_order(
-            call,
-            pinned,
-            principal.policy,
-            view=view,
-            stack=gateway.stack,
-            now_s=gateway.clock.now_s(),
-        )
+        order = await _read(gateway, call, pinned, principal)
         ticket.order = order
         if order.route.code is not None:
             raise refused(order.route.code, order.asked)
@@ -67,17 +61,28 @@ async def dry_run(gateway: Gateway, call: Call) -> Json:
     """POST /v1/route: what `serve` would decide, by the same code; nothing is sent or charged."""
     principal = await authenticate(gateway, call)
     pinned = read_pinned(call, principal.policy, gateway.stack)
+    return decision(await _read(gateway, call, pinned, principal, RouteBody))
+
+
+async def _read(
+    gateway: Gateway,
+    call: Call,
+    pinned: Pinned,
+    principal: Principal,
+    shape: type[ChatBody] = ChatBody,
+) -> Order:
     view = await gateway.catalog.current()
-    order = read_order(
+    return read_order(
         call,
         pinned,
         principal.policy,
         view=view,
         stack=gateway.stack,
+        zones=gateway.zones,
+        # After the read: a snapshot from the future would be refused under PHI.
         now_s=gateway.clock.now_s(),
-        shape=RouteBody,
+        shape=shape,
     )
-    return decision(order)
 
 
 async def authenticate(gateway: Gateway, call: Call) -> Principal:
@@ -120,11 +125,15 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
 
 
 async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
+    loop = Loop(ticket, order)
     try:
-        answered = await turn.answer()
+        answered = await _turn(ticket, turn)
+        while following := await loop.after(openai.message(answered.body), answered.row):
+            turn = Turn(ticket, following, out)
+            answered = await _turn(ticket, turn)
         row = answered.row
-        bytes_out = openai.output_bytes(answered.body["choices"], "message")
-        charge = ticket.used(row, answered.body.get("usage"), bytes_out)
+        if (usage := loop.usage()) is not None:
+            answered.body["usage"] = usage
         body = openai.completion(answered.body, completion_id=ticket.completion_id, model=row.id)
         ticket.response.update(body)
         await ticket.receipt("routed", "complete" if out.gone_at_s is None else "hang_up", row)
@@ -135,16 +144,22 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
         await cancelled_to_the_end(ticket, turn.row)
         raise
     headers = ticket.headers(order, row, answered.dropped)
-    headers["x-phi-usage"] = "estimated" if charge.usage_is_estimate else "verified"
-    headers["x-phi-cost-micro"] = str(charge.charged_micros)
     headers["content-type"] = "application/json"
     headers["content-length"] = str(len(body))
     try:
-        await out.start(200, headers)
+        await out.start(200, {**headers, **ticket.charge_headers()})
         await out.write(body, last=True)
     finally:
         await ticket.settle()
         ticket.note("answered", row)
+
+
+async def _turn(ticket: Ticket, turn: Turn) -> Answered:
+    """One whole turn, counted."""
+    answered = await turn.answer()
+    bytes_out = openai.output_bytes(answered.body["choices"], "message")
+    ticket.used(answered.row, answered.body.get("usage"), bytes_out)
+    return answered
 
 
 async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
@@ -166,4 +181,4 @@ async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> N
         await cancelled_to_the_end(ticket, opened.row, stream.bytes_out)
         raise
     finally:
-        opened.exchange.close()
+        stream.close()

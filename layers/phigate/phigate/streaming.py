@@ -14,84 +14,112 @@ from phigate.core.errors import PhigateError, UpstreamError, UpstreamFailed, Ups
 from phigate.core.protocols import Out
 from phigate.core.receipt import Ended
 from phigate.core.types import Json
+from phigate.loop import Loop
 from phigate.order import Order
 from phigate.turn import CallerGone, Opened, Turn
 from phigate.wire import openai, sse
+from phigate.wire.tool_stream import ToolStream
 
 
 class Streaming:
     """An open stream on its way to the caller: what was written, what was reported."""
 
     def __init__(self, ticket: Ticket, order: Order, turn: Turn, out: Out, opened: Opened) -> None:
+        self.bytes_out = 0
         self._ticket = ticket
         self._order = order
         self._turn = turn
         self._out = out
         self._opened = opened
-        self.bytes_out = 0
+        self._loop = Loop(ticket, order)
+        self._tools = ToolStream(is_first=True) if self._loop.has_tools else None
         self._reported: object = None
         self._written_at_s = ticket.gateway.clock.now_s()
         self._ended: Ended = "complete"
+        self._error: PhigateError | None = None
+
+    def close(self) -> None:
+        """Let go of the upstream."""
+        self._opened.exchange.close()
 
     async def run(self) -> None:
-        """Pass chunks on until the upstream has ended, one way or another."""
-        decoder, exchange = self._opened.decoder, self._opened.exchange
-        clock = self._ticket.gateway.clock
-        await self._pass(self._opened.chunks)
-        silent_since_s = clock.now_s()
+        """Turn after turn until the answer has ended, one way or another."""
         try:
-            while not decoder.ended and decoder.failed is None:
-                until_s = min(silent_since_s + limits.IDLE_TIMEOUT_S, self._order.deadline_s)
-                ping_at_s = self._written_at_s + limits.PING_INTERVAL_S
-                piece = await self._turn.piece(exchange, until_s=until_s, ping_at_s=ping_at_s)
-                if piece is None:
-                    raise UpstreamFailed("cut")
-                if piece:
-                    silent_since_s = clock.now_s()
-                    await self._pass(decoder.feed(piece))
-                if clock.now_s() >= self._written_at_s + limits.PING_INTERVAL_S:
-                    await self._write(sse.PING)
-            if decoder.failed is not None:
-                raise UpstreamFailed(decoder.failed)
-            self._turn.ended(self._opened.row, None)
+            await self._through()
+            while self._tools is not None and await self._follow(self._tools):
+                await self._through()
         except CallerGone:
             self._ended = "hang_up"
         except UpstreamFailed as failed:
-            is_late = clock.now_s() >= self._order.deadline_s
+            is_late = self._ticket.gateway.clock.now_s() >= self._order.deadline_s
             self._ended = "deadline" if is_late else "upstream_cut"
+            self._error = _IN_BAND[self._ended]
             self._turn.ended(self._opened.row, failed.outcome)
+        except PhigateError as error:
+            self._ended = "upstream_cut"
+            self._error = error
 
     async def finish(self) -> None:
         """Charge, receipt, our comment and `[DONE]`, settle, in this order."""
         ticket = self._ticket
+        row = self._opened.row
         if self._ended == "complete" and self._out.gone_at_s is not None:
             self._ended = "hang_up"
-        # Usage that was reported on the way says nothing of what came after it.
-        reported = self._reported if self._opened.decoder.ended else None
-        charge = ticket.used(self._opened.row, reported, self.bytes_out)
-        facts = {
-            "usage": "estimated" if charge.usage_is_estimate else "verified",
-            "cost_micro": charge.charged_micros,
-            "receipt": ticket.id,
-        }
-        tail = sse.comment("phi", orjson.dumps(facts)) + sse.DONE
-        if self._ended in _IN_BAND:
-            tail = sse.data_event(orjson.dumps(_IN_BAND[self._ended].envelope())) + tail
+        if not ticket.is_counted:
+            # Usage that was reported on the way says nothing of what came after it.
+            ticket.used(row, None, self.bytes_out)
+        tail = self._tail()
         if self._out.gone_at_s is None:
             ticket.response.update(tail)
         try:
-            await ticket.receipt("routed", self._ended, self._opened.row)
+            await ticket.receipt("routed", self._ended, row)
         except PhigateError as error:
             tail = sse.data_event(orjson.dumps(error.envelope())) + sse.DONE
         try:
             await self._out.write(tail, last=True)
         finally:
             await ticket.settle()
-            ticket.note("streamed", self._opened.row, ended=self._ended)
+            ticket.note("streamed", row, ended=self._ended)
         # The connection can serve again once the upstream has ended its body.
         if self._ended == "complete":
             with contextlib.suppress(UpstreamFailed):
                 await self._opened.exchange.piece(_BODY_END_WAIT_S)
+
+    async def _through(self) -> None:
+        """Pass one turn's chunks on until the upstream has ended it. Counts the turn."""
+        decoder, exchange = self._opened.decoder, self._opened.exchange
+        clock = self._ticket.gateway.clock
+        await self._pass(self._opened.chunks)
+        silent_since_s = clock.now_s()
+        while not decoder.ended and decoder.failed is None:
+            until_s = min(silent_since_s + limits.IDLE_TIMEOUT_S, self._order.deadline_s)
+            ping_at_s = self._written_at_s + limits.PING_INTERVAL_S
+            piece = await self._turn.piece(exchange, until_s=until_s, ping_at_s=ping_at_s)
+            if piece is None:
+                raise UpstreamFailed("cut")
+            if piece:
+                silent_since_s = clock.now_s()
+                await self._pass(decoder.feed(piece))
+            await self._ping()
+        if decoder.failed is not None:
+            raise UpstreamFailed(decoder.failed)
+        self._turn.ended(self._opened.row, None)
+        self._ticket.used(self._opened.row, self._reported, self.bytes_out)
+
+    async def _follow(self, tools: ToolStream) -> bool:
+        """Open the next turn if the gateway's tools were called, else pass what was held back."""
+        message = tools.message()
+        order = await self._loop.after(message, self._opened.row)
+        if order is None:
+            await self._write(b"".join(map(self._event, tools.ending(message))))
+            return False
+        self._opened.exchange.close()
+        self._turn = Turn(self._ticket, order, self._out, beat=self._ping)
+        self.bytes_out = 0
+        self._reported = None
+        self._opened = await self._turn.stream()
+        self._tools = ToolStream(is_first=False)
+        return True
 
     async def _pass(self, chunks: list[Json]) -> None:
         events: list[bytes] = []
@@ -101,15 +129,40 @@ class Streaming:
             choices = chunk.get("choices")
             if choices:
                 self.bytes_out += openai.output_bytes(choices, "delta")
-            events.append(
-                openai.chunk_event(
-                    chunk,
-                    completion_id=self._ticket.completion_id,
-                    model=self._opened.row.id,
-                    with_usage=self._order.with_usage,
-                )
-            )
+            if self._tools is None:
+                events.append(self._event(chunk))
+            elif (passed := self._tools.feed(chunk)) is not None:
+                events.append(self._event(passed))
         await self._write(b"".join(events))
+
+    def _event(self, chunk: Json) -> bytes:
+        return openai.chunk_event(
+            chunk,
+            completion_id=self._ticket.completion_id,
+            model=self._opened.row.id,
+            with_usage=self._order.with_usage,
+        )
+
+    def _tail(self) -> bytes:
+        """Summed usage, an error if there was one, what the gateway says of the call, the end."""
+        charge = self._ticket.charge
+        usage = self._loop.usage()
+        tail = b""
+        if usage is not None and self._order.with_usage:
+            chunk = {"object": "chat.completion.chunk", "choices": [], "usage": usage}
+            tail += self._event({**chunk, "created": int(self._ticket.started_s)})
+        if self._error is not None:
+            tail += sse.data_event(orjson.dumps(self._error.envelope()))
+        facts = {
+            "usage": "estimated" if charge is None or charge.usage_is_estimate else "verified",
+            "cost_micro": charge.charged_micros if charge is not None else 0,
+            "receipt": self._ticket.id,
+        }
+        return tail + sse.comment("phi", orjson.dumps(facts)) + sse.DONE
+
+    async def _ping(self) -> None:
+        if self._ticket.gateway.clock.now_s() >= self._written_at_s + limits.PING_INTERVAL_S:
+            await self._write(sse.PING)
 
     async def _write(self, event_bytes: bytes) -> None:
         if not event_bytes:
@@ -121,7 +174,7 @@ class Streaming:
 
 
 _BODY_END_WAIT_S = 0.2  # a provider ends its body right after its last event
-_IN_BAND: Mapping[str, PhigateError] = {
+_IN_BAND: Mapping[Ended, PhigateError] = {
     "upstream_cut": UpstreamError("The provider's stream broke off; what was written is charged."),
     "deadline": UpstreamTimeout("The answer took too long; what was written is charged."),
 }

@@ -70,8 +70,16 @@ class Opened:
 class Turn:
     """The attempts of one turn. `row` is the one under way, or the one that answered."""
 
-    def __init__(self, ticket: Ticket, order: Order, out: Out) -> None:
+    def __init__(
+        self,
+        ticket: Ticket,
+        order: Order,
+        out: Out,
+        *,
+        beat: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.row: Row | None = None
+        self._beat = beat
         self._ticket = ticket
         self._gateway = ticket.gateway
         self._order = order
@@ -162,6 +170,7 @@ class Turn:
             chunks = decoder.feed(piece)
             if chunks:
                 return chunks
+            await self._silence()
             if decoder.failed is not None or decoder.ended:
                 raise UpstreamFailed(decoder.failed or "empty")
 
@@ -188,7 +197,7 @@ class Turn:
 
     async def _head(self, exchange: Exchange, until_s: float) -> Head:
         while (head := await exchange.head(self._slice_s(until_s))) is None:
-            pass
+            await self._silence()
         return head
 
     async def _body(self, exchange: Exchange, until_s: float) -> bytes:
@@ -196,6 +205,11 @@ class Turn:
         while (piece := await exchange.piece(self._slice_s(until_s))) is not None:
             pieces.append(piece)
         return b"".join(pieces)
+
+    async def _silence(self) -> None:
+        """In a stream that has begun, a further turn's silence is filled."""
+        if self._beat is not None:
+            await self._beat()
 
     def _slice_s(self, until_s: float) -> float:
         """How long to wait for the upstream before looking up again."""

@@ -17,6 +17,7 @@ from phigate.effects.dynamodb_catalog import DynamoCatalog
 from phigate.effects.dynamodb_keys import DynamoKeys
 from phigate.effects.http_upstream import Access, HttpUpstream
 from phigate.effects.signer import PublicKey
+from phigate.effects.zones import SystemZones
 from phigate.gateway import Gateway, Stack
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
@@ -54,6 +55,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         upstream=upstream,
         clock=parts.clock,
         journal=parts.journal,
+        zones=SystemZones(),
         random_bytes=secrets.token_bytes,
         counters=lambda: {"dynamodb_calls": dict(parts.dynamodb.calls)},
     )

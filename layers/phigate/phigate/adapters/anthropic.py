@@ -6,28 +6,23 @@ Law 2: the row's own pins are written last, so nothing that a caller sent can ov
 https://platform.claude.com/docs/en/api/messages and .../api/versioning
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
-from phigate.core.errors import InvalidRequest
 from phigate.core.members import Member
 from phigate.core.types import Json, Place, Row
 from phigate.wire import anthropic
+from phigate.wire.anthropic_format import OPEN_OBJECT, write_format
 from phigate.wire.anthropic_messages import Conversation, check_tool_name, conversation
 from phigate.wire.anthropic_reasoning import Reasoning, reasoning
-from phigate.wire.anthropic_schema import keeps, narrowed
-
-Fits = Callable[[Json], bool] | None
+from phigate.wire.anthropic_schema import narrowed
+from phigate.wire.anthropic_stream import Decoder
 
 _REFUSAL_CHARS_MAX = 2_000  # of a provider's error text handed to the caller
 _THINKING_TOKENS_MIN = 1_024  # the least budget that the provider takes
 _TOP_P_THINKING_MIN = 0.95  # less is refused while the model thinks
-# Each stands in the place of a schema that cannot be enforced.
-_OPEN_OBJECT: Json = {"type": "object"}
 _TOOL_CHOICES: Mapping[str, Json] = {
     "auto": {"type": "auto"},
     "none": {"type": "none"},
@@ -59,7 +54,12 @@ def request(body: Json, row: Row, place: Place, plan: WirePlan) -> WireRequest:
     if said.system:
         out["system"] = said.system
     dropped += _write_tools(out, body, row, said)
-    lost, fits = _write_format(out, body, row)
+    lost, fits = write_format(
+        out,
+        body,
+        supports_tools=row.supports_tools,
+        supports_json_schema=row.supports_json_schema,
+    )
     dropped += lost
     dropped += _write_reasoning(out, body, said)
     version = row.api_version or VERSION_DEFAULT
@@ -101,7 +101,7 @@ def _write_tools(out: Json, body: Json, row: Row, said: Conversation) -> list[st
             out["tool_choice"] = choice
     elif said.called:
         # A conversation that speaks of tools is refused when it comes without any.
-        out["tools"] = [{"name": name, "input_schema": _OPEN_OBJECT} for name in said.called]
+        out["tools"] = [{"name": name, "input_schema": OPEN_OBJECT} for name in said.called]
         out["tool_choice"] = {"type": "none"}
     return dropped
 
@@ -132,65 +132,6 @@ def _choice(wanted: Any) -> Json:
     if isinstance(wanted, dict):
         return {"type": "tool", "name": wanted["function"]["name"]}
     return dict(_TOOL_CHOICES[wanted])
-
-
-def _write_format(out: Json, body: Json, row: Row) -> tuple[list[str], Fits]:
-    """JSON as the provider's structured output, else as the input of a tool that is forced."""
-    wanted = body.get("response_format", "text")
-    kind = wanted["type"] if isinstance(wanted, dict) else wanted
-    if kind == "text":
-        return [], None
-    named = wanted["json_schema"] if kind == "json_schema" else {}
-    schema = named.get("schema")
-    told = narrowed(schema) if schema and row.supports_json_schema else None
-    if told is not None:
-        out["output_config"] = {"format": {"type": "json_schema", "schema": told}}
-        return [], None if told == schema else lambda answer: _keeps(schema, answer)
-    if not row.supports_tools:
-        return ["response_format"], None
-    if schema and schema.get("type") != "object":
-        raise InvalidRequest(
-            "response_format.json_schema.schema must be of type object for this model.",
-            param="response_format.json_schema.schema",
-        )
-    _write_answer_tool(out, named, schema or _OPEN_OBJECT)
-    return [], None
-
-
-def _write_answer_tool(out: Json, named: Mapping[str, Any], schema: Json) -> None:
-    """The caller's tools stay within reach: the model calls one of them, or answers."""
-    words = named.get("description") or "The JSON object that was asked for."
-    tool = {
-        "name": anthropic.ANSWER_TOOL,
-        "description": f"Gives the final answer: the input of this tool is the answer. {words}",
-        "input_schema": schema,
-    }
-    choice = out.get("tool_choice", _TOOL_CHOICES["auto"])
-    if choice["type"] in ("any", "tool"):
-        return  # The caller wants a call of its own tools first.
-    if "tools" in out and choice["type"] == "auto":
-        out["tools"] = [*out["tools"], tool]
-        out["tool_choice"] = {**choice, "type": "any"}
-        return
-    out["tools"] = [*out.get("tools", ()), tool]
-    out["tool_choice"] = {
-        "type": "tool",
-        "name": anthropic.ANSWER_TOOL,
-        "disable_parallel_tool_use": True,
-    }
-
-
-def _keeps(schema: Json, answer: Json) -> bool:
-    """Only a whole answer is held to its schema: not one that was cut, refused, or is a call."""
-    for choice in answer["choices"]:
-        if choice["finish_reason"] == "stop":
-            try:
-                value = orjson.loads(choice["message"]["content"])
-            except orjson.JSONDecodeError:
-                return False
-            if not keeps(schema, value, schema):
-                return False
-    return True
 
 
 def _write_reasoning(out: Json, body: Json, said: Conversation) -> list[str]:
@@ -318,6 +259,6 @@ ADAPTER = Adapter(
     headers={"anthropic-version": VERSION_DEFAULT},
     request=request,
     answer=anthropic.completion,
-    decoder=anthropic.Decoder,
+    decoder=Decoder,
     refusal=refusal,
 )

@@ -19,6 +19,7 @@ from phigate.core.limits import BODY_BYTES_MAX, IMAGES_MAX
 from phigate.core.protocols import CatalogView
 from phigate.core.types import Json, KeyPolicy
 from phigate.effects.clock import WallClock
+from phigate.effects.zones import SystemZones
 from phigate.gateway import Call, Stack
 from phigate.order import Order, decision, read_order, read_pinned, refused
 from phigate.wire.chat_body import RouteBody
@@ -117,6 +118,7 @@ def _answer(call: Call, stack: Stack, view: CatalogView, flags: argparse.Namespa
         policy,
         view=view,
         stack=stack,
+        zones=SystemZones(),
         now_s=WallClock().now_s(),
         shape=RouteBody,
     )

@@ -28,6 +28,8 @@ ATTEMPTS_MAX = 4
 RETRY_PAUSE_S = 0.25  # a list of one row is tried again once, after this pause
 SOCKET_UNUSED_MAX_S = 20.0  # a POST is not sent on a pooled socket that was idle for longer
 
+TURNS_FOLLOW_MAX = 8  # turns after the first one in a server tool's loop
+
 # The breaker.
 BREAKER_FAILURES = 5
 BREAKER_WINDOW_S = 60.0

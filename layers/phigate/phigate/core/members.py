@@ -1,247 +1,224 @@
-"""Which members of a request may go where: one table, from which validation, the wire and the
-OpenAPI text are read.
+"""The request surface as one table: what becomes of every member of a chat request in every dialect.
 
-Law 1: under PHI nothing passes that the table does not name.
-Law 2: a member that names a place, a model, a network tool or a stored object is refused always:
-it could undo the gate's decision upstream. So is media outside its own part, where no rule sees it.
+The check (`members_check`), the fold (`canonical`), the adapters, the gate's rule about parameters
+and the OpenAPI document are read from it. A name with a dot is a member of a member.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from phigate.core.errors import InvalidRequest
-from phigate.core.types import Json
+from phigate.core.types import Json, Row
 
-Fate = Literal["passed", "own", "dropped", "ignored", "keyed"]
+Fate = Literal["passed", "mapped", "own", "dropped", "ignored", "keyed"]
+
+# What each fate says, for people.
+FATES: Mapping[Fate, str] = {
+    "passed": "goes upstream as it came",
+    "mapped": "goes upstream in the dialect's own words",
+    "own": "read by the gateway, never forwarded",
+    "dropped": "not honoured; named in x-phi-dropped",
+    "ignored": "asks for nothing",
+    "keyed": "goes upstream as an HMAC",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What becomes of a member on its way to an OpenAI-dialect row.
-
-    `passed` goes upstream; `own` is read by the gateway and rewritten or kept; `dropped` is not
-    honoured and named in `x-phi-dropped`; `ignored` needs no action; `keyed` goes as an HMAC.
-    """
+    """What one dialect makes of one member, and why."""
 
     fate: Fate
     why: str
 
 
-MEMBERS: Mapping[str, Member] = {
-    "messages": Member("passed", "The conversation."),
-    "model": Member("own", "A row id, an upstream id, an alias or `auto`."),
-    "stream": Member("own", "Server-sent events instead of one JSON answer."),
-    "stream_options": Member("own", "`include_usage` adds the usage chunk."),
-    "max_tokens": Member("own", "Greatest number of output tokens."),
-    "max_completion_tokens": Member("own", "Same as `max_tokens`."),
-    "max_output_tokens": Member("own", "Same as `max_tokens`."),
-    "temperature": Member("passed", "0 to 2."),
-    "top_p": Member("passed", "0 to 1."),
-    "top_k": Member("passed", "At least 1; where the provider knows it."),
-    "frequency_penalty": Member("passed", "-2 to 2."),
-    "presence_penalty": Member("passed", "-2 to 2."),
-    "logit_bias": Member("passed", "Token id to bias, -100 to 100."),
-    "logprobs": Member("passed", "Log probabilities of the output tokens."),
-    "top_logprobs": Member("passed", "0 to 20."),
-    "seed": Member("passed", "64-bit integer."),
-    "stop": Member("passed", "Up to 16 sequences."),
-    "tools": Member("passed", "Functions that the model may call."),
-    "tool_choice": Member("passed", "`auto`, `none`, `required` or one function."),
-    "parallel_tool_calls": Member("passed", "Several calls in one turn."),
-    "response_format": Member("passed", "`text`, `json_object` or `json_schema`."),
-    "reasoning_effort": Member("passed", "How much the model may reason."),
-    "modalities": Member("own", "Only `text` is served."),
-    "n": Member("dropped", "One choice is served: several would break one-answer billing."),
-    "metadata": Member("dropped", "Nothing is stored that it could label."),
-    "store": Member("own", "Nothing is stored: `true` is refused."),
-    "service_tier": Member(
-        "own", "`auto`, `default` and `standard` are the one tier with a price."
-    ),
-    "user": Member("keyed", "Names the caller's end user."),
-    "user_id": Member("keyed", "Same as `user`."),
-    "safety_identifier": Member("keyed", "Names the caller's end user."),
-    "prompt_cache_key": Member("keyed", "Groups requests that share a prefix."),
-    "provider": Member("own", "Routing preferences."),
-    "usage": Member("ignored", "Usage is always reported."),
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One row of the table: the member's fate in the dialects `openai` and `anthropic`."""
+
+    openai: Fate
+    anthropic: Fate
+    what: str
+
+
+FIELDS: Mapping[str, Field] = {
+    "model": Field("own", "own", "A row id, an upstream id, an alias or `auto`."),
+    "messages": Field("passed", "mapped", "The conversation; at least one message."),
+    "system": Field("mapped", "mapped", "Becomes a system message before all others."),
+    "stream": Field("own", "own", "Server-sent events instead of one JSON answer."),
+    "stream_options": Field("own", "own", "Needs `stream`."),
+    "stream_options.include_usage": Field("own", "own", "Adds the usage chunk."),
+    "max_tokens": Field("mapped", "mapped", "Greatest number of output tokens, at least 1."),
+    "max_completion_tokens": Field("mapped", "mapped", "Same as `max_tokens`."),
+    "max_output_tokens": Field("mapped", "mapped", "Same as `max_tokens`."),
+    "temperature": Field("passed", "passed", "0 to 2; Anthropic rows drop what is above 1."),
+    "top_p": Field("passed", "passed", "0 to 1; Anthropic rows drop it beside `temperature`."),
+    "top_k": Field("passed", "passed", "At least 1."),
+    "frequency_penalty": Field("passed", "dropped", "-2 to 2."),
+    "presence_penalty": Field("passed", "dropped", "-2 to 2."),
+    "logit_bias": Field("passed", "dropped", "Token id to bias, -100 to 100."),
+    "logprobs": Field("passed", "dropped", "Log probabilities of the output tokens."),
+    "top_logprobs": Field("passed", "dropped", "0 to 20."),
+    "seed": Field("passed", "dropped", "±9223372036854776000; beyond 64 bits it is dropped."),
+    "stop": Field("passed", "mapped", "One sequence or up to 16."),
+    "n": Field("dropped", "dropped", "One choice is served: several would break the hold."),
+    "tools": Field("passed", "mapped", "Functions, or `gateway:datetime`."),
+    "tool_choice": Field("passed", "mapped", "`auto`, `none`, `required` or one of the tools."),
+    "parallel_tool_calls": Field("passed", "mapped", "Several calls in one turn."),
+    "max_tool_calls": Field("own", "own", "Greatest number of server tool calls, at least 1."),
+    "response_format": Field("passed", "mapped", "`text`, `json_object` or `json_schema`."),
+    "reasoning_effort": Field("passed", "mapped", "Said over `reasoning` and `thinking`."),
+    "reasoning": Field("mapped", "mapped", "Said over `thinking`."),
+    "reasoning.effort": Field("mapped", "mapped", "As `reasoning_effort`."),
+    "reasoning.enabled": Field("mapped", "mapped", "`false` is the effort `none`."),
+    "reasoning.max_tokens": Field("dropped", "mapped", "Most tokens of reasoning, at least 1."),
+    "reasoning.summary": Field("dropped", "mapped", "How the reasoning is summed up."),
+    "reasoning.include_thoughts": Field("dropped", "mapped", "Show the reasoning."),
+    "reasoning.includeThoughts": Field("dropped", "mapped", "Same as `include_thoughts`."),
+    "thinking": Field("mapped", "mapped", "Another way to say `reasoning`."),
+    "thinking.type": Field("mapped", "mapped", "`enabled`, `disabled`, `adaptive` or `auto`."),
+    "thinking.enabled": Field("mapped", "mapped", "As `reasoning.enabled`."),
+    "thinking.effort": Field("mapped", "mapped", "As `reasoning_effort`."),
+    "thinking.include_thoughts": Field("dropped", "mapped", "As `reasoning.include_thoughts`."),
+    "thinking.includeThoughts": Field("dropped", "mapped", "As `reasoning.include_thoughts`."),
+    "thinking.budget_tokens": Field("dropped", "mapped", "As `reasoning.max_tokens`."),
+    "thinking.budgetTokens": Field("dropped", "mapped", "As `reasoning.max_tokens`."),
+    "thinking.max_tokens": Field("dropped", "mapped", "As `reasoning.max_tokens`."),
+    "thinking.maxTokens": Field("dropped", "mapped", "As `reasoning.max_tokens`."),
+    "modalities": Field("own", "own", "Only `text` is served."),
+    "response_modalities": Field("own", "own", "Same as `modalities`."),
+    "responseModalities": Field("own", "own", "Same as `modalities`."),
+    "image_config": Field("dropped", "dropped", "No row makes images. Snake case wins."),
+    "image_config.aspect_ratio": Field("dropped", "dropped", "Text."),
+    "image_config.aspectRatio": Field("dropped", "dropped", "Same as `aspect_ratio`."),
+    "image_config.image_size": Field("dropped", "dropped", "`0.5K`, `1K`, `2K` or `4K`."),
+    "image_config.imageSize": Field("dropped", "dropped", "Same as `image_size`."),
+    "image_config.include_rai_reason": Field("dropped", "dropped", "True or false."),
+    "image_config.includeRaiReason": Field("dropped", "dropped", "Same in camel case."),
+    "image_config.font_inputs": Field("dropped", "dropped", "Links: refused under PHI."),
+    "image_config.fontInputs": Field("dropped", "dropped", "Same as `font_inputs`."),
+    "image_config.super_resolution_references": Field("dropped", "dropped", "Refused under PHI."),
+    "image_config.superResolutionReferences": Field("dropped", "dropped", "Refused under PHI."),
+    "image_config.reference_images": Field("dropped", "dropped", "Refused under PHI."),
+    "image_config.referenceImages": Field("dropped", "dropped", "Refused under PHI."),
+    "imageConfig": Field("dropped", "dropped", "Same as `image_config`, which wins."),
+    "usage": Field("ignored", "ignored", "Usage is always reported."),
+    "provider": Field("own", "own", "Routing preferences: they reorder and remove rows."),
+    "provider.order": Field("own", "own", "Providers or rows to try first."),
+    "provider.only": Field("own", "own", "No other providers or rows."),
+    "provider.ignore": Field("own", "own", "Not these providers or rows."),
+    "provider.include_alpha": Field("own", "own", "Rows of status `alpha` too."),
+    "provider.allow_fallbacks": Field("own", "own", "`false`: the asked model or none."),
+    "provider.confidential": Field("own", "own", "`true`: rows in an attested enclave only."),
+    "provider.require_parameters": Field("own", "own", "`true`: no row that drops a parameter."),
+    "provider_options": Field("mapped", "mapped", "By provider; its own part alone is sent."),
+    "user": Field("keyed", "keyed", "Names the caller's end user."),
+    "user_id": Field("keyed", "keyed", "Same as `user`."),
+    "safety_identifier": Field("keyed", "keyed", "Names the caller's end user."),
+    "prompt_cache_key": Field("keyed", "dropped", "Groups requests that share a prefix."),
+    "service_tier": Field("own", "own", "`auto`, `default`, `standard`: others have no price."),
+    "speed": Field("dropped", "dropped", "No row is sold by speed."),
+    "metadata": Field("dropped", "dropped", "Nothing is stored that it could label."),
+    "store": Field("own", "own", "Nothing is stored: `true` is refused."),
+    "meta": Field("own", "own", "Adds `meta.routing` to the answer."),
+    "debug": Field("own", "own", "Adds what went upstream and came back to the answer."),
+    "debug.enabled": Field("own", "own", "`false` turns all of it off."),
+    "debug.return_upstream_request": Field("own", "own", "Adds `upstream_request`."),
+    "debug.return_upstream_response": Field("own", "own", "Adds `upstream_response`."),
+    "debug.trace": Field("own", "own", "As `meta`."),
+    "debug.trace_level": Field("own", "own", "`summary` or `full`."),
+    "echo_upstream_request": Field("own", "own", "Adds `upstream_request`."),
 }
-
-# Names a place, another model, a network tool, a stored object or media in some provider's dialect.
-REFUSED = frozenset(
-    {
-        "inference_geo",
-        "inference_region",
-        "region",
-        "location",
-        "data_region",
-        "geo",
-        "endpoint",
-        "base_url",
-        "api_base",
-        "deployment",
-        "models",
-        "model_id",
-        "route",
-        "routes",
-        "router",
-        "fallbacks",
-        "fallback",
-        "preset",
-        "transforms",
-        "plugins",
-        "mcp_servers",
-        "web_search",
-        "web_search_options",
-        "search_parameters",
-        "enable_search",
-        "search_domain_filter",
-        "container",
-        "file_id",
-        "file_ids",
-        "file",
-        "file_url",
-        "files",
-        "attachments",
-        "previous_response_id",
-        "conversation",
-        "google",
-        "prompt",
-        "prompt_id",
-        "assistant_id",
-        "thread_id",
-        "vector_store_ids",
-        "tool_resources",
-        "background",
-        "cached_content",
-        "cachedContent",
-        "extra_body",
-        "extra_headers",
-        "extra_query",
-        "webhook",
-        "callback_url",
-        "data_sources",
-        "image_url",
-        "input_image",
-        "input_audio",
-        "audio_url",
-        "video_url",
-    }
-)
-
-MESSAGE_MEMBERS = frozenset(
-    {
-        "role",
-        "content",
-        "name",
-        "tool_calls",
-        "tool_call_id",
-        "refusal",
-        "annotations",
-        "audio",
-        "reasoning_content",
-    }
-)
-PART_MEMBERS = {
-    "text": frozenset({"type", "text"}),
-    "image_url": frozenset({"type", "image_url"}),
-    "refusal": frozenset({"type", "refusal"}),
+MEMBERS: Mapping[str, Field] = {name: field for name, field in FIELDS.items() if "." not in name}
+_TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
+_REASONING = frozenset(name for name in FIELDS if name.startswith("reasoning."))
+_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+# Members that a row may be said to drop (catalog field `drops`).
+DROPPABLE = frozenset(
+    {name for name in MEMBERS if FIELDS[name].openai == "passed"} - {"messages", *_TOOLS}
+) | {"parallel_tool_calls"}
+# Values that ask for nothing: whoever drops them takes nothing away.
+_IDLE: Json = {
+    "temperature": 1,
+    "top_p": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "logit_bias": {},
+    "logprobs": False,
+    "top_logprobs": 0,
+    "n": 1,
+    "tools": [],
+    "parallel_tool_calls": True,
+    "image_config": {},
+    "speed": "standard",
+    "metadata": {},
 }
-IMAGE_MEMBERS = frozenset({"url", "detail"})
-TOOL_MEMBERS = frozenset({"type", "function"})
-FUNCTION_MEMBERS = frozenset({"name", "description", "parameters", "strict"})
-CALL_MEMBERS = frozenset({"id", "type", "function", "index"})
-CALLED_MEMBERS = frozenset({"name", "arguments"})
-CHOICE_MEMBERS = frozenset({"type", "function"})
-CHOSEN_MEMBERS = frozenset({"name"})
-FORMAT_MEMBERS = frozenset({"type", "json_schema"})
-SCHEMA_MEMBERS = frozenset({"name", "schema", "strict", "description"})
-ANNOTATION_MEMBERS = frozenset({"type", "url_citation"})
-
-Known = frozenset[str] | Mapping[str, Any]
-Level = tuple[str, Mapping[str, Any], Known]
-
-
-def check_members(body: Json, *, phi: bool) -> None:
-    """Refuse what must not go upstream. Raises InvalidRequest; `param` is the member's path."""
-    for path, members, known in _levels(body):
-        for name in members:
-            if name in known:
-                continue
-            where = f"{path}{name}"
-            _refuse(where, name, members[name])
-            if phi:
-                raise InvalidRequest(
-                    f"{where} is not on the list of members that may go to a provider under "
-                    "X-PHI: true. Leave it out, or send general traffic without X-PHI.",
-                    param=where,
-                )
+_INT64_MAX = 2**63 - 1
+# A value that one dialect does not take although it takes the member: the member's name with what
+# is odd about it, and how it is seen.
+_ODD: Mapping[str, tuple[tuple[str, Callable[[Json], bool]], ...]] = {
+    "seed": (("seed beyond 64 bits", lambda body: abs(body["seed"]) > _INT64_MAX),),
+    "temperature": (("temperature above 1", lambda body: body["temperature"] > 1),),
+    "top_p": (("top_p beside temperature", lambda b: b.get("temperature") is not None),),
+}
+_ODD_REFUSED = {
+    "openai": frozenset({"seed beyond 64 bits"}),
+    "anthropic": frozenset({"temperature above 1", "top_p beside temperature"}),
+}
+_DROPPED = {
+    "openai": frozenset(name for name, field in FIELDS.items() if field.openai == "dropped"),
+    "anthropic": frozenset(name for name, field in FIELDS.items() if field.anthropic == "dropped"),
+}
+_KEEPS_UNKNOWN = frozenset({"openai"})
+# Versions of an API that answer 400 to sampling members.
+_NO_SAMPLING = frozenset({"2026-10-21"})
+_NEVER_LOST = frozenset(
+    name for name, field in MEMBERS.items() if field.openai in ("own", "ignored")
+) | {"messages", "model", "system", "reasoning", "thinking", "imageConfig", "user_id"}
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
+_KEPT_QUIET = _NEVER_LOST | _LIMITS | {"provider_options"}
 
 
-def _refuse(where: str, name: str, value: Any) -> None:
-    """Refuse a name of REFUSED, here or anywhere inside a member that the table does not know."""
-    if name in REFUSED:
-        raise InvalidRequest(
-            f"{where} is not accepted: where a request is processed, by which model and "
-            "with which tools is decided by the gateway alone.",
-            param=where,
-        )
-    for inner, child in _children(value):
-        _refuse(f"{where}.{inner}", inner, child)
+def parameters(body: Json) -> frozenset[str]:
+    """The members of a canonical body that a row may fail to honour, by name.
+
+    Members that ask for nothing are left out; those of `reasoning` have dotted names, and a value
+    that some dialect does not take stands beside its member's name.
+    """
+    asked = [
+        name
+        for name, value in body.items()
+        if name not in _KEPT_QUIET and value is not None and value != _IDLE.get(name)
+    ]
+    for name in asked[:]:
+        if name in _ODD:
+            asked += [odd for odd, is_odd in _ODD[name] if is_odd(body)]
+    if body.get("reasoning") is not None:
+        asked += [f"reasoning.{name}" for name in body["reasoning"]]
+    return frozenset(asked)
 
 
-def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        yield from value.items()
-    elif isinstance(value, list):
-        yield from ((str(i), child) for i, child in enumerate(value))
+def unsupported(asked: frozenset[str], row: Row) -> tuple[str, ...]:
+    """The names out of `parameters` that a row does not honour, in the order of the table."""
+    if not asked:
+        return ()
+    lost = asked & (_DROPPED[row.dialect] | row.drops)
+    if not row.supports_tools:
+        lost |= asked & _TOOLS
+    if row.api_version in _NO_SAMPLING:
+        lost |= asked & _SAMPLING
+    if row.dialect not in _KEEPS_UNKNOWN:
+        lost |= asked - _KNOWN
+    odd = asked & _ODD_REFUSED[row.dialect]
+    if not lost and not odd:
+        return ()
+    lost |= {name.partition(" ")[0] for name in odd}
+    known = [name for name in FIELDS if name in lost]
+    return (*known, *sorted(lost - FIELDS.keys()))
 
 
-def _levels(body: Json) -> Iterator[Level]:
-    """Every object of the request whose members a table knows: path, members, table."""
-    yield "", _without_nulls(body), MEMBERS
-    yield from _pair(body, "tool_choice", CHOICE_MEMBERS, "function", CHOSEN_MEMBERS)
-    yield from _pair(body, "response_format", FORMAT_MEMBERS, "json_schema", SCHEMA_MEMBERS)
-    for path, message in _objects("", body, "messages"):
-        yield path, _without_nulls(message), MESSAGE_MEMBERS
-        yield from _parts(path, message)
-        for call_path, call in _objects(path, message, "tool_calls"):
-            yield call_path, call, CALL_MEMBERS
-            yield f"{call_path}function.", call["function"], CALLED_MEMBERS
-        for note_path, note in _objects(path, message, "annotations"):
-            yield note_path, note, ANNOTATION_MEMBERS
-    for path, tool in _objects("", body, "tools"):
-        yield path, tool, TOOL_MEMBERS
-        yield f"{path}function.", tool["function"], FUNCTION_MEMBERS
+def may_lose(row: Row, asked: frozenset[str]) -> bool:
+    """Whether the row would drop something of what was asked."""
+    return bool(unsupported(asked, row))
 
 
-def _parts(path: str, message: Mapping[str, Any]) -> Iterator[Level]:
-    for part_path, part in _objects(path, message, "content"):
-        yield part_path, part, PART_MEMBERS[part["type"]]
-        if part["type"] == "image_url":
-            yield f"{part_path}image_url.", part["image_url"], IMAGE_MEMBERS
-
-
-def _pair(body: Json, name: str, known: Known, inner: str, inner_known: Known) -> Iterator[Level]:
-    """A member that may be an object, and the object that may be inside it."""
-    value = body.get(name)
-    if isinstance(value, dict):
-        yield f"{name}.", value, known
-        if isinstance(value.get(inner), dict):
-            yield f"{name}.{inner}.", value[inner], inner_known
-
-
-def _objects(
-    path: str, holder: Mapping[str, Any], name: str
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects of a list, each with its path; nothing where there is no list."""
-    value = holder.get(name)
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            yield f"{path}{name}.{i}.", item
-
-
-def _without_nulls(members: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A null member of the body or of a message never goes upstream, so none is refused."""
-    if None not in members.values():
-        return members
-    return {name: value for name, value in members.items() if value is not None}
+_KNOWN = frozenset(FIELDS) | {name for odds in _ODD.values() for name, _ in odds}

@@ -56,6 +56,14 @@ def cost(turns: Iterable[tuple[Price, Usage]]) -> int:
     return _round_up(total)
 
 
+def total(usages: Iterable[Usage]) -> Usage:
+    """The sum over the turns of one request."""
+    counts = [
+        (u.tokens_in, u.tokens_out, u.tokens_cache_read, u.tokens_cache_write) for u in usages
+    ]
+    return Usage(*map(sum, zip(*counts, strict=True)))
+
+
 def believed(reported: object, limit: Bound) -> Usage | None:
     """A provider's `usage` object (OpenAI's names) as a value, or None when it cannot be true."""
     if not isinstance(reported, Mapping):

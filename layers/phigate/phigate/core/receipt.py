@@ -44,6 +44,7 @@ class Charge:
     bytes_out: int
     computed_micros: int
     charged_micros: int
+    turns: tuple[tuple[Row, Usage], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,30 @@ def _charged(charge: Charge, price: Price) -> dict[str, Any]:
             "bytes_in": charge.bytes_in,
             "bytes_out": charge.bytes_out,
         },
-        "price": [
-            price.in_micros_per_mtok,
-            price.out_micros_per_mtok,
-            price.cache_read_micros_per_mtok,
-            price.cache_write_micros_per_mtok,
-        ],
+        "price": _rates(price),
         "cost": {"computed": charge.computed_micros, "charged": charge.charged_micros},
+        **_turns(charge),
     }
+
+
+def _turns(charge: Charge) -> dict[str, Any]:
+    """With several turns the cost is the sum over them, each at its row's prices."""
+    if len(charge.turns) < 2:
+        return {}
+    return {"turns": [[row.id, *_counts(usage), *_rates(row.price)] for row, usage in charge.turns]}
+
+
+def _counts(usage: Usage) -> list[int]:
+    return [usage.tokens_in, usage.tokens_out, usage.tokens_cache_read, usage.tokens_cache_write]
+
+
+def _rates(price: Price) -> list[int]:
+    return [
+        price.in_micros_per_mtok,
+        price.out_micros_per_mtok,
+        price.cache_read_micros_per_mtok,
+        price.cache_write_micros_per_mtok,
+    ]
 
 
 def _by_rule(rejections: Iterable[Rejection]) -> dict[str, list[str]]:

@@ -95,12 +95,12 @@ def _blocks(message: Mapping[str, Any], path: str) -> Iterator[Json]:
 
 
 def _parts(content: Any) -> Iterator[Json]:
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
+    parts: Any = [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
     for part in parts:
         if part["type"] == "image_url":
             yield {"type": "image", "source": _source(part["image_url"]["url"])}
-        elif (text := part[part["type"]]).strip():
-            yield {"type": "text", "text": text}
+        elif str(part[part["type"]]).strip():
+            yield {"type": "text", "text": part[part["type"]]}
 
 
 def _source(url: str) -> Json:
@@ -113,7 +113,7 @@ def _source(url: str) -> Json:
 def _id(call_id: str) -> str:
     """The id of a call as the provider takes it; another model may have made it. One to one but
     for ids that were written to collide."""
-    return _NOT_IN_AN_ID.sub(lambda found: f"_{ord(found[0]):x}_", call_id) or "_"
+    return _NOT_IN_AN_ID.sub(lambda found: f"_{ord(found.group()):x}_", call_id) or "_"
 
 
 def _input(arguments: str, param: str) -> Json:

@@ -169,7 +169,9 @@ def _number(keeps_limit: Callable[[Any, Any], bool]) -> Check:
     return lambda limit, value, _: type(value) not in (int, float) or keeps_limit(value, limit)
 
 
-def _size(kind: type, keeps_limit: Callable[[int, Any], bool]) -> Check:
+def _size(
+    kind: type[str] | type[list[Any]] | type[Json], keeps_limit: Callable[[int, Any], bool]
+) -> Check:
     return lambda limit, value, _: not isinstance(value, kind) or keeps_limit(len(value), limit)
 
 
@@ -264,7 +266,7 @@ _KNOWN = _AS_THEY_ARE | _INSIDE.keys() | _NOTES | _IN_WORDS | {"$ref", "addition
 # One of these has to say what a value is.
 _SAY_WHAT = frozenset({"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"})
 _RIGHT: Mapping[str, Callable[[Any], bool]] = {
-    **{name: _is_number for name in LIMITS},
+    **dict.fromkeys(LIMITS, _is_number),
     "multipleOf": lambda value: _is_number(value) and value > 0,
     "uniqueItems": lambda value: isinstance(value, bool),
     "type": lambda value: set(value if _is_scalars(value) else [str(value)]) <= _TYPES.keys(),

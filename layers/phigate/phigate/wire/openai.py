@@ -26,6 +26,12 @@ def completion(answer: Json, *, completion_id: str, model: str) -> bytes:
     return _dump({**answer, "id": completion_id, "object": "chat.completion", "model": model})
 
 
+def message(answer: Json) -> Json:
+    """The one message of a whole answer."""
+    first: Json = answer["choices"][0]["message"]
+    return first
+
+
 def chunk_event(chunk: Json, *, completion_id: str, model: str, with_usage: bool) -> bytes:
     """One chunk as an event; empty when it held nothing but usage that nobody asked for."""
     if not with_usage and "usage" in chunk:
