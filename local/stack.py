@@ -7,6 +7,7 @@ with it, also when it is killed. One state directory has one stack.
 import asyncio
 import contextlib
 import gc
+import resource
 import socket
 import sys
 import time
@@ -96,7 +97,14 @@ async def serve(options: Options, make_ledger: MakeLedger = DynamoLedger) -> Non
         await _serve(options, resources, make_ledger)
 
 
+def _allow_many_sockets() -> None:
+    """A paced stream is two sockets, and a shell's usual limit of 1,024 ends at 500 of them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def _serve(options: Options, resources: Resources, make_ledger: MakeLedger) -> None:
+    _allow_many_sockets()
     clock = WallClock()
     dynamodb = local_dynamodb(resources.engine.url, clock)
     signer = _signer(options.state)

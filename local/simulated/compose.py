@@ -5,6 +5,7 @@ Law 2: tokens are bytes / 4 rounded up, 85 an image; output never exceeds the as
 """
 
 import json
+import re
 from itertools import pairwise
 
 from local.simulated.schema_example import example
@@ -14,6 +15,7 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 85
 WORDS_QUOTED = 8
 WORDS_PER_PIECE = 3
+NAME_WORD_CHARS = 6
 CALL_PIECE_CHARS = 12  # of a tool call's arguments in one chunk
 
 
@@ -61,8 +63,14 @@ def fragments(arguments: str) -> list[str]:
     return [arguments[i : i + CALL_PIECE_CHARS] for i in range(0, len(arguments), CALL_PIECE_CHARS)]
 
 
+def _is_meant(name: str, text: str) -> bool:
+    """The text holds the function's name, or a long word of it (`datetime` of `get_datetime`)."""
+    words = [word for word in re.split(r"[_.-]", name.lower()) if len(word) >= NAME_WORD_CHARS]
+    return name in text or any(word in text.lower() for word in words)
+
+
 def _called(ask: Ask) -> tuple[Tool, ...]:
-    named = [tool for tool in ask.offered if tool.name in ask.last_user_text]
+    named = [tool for tool in ask.offered if _is_meant(tool.name, ask.last_user_text)]
     if ask.forced:
         wanted = [tool for tool in ask.forced if tool in named] or list(ask.forced[:1])
     elif ask.tool_results:

@@ -72,6 +72,7 @@ class Ask:
     with_usage: bool = True
     choices: int = 1
     top_logprobs: int | None = None
+    thinking: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ knowingly passed over. A new SDK version that declares another kind fails here.
 
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
 import anthropic.types as declared
 import pytest
@@ -17,7 +17,7 @@ from anthropic.types.message_create_params import (
     MessageCreateParamsStreaming,
 )
 from pydantic import BaseModel
-from typing_extensions import NotRequired, Required, get_type_hints, is_typeddict
+from typing_extensions import get_type_hints, is_typeddict
 
 from phigate.adapters.anthropic import EFFORTS, VERSIONS
 from phigate.core.types import Json
@@ -36,21 +36,25 @@ from phigate.wire.anthropic_stream import (
 )
 from tests.adapters.test_anthropic_requests import REQUESTS, sent
 
+WRAPPERS: tuple[Any, ...] = (Annotated, Required, NotRequired)
+LITERALS: tuple[Any, ...] = (Literal,)
+UNIONS: tuple[Any, ...] = (Union, UnionType)
 # Members of 2023-06-01 that the SDK's types, made for 2026-10-21, have no more.
 SAMPLING = {"temperature", "top_p", "top_k"}
 
 
 def mistakes(value: Any, hint: Any, path: str = "body") -> list[str]:
     """Where `value` is not of the type; a member that the type does not name is a mistake."""
-    origin, inner = get_origin(hint), get_args(hint)
+    origin: Any = get_origin(hint)
+    inner = get_args(hint)
     if hint in (Any, object):
         return []
-    if origin in (Annotated, Required, NotRequired):
+    if origin in WRAPPERS:
         return mistakes(value, inner[0], path)
-    if origin in (Union, UnionType):
+    if origin in UNIONS:
         found = [mistakes(value, one, path) for one in inner]
         return [] if [] in found else min(found, key=len)
-    if origin is Literal:
+    if origin in LITERALS:
         return [] if value in inner else [f"{path}: {value!r} is not one of {inner}"]
     if is_typeddict(hint):
         return of_members(value, hint, path)
@@ -76,7 +80,13 @@ def of_plain(value: Any, hint: Any, path: str) -> list[str]:
         return [m for i, item in enumerate(value) for m in mistakes(item, inner[0], f"{path}.{i}")]
     if origin is dict:
         return [] if isinstance(value, dict) else [f"{path} is no object"]
-    plain = {str: str, int: int, float: (int, float), bool: bool, NoneType: NoneType}
+    plain: dict[Any, Any] = {
+        str: str,
+        int: int,
+        float: (int, float),
+        bool: bool,
+        NoneType: NoneType,
+    }
     right = origin in plain and isinstance(value, plain[origin])
     right &= not isinstance(value, bool) or origin is bool
     return [] if right else [f"{path} is not of type {hint}"]
@@ -119,11 +129,13 @@ def test_the_check_itself_sees_a_wrong_request(body: Json) -> None:
 
 def kinds(union: Any) -> set[str]:
     """The values of `type` that the members of a union declare."""
-    return {kind for model in models(union) for kind in get_args(model.model_fields["type"].annotation)}
+    return {
+        kind for model in models(union) for kind in get_args(model.model_fields["type"].annotation)
+    }
 
 
 def models(hint: Any) -> Iterable[type[BaseModel]]:
-    if get_origin(hint) in (Annotated, Union, UnionType):
+    if get_origin(hint) in (*WRAPPERS, *UNIONS):
         for one in get_args(hint):
             yield from models(one)
     elif isinstance(hint, type) and issubclass(hint, BaseModel):
@@ -145,7 +157,10 @@ DECLARED: Mapping[str, tuple[set[str], set[str]]] = {
         {*WRITTEN_BLOCKS, CALL_BLOCK, *IGNORED_BLOCKS},
     ),
     "stop reasons": (set(get_args(declared.StopReason)), set(FINISH_REASONS)),
-    "efforts": (efforts := set(EFFORTS), efforts),
+    "efforts": (
+        {*get_args(get_args(get_type_hints(declared.OutputConfigParam)["effort"])[0])},
+        set(EFFORTS),
+    ),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import WirePlan
+from phigate.core.canonical import canonical
 from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.core.members import MEMBERS
 from phigate.core.types import Json
@@ -95,7 +96,7 @@ REQUESTS: dict[str, Sent] = {
     "our own members stay here": (
         {
             "provider": {"order": ["acme"]},
-            "usage": {"include": True},
+            "usage": True,
             "store": False,
             "service_tier": "auto",
             "modalities": ["text"],
@@ -263,8 +264,9 @@ REQUESTS: dict[str, Sent] = {
 @pytest.mark.parametrize("case", REQUESTS.values(), ids=REQUESTS)
 def test_a_request_goes_upstream_as(case: Sent) -> None:
     members, row, pins, plan, sent, dropped = case
-    body = make_body(**members)
-    check_shape(ChatBody, body)
+    given = make_body(**members)
+    check_shape(ChatBody, given)
+    body = canonical(given)
     before = orjson.dumps(body)
     wire = OPENAI.request(body, make_row(**row), make_place(pins=pins), plan)
     assert wire.body == sent
@@ -272,16 +274,22 @@ def test_a_request_goes_upstream_as(case: Sent) -> None:
     assert orjson.dumps(body) == before
 
 
+OBJECTS: dict[str, Any] = {"reasoning": {"enabled": True}, "provider_options": {"acme": {"x": 7}}}
+
+
 @pytest.mark.parametrize("name", sorted(set(MEMBERS) - {"messages"}))
 def test_no_member_overwrites_a_pin(name: str) -> None:
     wire = OPENAI.request(
-        {**make_body(), name: 7}, make_row(), make_place(pins={name: 8}), STREAMED
+        {**make_body(), name: OBJECTS.get(name, 7)},
+        make_row(),
+        make_place(pins={name: 8}),
+        STREAMED,
     )
     assert wire.body[name] == 8
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name, member in MEMBERS.items() if member.fate in ("own", "keyed"))
+    "name", sorted(name for name, field in MEMBERS.items() if field.openai in ("own", "keyed", "ignored"))
 )
 def test_what_is_ours_does_not_go_upstream_as_sent(name: str) -> None:
     wire = OPENAI.request({**make_body(), name: "canary"}, make_row(), make_place(), STREAMED)

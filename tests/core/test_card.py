@@ -38,6 +38,11 @@ PUBLISHED = [
     ("INDIA", "google-gemini-2-5-flash", "general", "live", "0.33", "2.75"),
     ("WORLD", "google-gemini-2-5-flash", "general", "live", "0.33", "2.75"),
     ("US", "azure-gpt-4o", "general", "staged", "2.75", "11.00"),
+    ("WORLD", "openai-gpt-5-nano", "general", "live", "0.06", "0.44"),
+    ("WORLD", "phala-qwen3.5-27b", "general", "live", "0.33", "2.64"),
+    ("WORLD", "phala-gemma-3-27b-it", "general", "live", "0.12", "0.44"),
+    ("WORLD", "phala-glm-5", "general", "live", "1.32", "3.85"),
+    ("WORLD", "phala-gpt-oss-120b", "general", "live", "0.17", "0.66"),
 ]
 
 # Base price and published price, micro-USD per million tokens.

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from phigate.core.errors import InvalidRequest
-from phigate.core.members import MEMBERS, REFUSED, check_members
+from phigate.core.members import MEMBERS
+from phigate.core.members_check import REFUSED, check_members
 from phigate.core.types import Json
 from phigate.wire.chat_body import ChatBody, check_shape
 from tests.builders import make_body

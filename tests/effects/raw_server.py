@@ -17,6 +17,7 @@ class RawServer:
         self.connections = 0
         self.requests: list[bytes] = []
         self.asked = asyncio.Event()
+        self.left = asyncio.Event()
         self._scripts = scripts
         self._talks: set[asyncio.Task[None]] = set()
 
@@ -31,6 +32,7 @@ class RawServer:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await self._play(script, reader, writer)
         finally:
+            self.left.set()
             writer.transport.abort()
             self._talks.discard(talk)
 

@@ -124,6 +124,8 @@ async def test_silence_ends_in_time_and_the_connection_is_not_used_again() -> No
         pool = posts(server)
         with pytest.raises(TimeoutError):
             await pool.post(HEAD, b"{}", 0.02)
+        async with asyncio.timeout(2.0):
+            await server.left.wait()
         assert await pool.post(HEAD, b"{}", 2.0) == (200, b'{"a":1}')
         assert server.connections == 2
         pool.close()
@@ -137,6 +139,8 @@ async def test_a_connection_whose_caller_was_cancelled_is_not_used_again() -> No
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        async with asyncio.timeout(2.0):
+            await server.left.wait()
         assert await pool.post(HEAD, b'{"second":1}', 2.0) == (200, b'{"a":1}')
         assert server.connections == 2
         pool.close()

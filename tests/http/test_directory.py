@@ -380,6 +380,17 @@ def test_the_document_has_every_endpoint_and_the_envelope_for_every_error(docume
                     assert schema == {"$ref": "#/components/schemas/Error"}
 
 
+def test_the_document_names_what_is_no_json(document: Json) -> None:
+    kinds = {
+        path: set(operation["responses"]["200"]["content"])
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+    }
+    assert kinds.pop("/v1/chat/completions") == {"application/json", "text/event-stream"}
+    assert kinds.pop("/v1/pricing") == {"application/json", "text/html"}
+    assert all(kind == {"application/json"} for kind in kinds.values())
+
+
 def test_the_document_has_the_ranges_of_a_chat_body(document: Json) -> None:
     body = document["components"]["schemas"]["ChatBody"]
     assert body["required"] == ["model", "messages"]

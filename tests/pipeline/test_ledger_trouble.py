@@ -101,7 +101,9 @@ def test_an_answer_stands_when_its_settle_is_not_confirmed(
     told = stage.chat(body)
     assert told.status == 200
     assert told.body.endswith(DONE) == (body is STREAM)
-    assert stage.journal.fields("settle_not_confirmed") == [{"id": told.headers["x-phi-receipt"]}]
+    noted = stage.journal.fields("settle_not_confirmed")
+    assert [fields["id"] for fields in noted] == [told.headers["x-phi-receipt"]]
+    assert noted[0]["kind"] == type(error()).__name__
     settled(stage, USAGE_MICROS)
 
 

@@ -25,7 +25,6 @@ from phigate.core.meter import believed, bound, cost, estimate, total
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
 from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce, record
 from phigate.core.request import Pinned
-from phigate.core.route import fallback_reason
 from phigate.core.types import Asked, Attempt, Principal, Row, Usage
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
@@ -221,40 +220,6 @@ class Ticket:
             await self.settle()
             self.note("abandoned", row)
 
-    def headers(self, order: Order, row: Row, dropped: tuple[str, ...]) -> dict[str, str]:
-        """What the caller is told of every answer, before its body."""
-        asked = order.asked
-        tier = "phi" if asked.phi else "general"
-        headers = {
-            "x-request-id": self.id,
-            "x-phi-routed": f"{row.id}/{asked.region}/{tier}",
-            "x-phi-tier": tier,
-            "x-phi-attempts": str(len(self.attempts)),
-            "x-phi-receipt": self.id,
-            "x-ratelimit-limit-requests": str(self.principal.policy.rpm),
-            "x-ratelimit-remaining-requests": str(self.calls_left),
-            "x-ratelimit-reset-requests": f"{60 - int(self.started_s) % 60}s",
-        }
-        if asked.has_tools:
-            headers["x-phi-tools"] = "supported" if row.supports_tools else "unsupported"
-        if asked.tokens_out is None:
-            headers["x-phi-max-tokens"] = str(row.tokens_out_default)
-        reason = fallback_reason(order.catalog, order.route, row)
-        if reason is not None:
-            headers["x-phi-fallback"] = reason
-        if dropped:
-            headers["x-phi-dropped"] = ",".join(dropped)
-        return headers
-
-    def charge_headers(self) -> dict[str, str]:
-        """What the answer cost, for an answer whose head is written after its end."""
-        if self.charge is None:
-            raise OutOfOrder("what it cost is known after the last turn")
-        return {
-            "x-phi-usage": "estimated" if self.charge.usage_is_estimate else "verified",
-            "x-phi-cost-micro": str(self.charge.charged_micros),
-        }
-
     def note(self, event: str, row: Row | None, **fields: str | int) -> None:
         """One line for the operator: ids, names, counts and micros."""
         pinned, charge = self.pinned, self.charge
@@ -284,9 +249,10 @@ class Ticket:
             )
             if held.expired:
                 await ledger.sweep(held.account, int(self.gateway.clock.now_s()))
-        except GatewayError:
-            # The answer stands; the sweeper settles by the receipt.
-            self.gateway.journal.note("settle_not_confirmed", id=held.id)
+        except GatewayError as exc:
+            # The answer stands; the sweeper settles by the receipt. The kind tells a bug from load.
+            kind = type(exc).__name__
+            self.gateway.journal.note("settle_not_confirmed", id=held.id, kind=kind)
 
     async def _hold_refusal(self) -> None:
         held = await self.gateway.ledger.hold(self._hold_request(is_refusal=True))

@@ -4,8 +4,9 @@ The same function answers `POST /v1/route`, so a dry run and a live call cannot 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from phigate.core.canonical import canonical
 from phigate.core.errors import (
     CallerError,
     InsufficientCredit,
@@ -20,6 +21,7 @@ from phigate.core.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
+from phigate.core.extras import Wanted, wanted
 from phigate.core.gate import Code
 from phigate.core.limits import BODY_BYTES_MAX
 from phigate.core.meter import bound, text_bytes, tokens_affordable
@@ -46,6 +48,7 @@ class Order:
     hold_micros: int
     deadline_s: float
     server: ServerTools | None = None
+    wanted: Wanted = field(default_factory=Wanted)
 
     @property
     def catalog(self) -> Catalog:
@@ -82,11 +85,13 @@ def read_order(
     if server is not None:
         body = offered(body, server)
     asked = read_asked(body, pinned, call.task)
+    body = canonical(body)
     if server is not None:
         asked = replace(asked, needs_tools=True)
     catalog = view.catalog
     _check_tokens_out(asked, catalog)
     check_policy(pinned, policy)
+    asks = _check_debug(wanted(body), pinned, policy)
     asked = _within_policy(asked, policy, catalog)
     if pinned.region not in stack.regions:
         raise RegionNotServed(
@@ -112,6 +117,7 @@ def read_order(
         hold_micros=max((bound(row, asked).micros for row in route.candidates), default=0),
         deadline_s=now_s + (stack.stream_timeout_s if stream else stack.json_timeout_s),
         server=server,
+        wanted=asks,
     )
 
 
@@ -165,6 +171,17 @@ def hold_refused(
 ) -> CallerError:
     """The answer to a hold that was not written."""
     return _HOLD_REFUSALS[refused.reason](order, refused, policy, now_s)
+
+
+def _check_debug(asks: Wanted, pinned: Pinned, policy: KeyPolicy) -> Wanted:
+    """PHI that went upstream is shown again only to a key whose policy says so."""
+    if asks.is_debug and pinned.phi and not policy.debug_phi:
+        raise KeyPolicyViolated(
+            "debug and echo_upstream_request show what went upstream; with PHI they need a key "
+            "whose policy has debug_phi.",
+            param="debug",
+        )
+    return asks
 
 
 def _check_tokens_out(asked: Asked, catalog: Catalog) -> None:

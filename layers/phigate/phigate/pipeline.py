@@ -16,11 +16,13 @@ from phigate.core.errors import (
     InvalidApiKey,
     PhigateError,
 )
+from phigate.core.extras import extras
 from phigate.core.keys import parse_key
 from phigate.core.protocols import Out
 from phigate.core.request import Pinned
 from phigate.core.types import Json, Principal
 from phigate.gateway import Call, Gateway
+from phigate.headers import answer_headers, charge_headers
 from phigate.loop import Loop
 from phigate.order import Order, decision, read_order, read_pinned, refused
 from phigate.streaming import Streaming
@@ -134,6 +136,10 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
         row = answered.row
         if (usage := loop.usage()) is not None:
             answered.body["usage"] = usage
+        if order.wanted.any:
+            answered.body |= extras(
+                order.wanted, order.route, ticket.attempts, answered.dropped, answered.exchanged
+            )
         body = openai.completion(answered.body, completion_id=ticket.completion_id, model=row.id)
         ticket.response.update(body)
         await ticket.receipt("routed", "complete" if out.gone_at_s is None else "hang_up", row)
@@ -143,11 +149,11 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
     except asyncio.CancelledError:
         await cancelled_to_the_end(ticket, turn.row)
         raise
-    headers = ticket.headers(order, row, answered.dropped)
+    headers = answer_headers(ticket, order, row, answered.dropped)
     headers["content-type"] = "application/json"
     headers["content-length"] = str(len(body))
     try:
-        await out.start(200, {**headers, **ticket.charge_headers()})
+        await out.start(200, {**headers, **charge_headers(ticket)})
         await out.write(body, last=True)
     finally:
         await ticket.settle()
@@ -173,7 +179,7 @@ async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> N
         raise
     stream = Streaming(ticket, order, turn, out, opened)
     try:
-        headers = ticket.headers(order, opened.row, opened.dropped)
+        headers = answer_headers(ticket, order, opened.row, opened.dropped)
         await out.start(200, {**headers, "content-type": "text/event-stream; charset=utf-8"})
         await stream.run()
         await stream.finish()

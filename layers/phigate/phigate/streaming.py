@@ -11,6 +11,7 @@ import orjson
 from phigate.closing import Ticket
 from phigate.core import limits
 from phigate.core.errors import PhigateError, UpstreamError, UpstreamFailed, UpstreamTimeout
+from phigate.core.extras import extras
 from phigate.core.protocols import Out
 from phigate.core.receipt import Ended
 from phigate.core.types import Json
@@ -149,8 +150,12 @@ class Streaming:
         usage = self._loop.usage()
         tail = b""
         if usage is not None and self._order.with_usage:
-            chunk = {"object": "chat.completion.chunk", "choices": [], "usage": usage}
-            tail += self._event({**chunk, "created": int(self._ticket.started_s)})
+            tail += self._event({**self._empty_chunk(), "usage": usage})
+        asks = self._order.wanted
+        if asks.any:
+            dropped, exchanged = self._opened.dropped, self._opened.exchanged
+            told = extras(asks, self._order.route, self._ticket.attempts, dropped, exchanged)
+            tail += self._event({**self._empty_chunk(), **told})
         if self._error is not None:
             tail += sse.data_event(orjson.dumps(self._error.envelope()))
         facts = {
@@ -159,6 +164,10 @@ class Streaming:
             "receipt": self._ticket.id,
         }
         return tail + sse.comment("phi", orjson.dumps(facts)) + sse.DONE
+
+    def _empty_chunk(self) -> Json:
+        created = int(self._ticket.started_s)
+        return {"object": "chat.completion.chunk", "created": created, "choices": []}
 
     async def _ping(self) -> None:
         if self._ticket.gateway.clock.now_s() >= self._written_at_s + limits.PING_INTERVAL_S:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import orjson
 
 from phigate.adapters import ADAPTERS
-from phigate.adapters.adapter import Adapter, StreamDecoder, WirePlan
+from phigate.adapters.adapter import Adapter, StreamDecoder, WirePlan, WireRequest
 from phigate.closing import Ticket
 from phigate.core import limits
 from phigate.core.errors import (
@@ -24,6 +24,7 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from phigate.core.extras import Exchanged
 from phigate.core.gate import refusal_code
 from phigate.core.protocols import Exchange, Head, Out, UpstreamRequest
 from phigate.core.route import Attempts
@@ -54,6 +55,7 @@ class Answered:
     row: Row
     body: Json
     dropped: tuple[str, ...]
+    exchanged: Exchanged | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class Opened:
     decoder: StreamDecoder
     chunks: list[Json]
     dropped: tuple[str, ...]
+    exchanged: Exchanged | None = None
 
 
 class Turn:
@@ -130,7 +133,7 @@ class Turn:
 
     async def _whole(self, row: Row) -> Answered:
         until_s = min(self._order.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
-        exchange, dropped = self._send(row, stream=False)
+        exchange, wire = self._send(row, stream=False)
         try:
             head = await self._head(exchange, until_s)
             body = await self._body(exchange, until_s)
@@ -142,11 +145,11 @@ class Turn:
         if answer is None:
             raise UpstreamFailed("malformed")
         self._gateway.breaker.succeeded(row.id)
-        return Answered(row, answer, dropped)
+        return Answered(row, answer, wire.dropped, self._exchanged(wire, body))
 
     async def _opened(self, row: Row) -> Opened:
         until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
-        exchange, dropped = self._send(row, stream=True)
+        exchange, wire = self._send(row, stream=True)
         kept = False
         try:
             head = await self._head(exchange, until_s)
@@ -155,7 +158,8 @@ class Turn:
             decoder = ADAPTERS[row.dialect].decoder()
             chunks = await self._first_chunks(exchange, decoder, until_s)
             kept = True
-            return Opened(row, exchange, decoder, chunks, dropped)
+            exchanged = self._exchanged(wire, None)
+            return Opened(row, exchange, decoder, chunks, wire.dropped, exchanged)
         finally:
             if not kept:
                 exchange.close()
@@ -174,7 +178,7 @@ class Turn:
             if decoder.failed is not None or decoder.ended:
                 raise UpstreamFailed(decoder.failed or "empty")
 
-    def _send(self, row: Row, *, stream: bool) -> tuple[Exchange, tuple[str, ...]]:
+    def _send(self, row: Row, *, stream: bool) -> tuple[Exchange, WireRequest]:
         order = self._order
         adapter = ADAPTERS[row.dialect]
         asked = order.asked.tokens_out
@@ -193,7 +197,13 @@ class Turn:
                 "The body holds an integer of more than 64 bits, which no provider reads."
             ) from exc
         request = UpstreamRequest(row, order.asked.region, adapter.path, adapter.headers, body)
-        return self._gateway.upstream.open(request), wire.dropped
+        return self._gateway.upstream.open(request), wire
+
+    def _exchanged(self, wire: WireRequest, received: bytes | None) -> Exchanged | None:
+        """The bodies that went over the wire, when the request asks to see them."""
+        if not self._order.wanted.is_debug:
+            return None
+        return Exchanged(wire.body, None if received is None else orjson.loads(received))
 
     async def _head(self, exchange: Exchange, until_s: float) -> Head:
         while (head := await exchange.head(self._slice_s(until_s))) is None:

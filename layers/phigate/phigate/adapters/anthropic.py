@@ -1,7 +1,7 @@
 """The Anthropic Messages dialect: what of a canonical request goes upstream, and as what.
 
 Law 1: a member that the row's pinned API version, its model or another member rules out is left out
-and named, never changed to something near it. The same goes for members that the table leaves out.
+and named, never changed to something near it. So is one that `core.members` does not name.
 Law 2: the row's own pins are written last, so nothing that a caller sent can overwrite them.
 https://platform.claude.com/docs/en/api/messages and .../api/versioning
 """
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
-from phigate.core.members import Member
+from phigate.core.members import MEMBERS
 from phigate.core.types import Json, Place, Row
 from phigate.wire import anthropic
 from phigate.wire.anthropic_format import OPEN_OBJECT, write_format
 from phigate.wire.anthropic_messages import Conversation, check_tool_name, conversation
-from phigate.wire.anthropic_reasoning import Reasoning, reasoning
 from phigate.wire.anthropic_schema import narrowed
 from phigate.wire.anthropic_stream import Decoder
 
@@ -47,9 +46,11 @@ VERSION_DEFAULT = "2023-06-01"
 
 def request(body: Json, row: Row, place: Place, plan: WirePlan) -> WireRequest:
     """The upstream body for one turn. Raises InvalidRequest for what this dialect cannot say."""
+    dropped = list(_not_honoured(body, row))
+    body = {name: value for name, value in body.items() if name not in dropped}
     body = {name: value for name, value in body.items() if value is not None}
     said = conversation(body["messages"])
-    dropped = [*_not_in_the_dialect(body), *said.lost]
+    dropped += said.lost
     out: Json = {"model": row.model, "max_tokens": plan.tokens_out, "messages": said.messages}
     if said.system:
         out["system"] = said.system
@@ -68,6 +69,7 @@ def request(body: Json, row: Row, place: Place, plan: WirePlan) -> WireRequest:
     user = plan.keyed.get("safety_identifier") or plan.keyed.get("user")
     if user is not None:
         out["metadata"] = {"user_id": user}
+    dropped += _write_options(out, body, row)
     if plan.stream:
         out["stream"] = True
     out.update(place.pins)
@@ -75,9 +77,12 @@ def request(body: Json, row: Row, place: Place, plan: WirePlan) -> WireRequest:
     return WireRequest(out, names, headers={"anthropic-version": version}, fits=fits)
 
 
-def _not_in_the_dialect(body: Json) -> Iterator[str]:
+def _not_honoured(body: Json, row: Row) -> Iterator[str]:
+    """The members that ask for something and have no place in the dialect, or at this row."""
     for name, value in body.items():
-        if name not in MEMBERS or (MEMBERS[name].fate == "dropped" and value != _IDLE.get(name)):
+        if value is None or value == _IDLE.get(name):
+            continue
+        if name in row.drops or name not in MEMBERS or MEMBERS[name].anthropic == "dropped":
             yield name
 
 
@@ -135,31 +140,38 @@ def _choice(wanted: Any) -> Json:
 
 
 def _write_reasoning(out: Json, body: Json, said: Conversation) -> list[str]:
-    wanted = reasoning(body)
-    if wanted is None:
+    """Reasoning as `core.canonical` has merged it: an effort, and the rest of what was said."""
+    effort, more = body.get("reasoning_effort"), body.get("reasoning") or {}
+    if effort is None and not more:
         return []
-    if not _can_reason(out, wanted, said):
-        return list(wanted.named)
-    thinking: Json = {"type": "adaptive" if wanted.enabled else "disabled"}
-    if wanted.tokens_max is not None and wanted.enabled:
-        thinking = {"type": "enabled", "budget_tokens": wanted.tokens_max}
-    if wanted.shown is not None and wanted.enabled:
-        thinking["display"] = "summarized" if wanted.shown else "omitted"
+    if effort == "none" or more.get("enabled") is False:
+        out["thinking"] = {"type": "disabled"}
+        return []
+    budget = more.get("max_tokens")
+    if not _can_reason(out, effort, budget, said):
+        named = [] if effort is None else ["reasoning_effort"]
+        # The fold says `enabled` of every effort.
+        return named + [f"reasoning.{name}" for name in more if not named or name != "enabled"]
+    thinking: Json = {"type": "adaptive"}
+    if budget is not None:
+        thinking = {"type": "enabled", "budget_tokens": budget}
+    shown = more.get("include_thoughts")
+    if shown is None and more.get("summary") is not None:
+        shown = more["summary"] != "none"
+    if shown is not None:
+        thinking["display"] = "summarized" if shown else "omitted"
     out["thinking"] = thinking
-    if wanted.effort is not None and wanted.enabled:
-        out.setdefault("output_config", {})["effort"] = wanted.effort
+    if effort is not None:
+        out.setdefault("output_config", {})["effort"] = effort
     return []
 
 
-def _can_reason(out: Json, wanted: Reasoning, said: Conversation) -> bool:
-    """What the provider would answer 400 to."""
-    if not wanted.enabled:
-        return True
-    if wanted.effort is not None and wanted.effort not in EFFORTS:
+def _can_reason(out: Json, effort: str | None, budget: int | None, said: Conversation) -> bool:
+    """False for what the provider would answer 400 to."""
+    if effort is not None and effort not in EFFORTS:
         return False
     if out.get("tool_choice", {}).get("type") in ("any", "tool"):
         return False
-    budget = wanted.tokens_max
     if budget is None:
         return True
     # With a budget, a turn that goes on after results must begin with its own signed thinking.
@@ -199,6 +211,14 @@ def _write_stop(out: Json, body: Json) -> list[str]:
     return ["stop"] if len(kept) < len(stops) else []
 
 
+def _write_options(out: Json, body: Json, row: Row) -> list[str]:
+    """The caller's own words to this provider, as far as the table knows what they cost."""
+    part = (body.get("provider_options") or {}).get(row.provider) or {}
+    known = {name: value for name, value in part.items() if OPTIONS.get(name) == value}
+    out.update(known)
+    return [f"provider_options.{row.provider}.{name}" for name in part if name not in known]
+
+
 def refusal(body: bytes) -> tuple[str, str | None]:
     """The provider's words. Its paths are those of its own dialect, so no param is named."""
     return anthropic.refusal(body)[:_REFUSAL_CHARS_MAX], None
@@ -216,44 +236,11 @@ _IDLE: Mapping[str, Any] = {
     "top_logprobs": 0,
     "n": 1,
     "metadata": {},
+    "image_config": {},
+    "speed": "standard",
 }
-MEMBERS: Mapping[str, Member] = {
-    "messages": Member("passed", "`system` and `developer` lifted out, the rest as blocks."),
-    "model": Member("own", "The row's."),
-    "stream": Member("own", "As the gateway decides."),
-    "stream_options": Member("own", "Usage always comes."),
-    "max_tokens": Member("own", "Always sent."),
-    "max_completion_tokens": Member("own", "Same as `max_tokens`."),
-    "max_output_tokens": Member("own", "Same as `max_tokens`."),
-    "temperature": Member("passed", "0 to 1, where the API version takes it; above 1 dropped."),
-    "top_p": Member("passed", "Where the API version takes it; dropped beside `temperature`."),
-    "top_k": Member("passed", "Where the API version takes it."),
-    "frequency_penalty": Member("dropped", "Not in the dialect."),
-    "presence_penalty": Member("dropped", "Not in the dialect."),
-    "logit_bias": Member("dropped", "Not in the dialect."),
-    "logprobs": Member("dropped", "Not in the dialect."),
-    "top_logprobs": Member("dropped", "Not in the dialect."),
-    "seed": Member("dropped", "Not in the dialect."),
-    "stop": Member("passed", "As `stop_sequences`; one of white space alone is dropped."),
-    "tools": Member("passed", "`strict` where the schema can be enforced as it stands."),
-    "tool_choice": Member("passed", "`required` as `any`."),
-    "parallel_tool_calls": Member("passed", "`false` as `disable_parallel_tool_use`."),
-    "response_format": Member("passed", "As structured output, else as the input of a tool."),
-    "reasoning_effort": Member("passed", "As adaptive thinking and `output_config.effort`."),
-    "reasoning": Member("passed", "As `reasoning_effort`; `max_tokens` as a budget."),
-    "thinking": Member("passed", "As `reasoning_effort`; a budget as `budget_tokens`."),
-    "modalities": Member("own", "Only `text` is served."),
-    "n": Member("dropped", "One choice is served."),
-    "metadata": Member("dropped", "Nothing is stored that it could label."),
-    "store": Member("own", "Nothing is stored."),
-    "service_tier": Member("own", "One tier has a price."),
-    "user": Member("keyed", "As `metadata.user_id`."),
-    "user_id": Member("keyed", "As `metadata.user_id`."),
-    "safety_identifier": Member("keyed", "As `metadata.user_id`, before `user`."),
-    "prompt_cache_key": Member("dropped", "The provider's cache has no keys."),
-    "provider": Member("own", "Routing preferences."),
-    "usage": Member("ignored", "Usage is always reported."),
-}
+# The one cache whose writes have a price in the catalog: it lives for five minutes.
+OPTIONS: Mapping[str, Any] = {"cache_control": {"type": "ephemeral"}}
 ADAPTER = Adapter(
     path="/v1/messages",
     headers={"anthropic-version": VERSION_DEFAULT},

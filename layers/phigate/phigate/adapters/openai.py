@@ -1,7 +1,7 @@
 """The OpenAI Chat Completions dialect, which is also the canonical one.
 
-What passes is what `core.members` lets pass; the row's own pins are written last, so nothing that
-a caller sent can overwrite them.
+The body that comes in is canonical (`core.canonical`). What passes is what `core.members` lets
+pass; the row's own pins are written last, so nothing that a caller sent can overwrite them.
 https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -13,46 +13,43 @@ import orjson
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
 from phigate.core.errors import UpstreamFailed
 from phigate.core.limits import JSON_DEPTH_MAX
-from phigate.core.members import MEMBERS
+from phigate.core.members import MEMBERS, parameters, unsupported
 from phigate.core.types import Json, Place, Row
 from phigate.wire import sse
 
-_TOOL_MEMBERS = ("tools", "tool_choice", "parallel_tool_calls")
-_INT64_MAX = 2**63 - 1
+_KEPT_HERE = frozenset(name for name, field in MEMBERS.items() if field.openai != "passed")
+_EFFORT_DEFAULT = "medium"  # what OpenAI's own models do when nobody says
 _REFUSAL_CHARS_MAX = 2_000  # of a provider's error text handed to the caller
 
 
 def request(body: Json, row: Row, place: Place, plan: WirePlan) -> WireRequest:
     """The upstream body for one turn. Null members are left out: absent means the same."""
     out = {
-        name: value
-        for name, value in body.items()
-        if value is not None and (name not in MEMBERS or MEMBERS[name].fate == "passed")
+        name: value for name, value in body.items() if value is not None and name not in _KEPT_HERE
     }
-    dropped = _drop(out, body, row)
+    dropped = unsupported(parameters(body), row)
+    for name in (*dropped, *row.drops):
+        out.pop(name, None)
     if "messages" in out:
         out["messages"] = [_without_nulls(message) for message in out["messages"]]
-    if isinstance(out.get("response_format"), str):
-        out["response_format"] = {"type": out["response_format"]}
+    if "reasoning" in body and "reasoning_effort" not in out:
+        _write_effort(out, body["reasoning"], row)
     out.update(plan.keyed)
     out["model"] = row.model
     out[row.max_tokens_name] = plan.tokens_out
     if plan.stream:
         out["stream"] = True
         out["stream_options"] = {"include_usage": True}
+    if body.get("provider_options"):
+        out.update(body["provider_options"].get(row.provider, {}))
     out.update(place.pins)
     return WireRequest(out, dropped)
 
 
-def _drop(out: Json, body: Json, row: Row) -> tuple[str, ...]:
-    """Take out what this row cannot honour; the names of what the caller really loses."""
-    dropped = [name for name in ("n", "metadata") if body.get(name) not in (None, 1, {})]
-    if not row.supports_tools:
-        dropped += [name for name in _TOOL_MEMBERS if out.pop(name, None) is not None]
-    if abs(out.get("seed", 0)) > _INT64_MAX:
-        del out["seed"]
-        dropped.append("seed")
-    return tuple(dropped)
+def _write_effort(out: Json, reasoning: Json, row: Row) -> None:
+    """This dialect has no switch: a caller who turns reasoning on gets an effort."""
+    if reasoning.get("enabled") is True and "reasoning_effort" not in row.drops:
+        out["reasoning_effort"] = _EFFORT_DEFAULT
 
 
 def _without_nulls(message: Mapping[str, Any]) -> Mapping[str, Any]:

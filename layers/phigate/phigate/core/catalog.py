@@ -190,6 +190,7 @@ def _row(table: Json, provider: Json) -> Row:
         if (name := table.get("agreement")) is not None
         else None,
         api_version=table.get("api_version", ""),
+        drops=frozenset(table.get("drops", ())),
     )
 
 

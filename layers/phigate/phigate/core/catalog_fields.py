@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any, get_args
 
 from phigate.core.limits import NAME_BYTES_MAX
+from phigate.core.members import DROPPABLE
 from phigate.core.types import MODEL_TIERS, REGIONS, Residency
 
 Wrong = Callable[[Any], str | None]
@@ -20,7 +21,7 @@ PRICE_MICROS_MAX = 10_000_000_000  # 10,000 USD per million tokens: more is a sl
 STATUSES = ("live", "staged", "alpha")  # `no_key` is found out at start, never written
 LAWS = ("nFADP", "GDPR-28", "HIPAA-BAA")
 KINDS = ("DPA", "BAA")
-AUTHS = ("bearer", "x-api-key", "api-key")
+AUTHS = ("bearer", "x-api-key", "api-key", "google_service_account")
 API_VERSIONS = ("2023-06-01", "2026-10-21")  # those that the adapters know
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
@@ -157,6 +158,7 @@ ROW_FIELDS: Fields = {
     "tokens_out_default": Field(_whole(1, TOKENS_MAX)),
     "tokens_out_max": Field(_whole(1, TOKENS_MAX)),
     "api_version": Field(_one_of(API_VERSIONS), is_required=False),
+    "drops": Field(_list_of(_one_of(tuple(sorted(DROPPABLE)))), is_required=False),
     "max_tokens_name": Field(_one_of(("max_tokens", "max_completion_tokens"))),
     "image_tokens_max": Field(_TOKENS),
     "overhead_tokens": Field(_TOKENS),

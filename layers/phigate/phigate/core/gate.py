@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
+from phigate.core.members import unsupported
 from phigate.core.types import Asked, Rejection, Row
 
 Code = Literal["no_route", "phi_blocked", "key_policy"]
@@ -114,6 +115,8 @@ def _capability(row: Row, asked: Asked, stand: Stand) -> str | None:
         return "capability_json_schema"
     if asked.tokens_out is not None and asked.tokens_out > row.tokens_out_max:
         return "capability_tokens_out"
+    if asked.preferences.require_parameters and unsupported(asked.parameters, row):
+        return "capability_parameters"
     return None
 
 
@@ -156,6 +159,8 @@ def _preferences(row: Row, asked: Asked, stand: Stand) -> str | None:
         return "provider_only"
     if any(name in wanted.ignore for name in names):
         return "provider_ignore"
+    if wanted.confidential and not row.confidential:
+        return "provider_confidential"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Which media parts may go upstream. The gateway fetches nothing itself.
+"""Which media may go upstream, or be named to one. The gateway fetches nothing itself.
 
 Under PHI an image is a `data:` URL of png, jpeg, webp or gif: a link would make the provider fetch
 from a place that nobody has vetted. In general traffic https links pass as well.
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from phigate.core.errors import InvalidRequest
+from phigate.core.types import Json
 
 _DATA_URL = re.compile(r"data:image/(?:png|jpeg|webp|gif);base64,")
 # So many characters tell base64 from a link or a mistake; looking at all of a 4 MB image would cost
@@ -48,3 +49,25 @@ def check_image(path: str, url: str, *, phi: bool) -> None:
             "image/webp or image/gif.",
             param=path,
         )
+
+
+def check_image_config(body: Json) -> None:
+    """Under PHI nothing may name media outside a message. Raises InvalidRequest."""
+    for member in ("image_config", "imageConfig"):
+        for name in _REMOTE_MEDIA:
+            if (body.get(member) or {}).get(name):
+                param = f"{member}.{name}"
+                raise InvalidRequest(
+                    f"{param} names media by links, which is refused under X-PHI: true.",
+                    param=param,
+                )
+
+
+_REMOTE_MEDIA = (
+    "font_inputs",
+    "fontInputs",
+    "reference_images",
+    "referenceImages",
+    "super_resolution_references",
+    "superResolutionReferences",
+)

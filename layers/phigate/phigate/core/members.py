@@ -1,4 +1,4 @@
-"""The request surface as one table: what becomes of every member of a chat request in every dialect.
+"""The request surface as one table: what becomes of every member of a request in every dialect.
 
 The check (`members_check`), the fold (`canonical`), the adapters, the gate's rule about parameters
 and the OpenAPI document are read from it. A name with a dot is a member of a member.
@@ -61,6 +61,7 @@ FIELDS: Mapping[str, Field] = {
     "seed": Field("passed", "dropped", "±9223372036854776000; beyond 64 bits it is dropped."),
     "stop": Field("passed", "mapped", "One sequence or up to 16."),
     "n": Field("dropped", "dropped", "One choice is served: several would break the hold."),
+    "metadata": Field("dropped", "dropped", "Nothing is stored that it could label."),
     "tools": Field("passed", "mapped", "Functions, or `gateway:datetime`."),
     "tool_choice": Field("passed", "mapped", "`auto`, `none`, `required` or one of the tools."),
     "parallel_tool_calls": Field("passed", "mapped", "Several calls in one turn."),
@@ -117,7 +118,6 @@ FIELDS: Mapping[str, Field] = {
     "prompt_cache_key": Field("keyed", "dropped", "Groups requests that share a prefix."),
     "service_tier": Field("own", "own", "`auto`, `default`, `standard`: others have no price."),
     "speed": Field("dropped", "dropped", "No row is sold by speed."),
-    "metadata": Field("dropped", "dropped", "Nothing is stored that it could label."),
     "store": Field("own", "own", "Nothing is stored: `true` is refused."),
     "meta": Field("own", "own", "Adds `meta.routing` to the answer."),
     "debug": Field("own", "own", "Adds what went upstream and came back to the answer."),
@@ -184,16 +184,14 @@ def parameters(body: Json) -> frozenset[str]:
     Members that ask for nothing are left out; those of `reasoning` have dotted names, and a value
     that some dialect does not take stands beside its member's name.
     """
-    asked = [
-        name
-        for name, value in body.items()
-        if name not in _KEPT_QUIET and value is not None and value != _IDLE.get(name)
-    ]
-    for name in asked[:]:
-        if name in _ODD:
-            asked += [odd for odd, is_odd in _ODD[name] if is_odd(body)]
+    asked: set[str] = set()
+    for name in body.keys() - _KEPT_QUIET:
+        value = body[name]
+        if value is not None and value != _IDLE.get(name):
+            asked.add(name)
+            asked.update(odd for odd, is_odd in _ODD.get(name, ()) if is_odd(body))
     if body.get("reasoning") is not None:
-        asked += [f"reasoning.{name}" for name in body["reasoning"]]
+        asked.update(f"reasoning.{name}" for name in body["reasoning"])
     return frozenset(asked)
 
 
@@ -214,11 +212,6 @@ def unsupported(asked: frozenset[str], row: Row) -> tuple[str, ...]:
     lost |= {name.partition(" ")[0] for name in odd}
     known = [name for name in FIELDS if name in lost]
     return (*known, *sorted(lost - FIELDS.keys()))
-
-
-def may_lose(row: Row, asked: frozenset[str]) -> bool:
-    """Whether the row would drop something of what was asked."""
-    return bool(unsupported(asked, row))
 
 
 _KNOWN = frozenset(FIELDS) | {name for odds in _ODD.values() for name, _ in odds}

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate.core import limits
+from phigate.core.canonical import MODALITIES_NAMES, canonical
 from phigate.core.errors import InvalidRequest, KeyPolicyViolated
-from phigate.core.media import check_image, images
-from phigate.core.members import MEMBERS, check_members
+from phigate.core.media import check_image, check_image_config, images
+from phigate.core.members import MEMBERS, parameters
+from phigate.core.members_check import check_members
 from phigate.core.meter import text_bytes
+from phigate.core.tool_loop import DATETIME
 from phigate.core.types import MODEL_TIERS, REGIONS, Asked, Json, KeyPolicy, Preferences, Task
 
 _PHI_VALUES = {"true": True, "1": True, "false": False, "0": False}
@@ -60,6 +63,9 @@ def read_asked(body: Json, pinned: Pinned, task: Task) -> Asked:
     """The request as routing and pricing see it. `body` has passed the shape check."""
     check_members(body, phi=pinned.phi)
     _check_served(body)
+    _check_together(body)
+    images_asked = _check_images(body, phi=pinned.phi)
+    body = canonical(body)
     messages = body.get("messages", [])
     tools = body.get("tools") or []
     return Asked(
@@ -68,7 +74,7 @@ def read_asked(body: Json, pinned: Pinned, task: Task) -> Asked:
         phi=pinned.phi,
         model_tier=pinned.model_tier,
         task=task,
-        images=_check_images(messages, phi=pinned.phi),
+        images=images_asked,
         needs_tools=_needs_tools(body, task),
         needs_json_schema=_format(body) == "json_schema",
         has_tools=bool(tools),
@@ -76,6 +82,7 @@ def read_asked(body: Json, pinned: Pinned, task: Task) -> Asked:
         text_bytes=_message_bytes(messages) + _schema_bytes(body, tools) + _unknown_bytes(body),
         messages=len(messages),
         preferences=_preferences(body.get("provider") or {}),
+        parameters=parameters(body),
     )
 
 
@@ -108,8 +115,9 @@ def _check_served(body: Json) -> None:
             "service_tier must be auto, default or standard: no other has a price.",
             param="service_tier",
         )
-    if any(modality != "text" for modality in body.get("modalities") or ()):
-        raise InvalidRequest("modalities: no row answers in anything but text.", param="modalities")
+    for name in MODALITIES_NAMES:
+        if name in body and any(modality.lower() != "text" for modality in body.get(name) or ()):
+            raise InvalidRequest(f"{name}: no row answers in anything but text.", param=name)
     messages = body.get("messages", [])
     parts = sum(len(m["content"]) for m in messages if isinstance(m.get("content"), list))
     _at_most("messages", len(messages), limits.MESSAGES_MAX)
@@ -117,10 +125,20 @@ def _check_served(body: Json) -> None:
     _at_most("tools", len(body.get("tools") or ()), limits.TOOLS_MAX)
     stop = body.get("stop")
     _at_most("stop", len(stop) if isinstance(stop, list) else 0, limits.STOP_MAX)
+
+
+def _check_together(body: Json) -> None:
+    """Members that need one another, or that say one thing twice."""
     if body.get("stream_options") is not None and not body.get("stream"):
         raise InvalidRequest("stream_options needs stream: true.", param="stream_options")
-    if body.get("tool_choice") not in (None, "none", "auto") and not body.get("tools"):
+    choice, tools = body.get("tool_choice"), body.get("tools")
+    if choice not in (None, "none", "auto") and not tools:
         raise InvalidRequest("tool_choice needs tools.", param="tool_choice")
+    kind = choice["type"] if isinstance(choice, dict) else choice
+    if kind == DATETIME and all(tool["type"] != DATETIME for tool in tools or ()):
+        raise InvalidRequest(f"tool_choice names {DATETIME}, no tool does.", param="tool_choice")
+    if body.get("user") is not None and body.get("user_id") not in (None, body["user"]):
+        raise InvalidRequest("user and user_id mean the same and differ.", param="user_id")
 
 
 def _at_most(param: str, count: int, limit: int, what: str = "members") -> None:
@@ -128,12 +146,14 @@ def _at_most(param: str, count: int, limit: int, what: str = "members") -> None:
         raise InvalidRequest(f"{param} has {count} {what}; at most {limit} are taken.", param=param)
 
 
-def _check_images(messages: list[Mapping[str, Any]], *, phi: bool) -> int:
+def _check_images(body: Json, *, phi: bool) -> int:
     count = 0
-    for path, url in images(messages):
+    for path, url in images(body.get("messages", [])):
         check_image(path, url, phi=phi)
         count += 1
     _at_most("messages", count, limits.IMAGES_MAX, what="images")
+    if phi:
+        check_image_config(body)
     return count
 
 
@@ -183,7 +203,9 @@ def _schema_bytes(body: Json, tools: list[Any]) -> int:
 
 def _unknown_bytes(body: Json) -> int:
     """Members that pass through unknown may be read by the model, so they count as text."""
-    return sum(text_bytes(value) for name, value in body.items() if name not in MEMBERS)
+    unknown = sum(text_bytes(value) for name, value in body.items() if name not in MEMBERS)
+    options = body.get("provider_options")
+    return unknown + (text_bytes(options) if options else 0)
 
 
 def _check_schema(param: str, schema: Any) -> None:
@@ -201,4 +223,6 @@ def _preferences(wanted: Mapping[str, Any]) -> Preferences:
         ignore=tuple(wanted.get("ignore") or ()),
         allow_fallbacks=wanted.get("allow_fallbacks") is not False,
         include_alpha=wanted.get("include_alpha") is True,
+        confidential=wanted.get("confidential") is True,
+        require_parameters=wanted.get("require_parameters") is True,
     )

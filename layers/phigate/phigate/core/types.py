@@ -85,6 +85,7 @@ class Row:
     price: Price
     agreement: Agreement | None
     api_version: str = ""
+    drops: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +143,16 @@ class Preferences:
     ignore: tuple[str, ...] = ()
     allow_fallbacks: bool = True
     include_alpha: bool = False
+    confidential: bool = False
+    require_parameters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What routing and pricing need to know of a request; holds no content."""
+    """What routing and pricing need to know of a request; holds no content.
+
+    `parameters` are the names that a row may fail to honour (`core.members.parameters`).
+    """
 
     model: str
     region: str
@@ -162,6 +168,7 @@ class Asked:
     messages: int
     preferences: Preferences
     models_allowed: frozenset[str] | None = None
+    parameters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

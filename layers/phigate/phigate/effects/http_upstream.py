@@ -5,14 +5,17 @@ Errors of aiohttp become outcomes by the table at the end.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import aiohttp
 
 from phigate.core import limits
 from phigate.core.errors import UpstreamFailed
-from phigate.core.protocols import Head, UpstreamRequest
+from phigate.core.protocols import Clock, Head, UpstreamRequest
+from phigate.effects.clock import WallClock
+from phigate.effects.google_token import GoogleTokens, ServiceAccount, ServiceAccountUnusable
 
 _READ_BUFFER_BYTES = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -31,26 +34,83 @@ class Access:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def _bearer(key: str) -> tuple[str, str]:
+Header = tuple[str, str]
+
+
+class Credential(Protocol):
+    """The header that carries a provider's key. `header` may fetch it: see `google_token`."""
+
+    @property
+    def ready(self) -> Header | None: ...
+
+    async def header(self) -> Header: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedCredential:
+    """A header that never changes."""
+
+    ready: Header
+
+    async def header(self) -> Header:
+        """See Credential."""
+        return self.ready
+
+
+class GoogleCredential:
+    """The access token of a service account, exchanged when it is needed."""
+
+    ready: Header | None = None
+
+    def __init__(self, tokens: GoogleTokens) -> None:
+        self._tokens = tokens
+
+    async def header(self) -> Header:
+        """See Credential. Raises UpstreamFailed."""
+        return _bearer(await self._tokens.token())
+
+
+class UnusableCredential:
+    """A key that is none. It fails as a provider's own 401 does, and counts as the operator's."""
+
+    ready: Header | None = None
+
+    async def header(self) -> Header:
+        """See Credential. Raises UpstreamFailed."""
+        raise UpstreamFailed("http_401")
+
+
+def _bearer(key: str) -> Header:
     return ("authorization", f"Bearer {key}")
 
 
-def _named(name: str) -> Callable[[str], tuple[str, str]]:
-    return lambda key: (name, key)
+def _google(key: str, session: aiohttp.ClientSession, clock: Clock) -> Credential:
+    """A service account's JSON is exchanged for tokens; anything else is a token already."""
+    if not key.lstrip().startswith("{"):
+        return FixedCredential(_bearer(key))
+    try:
+        account = ServiceAccount(key)
+    except ServiceAccountUnusable:
+        return UnusableCredential()
+    return GoogleCredential(GoogleTokens(account, session, clock))
 
 
-AUTH_HEADERS: Mapping[str, Callable[[str], tuple[str, str]]] = {
-    "bearer": _bearer,
-    "x-api-key": _named("x-api-key"),
-    "api-key": _named("api-key"),
+Auth = Callable[[str, aiohttp.ClientSession, Clock], Credential]
+AUTHS: Mapping[str, Auth] = {
+    "bearer": lambda key, session, clock: FixedCredential(_bearer(key)),
+    "x-api-key": lambda key, session, clock: FixedCredential(("x-api-key", key)),
+    "api-key": lambda key, session, clock: FixedCredential(("api-key", key)),
+    "google_service_account": _google,
 }
 
 
 class HttpUpstream:
     """One connection pool for all providers; made inside the running event loop."""
 
-    def __init__(self, access: Mapping[str, Access]) -> None:
+    def __init__(self, access: Mapping[str, Access], clock: Clock | None = None) -> None:
         self._access = access
+        self._clock = clock or WallClock()
+        self._credentials: dict[tuple[str, str], Credential] = {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=limits.SOCKET_UNUSED_MAX_S, ttl_dns_cache=60
@@ -69,29 +129,60 @@ class HttpUpstream:
         access = self._access[request.row.provider]
         place = request.row.places[request.region]
         base = access.base_url or place.base_url.format_map(access.variables)
-        name, value = AUTH_HEADERS[request.row.auth](access.api_key)
         headers = {
             **request.headers,
             "content-type": "application/json",
             "accept-encoding": "identity",
-            name: value,
         }
-        return HttpExchange(self._session, base.rstrip("/") + request.path, headers, request.body)
+        url = base.rstrip("/") + request.path
+        credential = self._credential(request.row.provider, request.row.auth)
+        return HttpExchange(_posted(self._session, url, headers, request.body, credential))
+
+    def _credential(self, provider: str, auth: str) -> Credential:
+        known = self._credentials.get((provider, auth))
+        if known is None:
+            key = self._access[provider].api_key
+            known = AUTHS[auth](key, self._session, self._clock)
+            self._credentials[provider, auth] = known
+        return known
 
     async def close(self) -> None:
         """Close the pool."""
         await self._session.close()
 
 
+def _posted(
+    session: aiohttp.ClientSession,
+    url: str,
+    headers: dict[str, str],
+    body: bytes,
+    credential: Credential,
+) -> Awaitable[aiohttp.ClientResponse]:
+    """The POST to wait for. A key that is at hand costs no coroutine of our own."""
+    if credential.ready is None:
+        return _posted_late(session, url, headers, body, credential)
+    name, value = credential.ready
+    headers[name] = value
+    return session.post(url, data=body, headers=headers, allow_redirects=False)
+
+
+async def _posted_late(
+    session: aiohttp.ClientSession,
+    url: str,
+    headers: dict[str, str],
+    body: bytes,
+    credential: Credential,
+) -> aiohttp.ClientResponse:
+    name, value = await credential.header()
+    headers[name] = value
+    return await session.post(url, data=body, headers=headers, allow_redirects=False)
+
+
 class HttpExchange:
     """One POST under way (see core.protocols.Exchange)."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], body: bytes
-    ) -> None:
-        self._sending = asyncio.ensure_future(
-            session.post(url, data=body, headers=headers, allow_redirects=False)
-        )
+    def __init__(self, sending: Awaitable[aiohttp.ClientResponse]) -> None:
+        self._sending = asyncio.ensure_future(sending)
         self._answer: aiohttp.ClientResponse | None = None
         self._bytes = 0
 

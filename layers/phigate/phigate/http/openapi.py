@@ -6,11 +6,22 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from phigate.core.errors import CallerError, GatewayError, PhigateError, UpstreamError
-from phigate.core.members import MEMBERS
+from phigate.core.members import FATES, FIELDS
 from phigate.core.types import MODEL_TIERS, REGIONS, Json
 from phigate.wire.chat_body import ChatBody, RouteBody
 
 _REF = "#/components/schemas/{model}"
+# A model of the body, and where its members stand in the table.
+_DESCRIBED = {
+    "ChatBody": "",
+    "RouteBody": "",
+    "StreamOptions": "stream_options.",
+    "Reasoning": "reasoning.",
+    "Thinking": "thinking.",
+    "ImageConfig": "image_config.",
+    "ProviderPreferences": "provider.",
+    "Debug": "debug.",
+}
 _PHI_VALUES = ["true", "false", "1", "0"]
 
 
@@ -30,10 +41,12 @@ def openapi_document(router: APIRouter) -> Json:
     components = document.setdefault("components", {})
     components["schemas"] = {**schemas["$defs"], "Error": _ERROR}
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-    for name in ("ChatBody", "RouteBody"):
-        _describe(components["schemas"][name]["properties"])
+    for model, member in _DESCRIBED.items():
+        _describe(components["schemas"][model]["properties"], member)
     document["paths"]["/v1/chat/completions"] = {"post": _chat("ChatBody")}
     document["paths"]["/v1/route"] = {"post": _chat("RouteBody")}
+    card = document["paths"]["/v1/pricing"]["get"]["responses"]["200"]["content"]
+    card["text/html"] = {"schema": {"type": "string"}}
     document["paths"]["/v1/account"]["get"]["security"] = [{"bearer": []}]
     for path in document["paths"].values():
         for operation in path.values():
@@ -43,7 +56,8 @@ def openapi_document(router: APIRouter) -> Json:
 
 
 def _chat(model: str) -> Json:
-    streams = {"text/event-stream": {"schema": {"type": "string"}}} if model == "ChatBody" else {}
+    # Without a schema: tools read one as that of an event, and there are three kinds of them.
+    streams: Json = {"text/event-stream": {}} if model == "ChatBody" else {}
     return {
         "summary": "Chat, vision, tools" if streams else "Dry run: no upstream call, no charge",
         "security": [{"bearer": []}],
@@ -70,10 +84,13 @@ def _header(name: str, description: str, values: tuple[str, ...] | list[str]) ->
     return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
-def _describe(properties: Json) -> None:
+def _describe(properties: Json, member: str) -> None:
     for name, schema in properties.items():
-        member = MEMBERS[name]
-        schema["description"] = f"{member.why} ({member.fate})"
+        field = FIELDS[f"{member}{name}"]
+        schema["description"] = (
+            f"{field.what} OpenAI dialect: {FATES[field.openai]}. "
+            f"Anthropic dialect: {FATES[field.anthropic]}."
+        )
 
 
 def _errors() -> Json:

@@ -5,10 +5,12 @@ Strict: no string becomes a number. Members that this model does not name are le
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -26,10 +28,28 @@ from phigate.core.types import Json
 SEED_MAX = 9_223_372_036_854_776_000
 
 
+Count = Annotated[int, Field(ge=1)]
+Tokens = Count
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+Effort = Annotated[str, Field(max_length=32)]
+ImageSize = Literal["0.5K", "1K", "2K", "4K"]
+# The shape of an IANA name; whether there is such a zone is looked up later.
+Timezone = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$")]
+_GATEWAY = "gateway:"
+_WEB_SEARCH = re.compile("web[_-]?search", re.IGNORECASE)
+
+
 class Shape(BaseModel):
     """Strict types, unknown members kept."""
 
     model_config = ConfigDict(strict=True, extra="allow")
+
+
+class Exact(BaseModel):
+    """Strict types, unknown members refused: nothing of it goes upstream as it came."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class TextPart(Shape):
@@ -78,9 +98,32 @@ Content = Annotated[
 ]
 
 
+class Media(Shape):
+    url: str
+
+
+class AnswerImage(Shape):
+    """An image of an answer that a client sends back."""
+
+    type: Literal["image_url"]
+    image_url: Media
+    mime_type: str | None = None
+
+
+class AnswerAudio(Shape):
+    """A sound of an answer that a client sends back."""
+
+    type: Literal["audio_url"]
+    audio_url: Media
+    mime_type: str | None = None
+    format: str | None = None
+
+
 class CalledFunction(Shape):
     name: str
     arguments: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class ToolCall(Shape):
@@ -99,6 +142,9 @@ class Message(Shape):
     reasoning_content: str | None = None
     annotations: list[dict[str, Any]] | None = None
     audio: None = None  # names an answer that a provider has stored
+    images: list[AnswerImage] | None = None
+    audios: list[AnswerAudio] | None = None
+    provider_specific_fields: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> "Message":
@@ -125,9 +171,45 @@ class Function(Shape):
     strict: StrictBool | None = None
 
 
-class Tool(Shape):
-    type: Literal["function"]
+def _function_type(value: Any) -> Any:
+    """Says what other types of tools there are, and which there are not."""
+    if value == "function":
+        return value
+    if isinstance(value, str) and _WEB_SEARCH.search(value):
+        raise PydanticCustomError("tool", "web search tools are disabled at this gateway")
+    raise PydanticCustomError("tool", "the type of a tool is function or gateway:datetime")
+
+
+FunctionType = Annotated[Literal["function"], BeforeValidator(_function_type)]
+ServerToolType = Literal["gateway:datetime"]
+
+
+def _tool_kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return "#gateway" if isinstance(kind, str) and kind.startswith(_GATEWAY) else "#function"
+
+
+class FunctionTool(Shape):
+    type: FunctionType
     function: Function
+
+
+class DatetimeParameters(Exact):
+    timezone: Timezone | None = None
+
+
+class ServerTool(Exact):
+    """A tool that the gateway runs itself."""
+
+    type: ServerToolType
+    parameters: DatetimeParameters | None = None
+    timezone: Timezone | None = None
+
+
+Tool = Annotated[
+    Annotated[FunctionTool, Tag("#function")] | Annotated[ServerTool, Tag("#gateway")],
+    Discriminator(_tool_kind),
+]
 
 
 class NamedFunction(Shape):
@@ -135,14 +217,19 @@ class NamedFunction(Shape):
 
 
 class NamedTool(Shape):
-    type: Literal["function"]
+    type: FunctionType
     function: NamedFunction
 
 
+class NamedServerTool(Exact):
+    type: ServerToolType
+
+
 ToolChoice = Annotated[
-    Annotated[Literal["none", "auto", "required"], Tag("#text")]
-    | Annotated[NamedTool, Tag("#object")],
-    Discriminator(lambda value: "#object" if isinstance(value, dict) else "#text"),
+    Annotated[Literal["none", "auto", "required", "gateway:datetime"], Tag("#text")]
+    | Annotated[NamedTool, Tag("#function")]
+    | Annotated[NamedServerTool, Tag("#gateway")],
+    Discriminator(lambda value: _tool_kind(value) if isinstance(value, dict) else "#text"),
 ]
 
 
@@ -179,21 +266,66 @@ class StreamOptions(Shape):
     include_usage: StrictBool | None = None
 
 
-class ProviderPreferences(BaseModel):
+class ProviderPreferences(Exact):
     """Routing preferences: they reorder and remove rows, and never add one."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     order: list[str] | None = None
     only: list[str] | None = None
     ignore: list[str] | None = None
     allow_fallbacks: StrictBool | None = None
     include_alpha: StrictBool | None = None
+    confidential: StrictBool | None = None
+    require_parameters: StrictBool | None = None
 
 
-Tokens = Annotated[int, Field(ge=1)]
-Penalty = Annotated[float, Field(ge=-2, le=2)]
-Bias = Annotated[float, Field(ge=-100, le=100)]
+class Reasoning(Exact):
+    effort: Effort | None = None
+    summary: Effort | None = None
+    enabled: StrictBool | None = None
+    max_tokens: Tokens | None = None
+    include_thoughts: StrictBool | None = None
+    includeThoughts: StrictBool | None = None
+
+
+class Thinking(Exact):
+    type: Literal["enabled", "disabled", "adaptive", "auto"] | None = None
+    enabled: StrictBool | None = None
+    effort: Effort | None = None
+    include_thoughts: StrictBool | None = None
+    includeThoughts: StrictBool | None = None
+    max_tokens: Tokens | None = None
+    maxTokens: Tokens | None = None
+    budget_tokens: Tokens | None = None
+    budgetTokens: Tokens | None = None
+
+
+class FontInput(Exact):
+    font_url: str | None = None
+    fontUrl: str | None = None
+    text: str | None = None
+
+
+class ImageConfig(Exact):
+    aspect_ratio: str | None = None
+    aspectRatio: str | None = None
+    image_size: ImageSize | None = None
+    imageSize: ImageSize | None = None
+    include_rai_reason: StrictBool | None = None
+    includeRaiReason: StrictBool | None = None
+    font_inputs: list[FontInput] | None = None
+    fontInputs: list[FontInput] | None = None
+    super_resolution_references: list[str] | None = None
+    superResolutionReferences: list[str] | None = None
+    reference_images: list[dict[str, Any]] | None = None
+    referenceImages: list[dict[str, Any]] | None = None
+
+
+class Debug(Exact):
+    enabled: StrictBool | None = None
+    return_upstream_request: StrictBool | None = None
+    return_upstream_response: StrictBool | None = None
+    trace: StrictBool | None = None
+    trace_level: Literal["summary", "full"] | None = None
 
 
 class ChatBody(Shape):
@@ -201,6 +333,7 @@ class ChatBody(Shape):
 
     model: Annotated[str, Field(min_length=1, max_length=NAME_BYTES_MAX)]
     messages: Annotated[list[Message], Field(min_length=1)]
+    system: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Tokens | None = None
@@ -208,7 +341,7 @@ class ChatBody(Shape):
     max_output_tokens: Tokens | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Tokens | None = None
+    top_k: Count | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: dict[str, Bias] | None = None
@@ -220,9 +353,17 @@ class ChatBody(Shape):
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: StrictBool | None = None
+    max_tool_calls: Count | None = None
     response_format: Format | None = None
-    reasoning_effort: Annotated[str, Field(max_length=32)] | None = None
+    reasoning_effort: Effort | None = None
+    reasoning: Reasoning | None = None
+    thinking: Thinking | None = None
     modalities: list[Literal["text", "image", "audio"]] | None = None
+    response_modalities: list[str] | None = None
+    responseModalities: list[str] | None = None
+    image_config: ImageConfig | None = None
+    imageConfig: ImageConfig | None = None
+    usage: StrictBool | None = None
     metadata: dict[str, Any] | None = None
     store: StrictBool | None = None
     service_tier: Literal["auto", "default", "flex", "standard", "priority"] | None = None
@@ -230,7 +371,12 @@ class ChatBody(Shape):
     user_id: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    speed: str | None = None
     provider: ProviderPreferences | None = None
+    provider_options: dict[str, dict[str, Any]] | None = None
+    meta: StrictBool | None = None
+    debug: Debug | None = None
+    echo_upstream_request: StrictBool | None = None
 
 
 class RouteBody(ChatBody):

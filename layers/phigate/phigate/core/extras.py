@@ -1,0 +1,85 @@
+"""What a caller may ask to be told besides the answer: `meta`, `debug`, `echo_upstream_request`.
+
+It is told in the answer and nowhere else: not in a receipt, a log or an exception. Credentials
+travel in headers, which are no part of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phigate.core.route import Route
+from phigate.core.types import Attempt, Json
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the request asks to be told."""
+
+    meta: bool = False
+    upstream_request: bool = False
+    upstream_response: bool = False
+    trace: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to tell."""
+        return self.meta or self.is_debug
+
+    @property
+    def is_debug(self) -> bool:
+        """Whether content that went upstream or came back is asked for."""
+        return self.upstream_request or self.upstream_response or self.trace
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """One turn's wire bodies, kept only while a request asks for them."""
+
+    sent: Any
+    received: Any
+
+
+def wanted(body: Json) -> Wanted:
+    """The members of the request. `debug.enabled: false` switches all of `debug` off."""
+    debug = body.get("debug") or {}
+    is_on = debug.get("enabled") is not False
+    echo = body.get("echo_upstream_request") is True
+    return Wanted(
+        meta=body.get("meta") is True,
+        upstream_request=echo or (is_on and debug.get("return_upstream_request") is True),
+        upstream_response=is_on and debug.get("return_upstream_response") is True,
+        trace=is_on and debug.get("trace") is True,
+    )
+
+
+def extras(
+    asks: Wanted,
+    route: Route,
+    attempts: Sequence[Attempt],
+    dropped: Sequence[str],
+    exchanged: Exchanged | None,
+) -> Json:
+    """The members to add to the answer."""
+    members: Json = {}
+    listed = [
+        {"row": a.row, "region": a.region, "outcome": a.outcome, "ms": a.ms} for a in attempts
+    ]
+    if asks.meta:
+        rejected = [{"row": r.row, "rule": r.rule} for r in route.rejections]
+        members["meta"] = {
+            "routing": {
+                "considered": len(route.candidates) + len(rejected),
+                "candidates": [row.id for row in route.candidates],
+                "rejected": rejected,
+                "attempts": listed,
+            },
+            "dropped_parameters": list(dropped),
+        }
+    if asks.upstream_request and exchanged is not None:
+        members["upstream_request"] = exchanged.sent
+    if asks.upstream_response and exchanged is not None:
+        members["upstream_response"] = exchanged.received
+    if asks.trace:
+        members["trace"] = listed
+    return members

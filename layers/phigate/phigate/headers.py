@@ -1,0 +1,44 @@
+"""What the caller is told of an answer in its headers (DESIGN 1)."""
+
+from phigate.closing import OutOfOrder, Ticket
+from phigate.core.route import fallback_reason
+from phigate.core.types import Row
+from phigate.order import Order
+
+
+def answer_headers(
+    ticket: Ticket, order: Order, row: Row, dropped: tuple[str, ...]
+) -> dict[str, str]:
+    """What is known before the body: where it ran, what was tried, what was not honoured."""
+    asked = order.asked
+    tier = "phi" if asked.phi else "general"
+    headers = {
+        "x-request-id": ticket.id,
+        "x-phi-routed": f"{row.id}/{asked.region}/{tier}",
+        "x-phi-tier": tier,
+        "x-phi-attempts": str(len(ticket.attempts)),
+        "x-phi-receipt": ticket.id,
+        "x-ratelimit-limit-requests": str(ticket.principal.policy.rpm),
+        "x-ratelimit-remaining-requests": str(ticket.calls_left),
+        "x-ratelimit-reset-requests": f"{60 - int(ticket.started_s) % 60}s",
+    }
+    if asked.has_tools:
+        headers["x-phi-tools"] = "supported" if row.supports_tools else "unsupported"
+    if asked.tokens_out is None:
+        headers["x-phi-max-tokens"] = str(row.tokens_out_default)
+    reason = fallback_reason(order.catalog, order.route, row)
+    if reason is not None:
+        headers["x-phi-fallback"] = reason
+    if dropped:
+        headers["x-phi-dropped"] = ",".join(dropped)
+    return headers
+
+
+def charge_headers(ticket: Ticket) -> dict[str, str]:
+    """What the answer cost, for an answer whose head is written after its end."""
+    if ticket.charge is None:
+        raise OutOfOrder("what it cost is known after the last turn")
+    return {
+        "x-phi-usage": "estimated" if ticket.charge.usage_is_estimate else "verified",
+        "x-phi-cost-micro": str(ticket.charge.charged_micros),
+    }
