@@ -1,5 +1,5 @@
-"""Types, ranges and exclusions of the members of an Anthropic Messages request: one table, from name
-to check, and what each API version takes.
+"""Types, ranges and exclusions of the members of an Anthropic Messages request: one table, from
+name to check, and what each API version takes.
 
 A check gives the end of the sentence that a real provider would answer with, or None.
 https://platform.claude.com/docs/en/api/messages and .../api/migration-2026-10-21
@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from local.simulated.anthropic_schema import schema_problem
 from local.simulated.shapes import Json, Refused
 
 Check = Callable[[Any], str | None]
@@ -22,28 +23,6 @@ VERSIONS: dict[str, frozenset[str]] = {
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 USER_ID_CHARS_MAX = 256
 THINKING_TOKENS_MIN = 1_024
-# What structured outputs know of JSON Schema.
-SCHEMA_MEMBERS = frozenset(
-    {
-        "type",
-        "properties",
-        "required",
-        "additionalProperties",
-        "items",
-        "minItems",
-        "enum",
-        "const",
-        "anyOf",
-        "allOf",
-        "$ref",
-        "$defs",
-        "definitions",
-        "format",
-        "title",
-        "description",
-        "default",
-    }
-)
 
 
 def check_version(version: str | None) -> frozenset[str]:
@@ -174,12 +153,15 @@ def _tool(tool: Json) -> str | None:
         return f"name: String should match pattern '^{TOOL_NAME.pattern}$'"
     if not isinstance(tool.get("description", ""), str):
         return "description: Input should be a valid string"
-    schema = tool.get("input_schema")
+    return _input_schema(tool.get("input_schema"), is_strict=bool(tool.get("strict")))
+
+
+def _input_schema(schema: Any, *, is_strict: bool) -> str | None:
     if not isinstance(schema, dict) or schema.get("type") != "object":
-        return "input_schema.type: Field required"
+        return f"input_schema.type: {MISSING}"
     if schema.keys() & {"oneOf", "anyOf", "allOf"}:
         return "input_schema does not support oneOf, allOf, or anyOf at the top level"
-    return _schema(schema) if tool.get("strict") else None
+    return schema_problem(schema) if is_strict else None
 
 
 def _tool_choice(value: Any) -> str | None:
@@ -222,31 +204,10 @@ def _output(value: Any) -> str | None:
     if not isinstance(wanted, dict) or set(wanted) != {"type", "schema"}:
         return "format: Input should have type and schema"
     return (
-        _schema(wanted["schema"]) if wanted["type"] == "json_schema" else "format.type: json_schema"
+        schema_problem(wanted["schema"])
+        if wanted["type"] == "json_schema"
+        else "format.type: json_schema"
     )
-
-
-def _schema(schema: Any) -> str | None:
-    """What structured outputs do not take in a schema."""
-    if not isinstance(schema, dict):
-        return "schema: Input should be an object"
-    for name in schema:
-        if name not in SCHEMA_MEMBERS:
-            return f"schema: property '{name[:64]}' is not supported"
-    if schema.get("minItems", 0) not in (0, 1):
-        return "schema: 'minItems' values other than 0 or 1 are not supported"
-    if "object" in str(schema.get("type")) and schema.get("additionalProperties") is not False:
-        return "schema: 'additionalProperties' must be explicitly set to false"
-    return next((problem for inner in _inner(schema) if (problem := _schema(inner))), None)
-
-
-def _inner(schema: Json) -> Iterable[Any]:
-    for name in ("properties", "$defs", "definitions"):
-        yield from schema.get(name, {}).values()
-    for name in ("anyOf", "allOf"):
-        yield from schema.get(name, [])
-    if "items" in schema:
-        yield schema["items"]
 
 
 def thinks(body: Json) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from local.simulated.anthropic import DIALECT as ANTHROPIC
 from local.simulated.compose import draft, limited
 from local.simulated.control import Board
 from local.simulated.failures import (
@@ -88,7 +89,7 @@ class SimulatedProviders:
         if refusal is None:
             planned = self._board.take(provider)
             stamp = Stamp(provider, tally.calls, int(time.time()))
-            reply, failed = _reply(data, dialect, stamp, planned, _elsewhere(scope))
+            reply, failed = _reply(scope, data, dialect, stamp, planned)
             tally.failed += failed
         else:
             reply = refusal
@@ -128,10 +129,9 @@ def _dialect_of(path: str) -> Dialect | None:
 
 def _refusal(scope: Scope, dialect: Dialect, data: bytes) -> Reply | None:
     """The answer to a call that is refused before its body is read."""
-    headers = {name.decode("latin-1").lower(): v.decode("latin-1") for name, v in scope["headers"]}
     if scope["method"] != "POST":
         return error_reply(dialect, 405, "[simulated] Only POST is allowed.")
-    if not dialect.authorized(headers):
+    if not dialect.authorized(_headers(scope)):
         message = "[simulated] You didn't provide an API key."
         return error_reply(dialect, 401, message, code="invalid_api_key")
     if len(data) > BODY_BYTES_MAX:
@@ -139,12 +139,16 @@ def _refusal(scope: Scope, dialect: Dialect, data: bytes) -> Reply | None:
     return None
 
 
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): v.decode("latin-1") for name, v in scope["headers"]}
+
+
 def _reply(
-    data: bytes, dialect: Dialect, stamp: Stamp, planned: tuple[Order, ...], elsewhere: str
+    scope: Scope, data: bytes, dialect: Dialect, stamp: Stamp, planned: tuple[Order, ...]
 ) -> tuple[Reply, bool]:
     """The reply to one call, and whether a failure was played on it."""
     try:
-        ask = dialect.read(data)
+        ask = dialect.read(data, _headers(scope))
         orders = (*planned, *orders_in(ask.last_user_text))
         answer = answered(limited(drafted(draft(ask, stamp.provider), orders), ask), orders)
     except Refused as refused:
@@ -155,7 +159,7 @@ def _reply(
         message = f"[simulated {stamp.provider}] Invalid schema: {exc}."
         return error_reply(dialect, 400, message, code="invalid_schema"), False
     reply = Reply(stream=ask.stream, parts=dialect.parts(ask, answer, stamp))
-    return replied(reply, orders, Case(dialect, elsewhere)), bool(orders)
+    return replied(reply, orders, Case(dialect, _elsewhere(scope))), bool(orders)
 
 
 def _elsewhere(scope: Scope) -> str:
@@ -214,4 +218,4 @@ async def _left(receive: Receive) -> None:
 
 
 # From a path's ending to who speaks there.
-DIALECTS: dict[str, Dialect] = {"/chat/completions": OPENAI}
+DIALECTS: dict[str, Dialect] = {"/chat/completions": OPENAI, "/v1/messages": ANTHROPIC}

@@ -31,7 +31,7 @@ def authorized(headers: Mapping[str, str]) -> bool:
     return (scheme.lower() == "bearer" and bool(token.strip())) or bool(headers.get("api-key"))
 
 
-def read(data: bytes) -> Ask:
+def read(data: bytes, _: Mapping[str, str]) -> Ask:
     """The checked request. Raises Refused."""
     try:
         body = orjson.loads(data)

@@ -52,7 +52,7 @@ class Ask:
     """One checked request, without the dialect's spelling.
 
     `images` holds None for an image that is only linked. `forced` are the tools of which one must
-    be called; `offered` may be called.
+    be called; `offered` may be called. `thinking` is shown as thought; None when nothing is.
     """
 
     model: str
@@ -199,12 +199,13 @@ class Order:
 class Dialect:
     """One wire format, as a simulated provider speaks it.
 
-    `read` raises Refused. `error` takes status, message, param and code. `error_event` is the
-    event name of an error in a stream, for dialects whose events have names.
+    `read` takes body and headers (names in lower case), and raises Refused. `error` takes status,
+    message, param and code. `error_event` is the event name of an error in a stream, for dialects
+    whose events have names.
     """
 
     authorized: Callable[[Mapping[str, str]], bool]
-    read: Callable[[bytes], Ask]
+    read: Callable[[bytes, Mapping[str, str]], Ask]
     parts: Callable[[Ask, Answer, Stamp], tuple[Part, ...]]
     error: Callable[[int, str, str | None, str | None], Json]
     error_event: str | None = None

@@ -21,7 +21,10 @@ HELLO = {"role": "user", "content": "Hello"}
 HELLO_BLOCKS = {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
 PLAIN: Json = {"model": "upstream/acme-one", "max_tokens": 500, "messages": [HELLO_BLOCKS]}
 NEWEST = {"api_version": "2026-10-21"}
-PNG = "data:image/png;base64,AAAA"
+DATA = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+PNG = f"data:image/png;base64,{DATA}"
 
 
 def text(value: str) -> Json:
@@ -176,7 +179,7 @@ REQUESTS: dict[str, Case] = {
                 "content": [
                     {
                         "type": "image",
-                        "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"},
+                        "source": {"type": "base64", "media_type": "image/png", "data": DATA},
                     },
                     {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}},
                 ],
@@ -201,7 +204,7 @@ REQUESTS: dict[str, Case] = {
                     text("Hello"),
                     {
                         "type": "image",
-                        "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"},
+                        "source": {"type": "base64", "media_type": "image/png", "data": DATA},
                     },
                 ],
             }

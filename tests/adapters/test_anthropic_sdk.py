@@ -36,6 +36,7 @@ from phigate.wire.anthropic_stream import (
 )
 from tests.adapters.test_anthropic_requests import REQUESTS, sent
 
+REQUIRED: Any = Required
 WRAPPERS: tuple[Any, ...] = (Annotated, Required, NotRequired)
 LITERALS: tuple[Any, ...] = (Literal,)
 UNIONS: tuple[Any, ...] = (Union, UnionType)
@@ -69,7 +70,7 @@ def of_members(value: Any, hint: Any, path: str) -> list[str]:
     for name, one in hints.items():
         if name in value:
             found += mistakes(value[name], one, f"{path}.{name}")
-        elif get_origin(one) is Required:
+        elif get_origin(one) == REQUIRED:
             found.append(f"{path}.{name} is missing")
     return found
 

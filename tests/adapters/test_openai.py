@@ -20,7 +20,8 @@ from tests.builders import make_body, make_place, make_row
 OPENAI = ADAPTERS["openai"]
 PLAN = WirePlan(stream=False, tokens_out=500, keyed={})
 STREAMED = WirePlan(stream=True, tokens_out=500, keyed={})
-PLAIN = {"messages": [{"role": "user", "content": "Hello"}], "model": "upstream/acme-one"}
+PLAIN_MESSAGES = [{"role": "user", "content": "Hello"}]
+PLAIN = {"messages": PLAIN_MESSAGES, "model": "upstream/acme-one"}
 SENT = {**PLAIN, "max_tokens": 500}
 USAGE_FORCED = {"stream": True, "stream_options": {"include_usage": True}}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -170,6 +171,123 @@ REQUESTS: dict[str, Sent] = {
         },
         (),
     ),
+    "an effort passes": (
+        {"reasoning_effort": "high"},
+        {},
+        {},
+        PLAN,
+        {**SENT, "reasoning_effort": "high"},
+        (),
+    ),
+    "reasoning goes as an effort; what has no word here is named": (
+        {"reasoning": {"effort": "low", "max_tokens": 5, "summary": "auto"}},
+        {},
+        {},
+        PLAN,
+        {**SENT, "reasoning_effort": "low"},
+        ("reasoning.max_tokens", "reasoning.summary"),
+    ),
+    "thinking goes as an effort": (
+        {"thinking": {"type": "enabled", "budgetTokens": 5, "includeThoughts": True}},
+        {},
+        {},
+        PLAN,
+        {**SENT, "reasoning_effort": "medium"},
+        ("reasoning.max_tokens", "reasoning.include_thoughts"),
+    ),
+    "reasoning off": (
+        {"thinking": {"type": "disabled"}},
+        {},
+        {},
+        PLAN,
+        {**SENT, "reasoning_effort": "none"},
+        (),
+    ),
+    "a row that has no effort": (
+        {"reasoning": {"effort": "high"}},
+        {"drops": frozenset({"reasoning_effort"})},
+        {},
+        PLAN,
+        SENT,
+        ("reasoning_effort",),
+    ),
+    "a row that has no effort, and a switch": (
+        {"reasoning": {"enabled": True}},
+        {"drops": frozenset({"reasoning_effort"})},
+        {},
+        PLAN,
+        SENT,
+        ("reasoning.enabled",),
+    ),
+    "a row drops what it does not take, and names what asked for something": (
+        {"temperature": 1, "top_p": 0.5, "top_k": 3, "seed": 7},
+        {"drops": frozenset({"temperature", "top_p"})},
+        {},
+        PLAN,
+        {**SENT, "top_k": 3, "seed": 7},
+        ("top_p",),
+    ),
+    "system leads": (
+        {"system": "Be brief"},
+        {},
+        {},
+        PLAN,
+        {
+            **SENT,
+            "messages": [{"role": "system", "content": "Be brief"}, *PLAIN_MESSAGES],
+        },
+        (),
+    ),
+    "no images are made, no speed is sold": (
+        {"imageConfig": {"imageSize": "1K"}, "speed": "fast"},
+        {},
+        {},
+        PLAN,
+        SENT,
+        ("image_config", "speed"),
+    ),
+    "the options of the row's provider alone": (
+        {"provider_options": {"acme": {"min_p": 0.2}, "other": {"min_p": 0.9, "x": 1}}},
+        {},
+        {},
+        PLAN,
+        {**SENT, "min_p": 0.2},
+        (),
+    ),
+    "options of another provider": (
+        {"provider_options": {"other": {"min_p": 0.9}}},
+        {},
+        {},
+        PLAN,
+        SENT,
+        (),
+    ),
+    "options are written before the pins": (
+        {"provider_options": {"acme": {"region_lock": "us"}}},
+        {},
+        {"region_lock": "ch"},
+        PLAN,
+        {**SENT, "region_lock": "ch"},
+        (),
+    ),
+    "what clients echo stays here": (
+        messages(
+            {
+                "role": "assistant",
+                "content": "Hi",
+                "annotations": [{"type": "url_citation"}],
+                "provider_specific_fields": {"x": 1},
+                "images": [{"type": "image_url", "image_url": {"url": "https://a.example"}}],
+                "refusal": None,
+                "audio": None,
+            }
+        ),
+        {},
+        {},
+        PLAN,
+        {**SENT, **messages({"role": "assistant", "content": "Hi"})},
+        (),
+    ),
     "keyed members go as given, never as sent": (
         {"user": "patient", "user_id": "p", "safety_identifier": "s", "prompt_cache_key": "k"},
         {},
@@ -289,11 +407,35 @@ def test_no_member_overwrites_a_pin(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name, field in MEMBERS.items() if field.openai in ("own", "keyed", "ignored"))
+    "name",
+    sorted(name for name, field in MEMBERS.items() if field.openai in ("own", "keyed", "ignored")),
 )
 def test_what_is_ours_does_not_go_upstream_as_sent(name: str) -> None:
     wire = OPENAI.request({**make_body(), name: "canary"}, make_row(), make_place(), STREAMED)
     assert "canary" not in orjson.dumps(wire.body).decode()
+
+
+# Members that speak to the gateway alone, each with a word that must not leave it.
+NEVER_SENT: Json = {
+    "debug": {"trace_level": "canary"},
+    "meta": "canary",
+    "provider": {"order": ["canary"]},
+    "provider_options": {"other": {"x": "canary"}},
+    "echo_upstream_request": "canary",
+    "max_tool_calls": "canary",
+    "usage": "canary",
+}
+
+
+@pytest.mark.parametrize("dialect", sorted(ADAPTERS))
+@pytest.mark.parametrize("plan", [PLAN, STREAMED], ids=["JSON", "stream"])
+def test_nothing_that_speaks_to_the_gateway_is_forwarded(dialect: str, plan: WirePlan) -> None:
+    for name, value in NEVER_SENT.items():
+        body = canonical(make_body(**{name: value}))
+        wire = ADAPTERS[dialect].request(body, make_row(dialect=dialect), make_place(), plan)
+        assert name not in wire.body
+        assert b"canary" not in orjson.dumps(wire.body)
+        assert wire.dropped == ()
 
 
 # --- Answers ----------------------------------------------------------------------------------

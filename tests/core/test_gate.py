@@ -70,6 +70,8 @@ class Kind:
     images: bool = True
     tools: bool = True
     status: str = "live"
+    confidential: bool = False
+    drops: frozenset[str] = NOTHING
 
 
 # One row alone: everything about a row, crossed.
@@ -119,6 +121,8 @@ def row_of(kind: Kind, region: str, position: int) -> Row:
         modalities=frozenset({"text", "image"} if kind.images else {"text"}),
         supports_tools=kind.tools,
         status=kind.status,
+        confidential=kind.confidential,
+        drops=kind.drops,
         agreement=agreement,
         price=make_price(position * 10_000, position * 10_000),
     )
@@ -217,6 +221,24 @@ def cases_of_preferences() -> Iterator[Case]:
                     yield Case(catalog, named, 0.0)
 
 
+def cases_of_strict_preferences() -> Iterator[Case]:
+    """Rows that are confidential or drop a parameter, and callers who mind."""
+    drops = frozenset({"top_k"})
+    kinds = [Kind(), Kind(confidential=True), Kind(drops=drops), Kind("none", confidential=True)]
+    wishes = [
+        Preferences(confidential=True),
+        Preferences(require_parameters=True),
+        Preferences(confidential=True, require_parameters=True),
+        Preferences(confidential=True, only=("p0",)),
+    ]
+    for region in REGIONS:
+        catalogs = list(catalogs_of(kinds, 2, region))
+        for wish, parameters in itertools.product(wishes, (NOTHING, drops, frozenset({"stop"}))):
+            for asked in asks(region, wish):
+                for catalog in catalogs:
+                    yield Case(catalog, replace(asked, parameters=parameters), 0.0)
+
+
 def cases_of_many_rows() -> Iterator[Case]:
     """Five rows that all may serve: more than may be attempted."""
     for region in REGIONS:
@@ -266,6 +288,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "every pair of rows": cases_of_two_rows,
     "triples that change in time": cases_of_three_rows,
     "preferences": cases_of_preferences,
+    "strict preferences": cases_of_strict_preferences,
     "more rows than attempts": cases_of_many_rows,
     "the catalog of the repository": cases_of_the_repository,
     "the catalog of the repository by name": cases_of_the_repository_by_name,
@@ -288,6 +311,8 @@ def row_serves(row: Row, case: Case) -> bool:
     sees = not asked.images or "image" in row.modalities
     writes = asked.tokens_out is None or asked.tokens_out <= row.tokens_out_max
     calls = row.supports_tools or not asked.needs_tools
+    if asked.preferences.require_parameters and not asked.parameters.isdisjoint(row.drops):
+        return False
     obeys_schema = row.supports_json_schema or not asked.needs_json_schema
     return sees and writes and calls and obeys_schema
 
@@ -318,6 +343,8 @@ def row_is_preferred(row: Row, asked: Asked) -> bool:
     wanted = asked.preferences
     names = {row.id, row.provider}
     if wanted.only and names.isdisjoint(wanted.only):
+        return False
+    if wanted.confidential and not row.confidential:
         return False
     if not wanted.allow_fallbacks and asked.model not in ("auto", row.id, row.model):
         return False
@@ -476,6 +503,14 @@ def passes_without_agreement(row: Row, asked: Asked, stand: Stand) -> tuple[Row,
     return row, replace(asked, phi=asked.phi and row.agreement is not None), stand
 
 
+def as_if_confidential(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    return replace(row, confidential=True), asked, stand
+
+
+def as_if_it_took_all(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    return replace(row, drops=NOTHING), asked, stand
+
+
 def adds_a_row_back(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
     route = decide(catalog, asked, stand)
     back = tuple(catalog.rows_by_id[rejection.row] for rejection in route.rejections[:1])
@@ -576,6 +611,8 @@ MUTANTS: dict[str, tuple[Subject, str]] = {
     "check attempts by the route's clock": (Subject(attempts=looks_at_an_old_clock), PHI_LAW),
     "preferences widen": (Subject(decide=widens), CANDIDATES_LAW),
     "a pinned model widens": (Subject(decide=falls_back_always), CANDIDATES_LAW),
+    "take a row that is not confidential": (deceived(as_if_confidential), CANDIDATES_LAW),
+    "take a row that drops a parameter": (deceived(as_if_it_took_all), CANDIDATES_LAW),
     "attempts without end": (Subject(attempts=TriesWithoutEnd), TRIES_LAW),
     "refuse everything": (Subject(decide=refuses_all), CANDIDATES_LAW),
     "record no rejection": (Subject(decide=forgets_rejections), RECORD_LAW),
@@ -763,6 +800,48 @@ RULES: dict[str, tuple[Row, Asked, Stand, str | None]] = {
         make_asked(preferences=Preferences(ignore=("acme",))),
         make_stand(),
         "provider_ignore",
+    ),
+    "confidential, and is": (
+        make_row(confidential=True),
+        make_asked(preferences=Preferences(confidential=True)),
+        make_stand(),
+        None,
+    ),
+    "confidential, and is not": (
+        make_row(),
+        make_asked(preferences=Preferences(confidential=True)),
+        make_stand(),
+        "provider_confidential",
+    ),
+    "a parameter that the row drops": (
+        make_row(drops=frozenset({"top_k"})),
+        make_asked(parameters=frozenset({"top_k"})),
+        make_stand(),
+        None,
+    ),
+    "a parameter that the row drops, and the caller minds": (
+        make_row(drops=frozenset({"top_k"})),
+        make_asked(
+            parameters=frozenset({"top_k"}), preferences=Preferences(require_parameters=True)
+        ),
+        make_stand(),
+        "capability_parameters",
+    ),
+    "a parameter that the row takes, and the caller minds": (
+        make_row(drops=frozenset({"top_k"})),
+        make_asked(
+            parameters=frozenset({"top_p"}), preferences=Preferences(require_parameters=True)
+        ),
+        make_stand(),
+        None,
+    ),
+    "tools at a row without them, and the caller minds": (
+        make_row(supports_tools=False),
+        make_asked(
+            parameters=frozenset({"tools"}), preferences=Preferences(require_parameters=True)
+        ),
+        make_stand(),
+        "capability_parameters",
     ),
 }
 

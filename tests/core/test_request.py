@@ -161,6 +161,24 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {"preferences": Preferences(("a",), ("a", "b"), ("c",), False, True)},
     ),
+    "strict preferences": (
+        {"provider": {"confidential": True, "require_parameters": True}},
+        {"preferences": Preferences(confidential=True, require_parameters=True)},
+    ),
+    "preferences that are off": (
+        {"provider": {"confidential": False, "require_parameters": False}},
+        {"preferences": Preferences()},
+    ),
+    "parameters": ({"top_k": 4, "n": 1}, {"parameters": frozenset({"top_k"})}),
+    "a server tool": (
+        {"tools": [{"type": "gateway:datetime"}], "tool_choice": "gateway:datetime"},
+        {"needs_tools": True, "has_tools": True},
+    ),
+    "system is a message": ({"system": "Be brief"}, {"messages": 2}),
+    "text in every spelling": (
+        {"response_modalities": ["text"], "responseModalities": ["TEXT"]},
+        {},
+    ),
     "no preferences": ({"provider": None}, {"preferences": Preferences()}),
     "a standard service tier": ({"service_tier": "standard"}, {}),
     "store false": ({"store": False}, {}),
@@ -245,6 +263,52 @@ REFUSALS: dict[str, tuple[dict[str, Any], Pinned, str]] = {
     "priority has no price": ({"service_tier": "priority"}, GENERAL, "service_tier"),
     "an answer in sound": ({"modalities": ["text", "audio"]}, GENERAL, "modalities"),
     "an answer in pictures": ({"modalities": ["image"]}, GENERAL, "modalities"),
+    "an answer in pictures, in snake case": (
+        {"response_modalities": ["TEXT", "IMAGE"]},
+        GENERAL,
+        "response_modalities",
+    ),
+    "an answer in pictures, in camel case": (
+        {"responseModalities": ["image"]},
+        GENERAL,
+        "responseModalities",
+    ),
+    "an unknown modality in other words": (
+        {"responseModalities": ["smell"]},
+        GENERAL,
+        "responseModalities",
+    ),
+    "two users": ({"user": "a", "user_id": "b"}, GENERAL, "user_id"),
+    "a server tool that is not there": (
+        {"tools": [TOOL], "tool_choice": "gateway:datetime"},
+        GENERAL,
+        "tool_choice",
+    ),
+    "a server tool that is not there, as an object": (
+        {"tools": [TOOL], "tool_choice": {"type": "gateway:datetime"}},
+        GENERAL,
+        "tool_choice",
+    ),
+    "fonts by link under PHI": (
+        {"image_config": {"font_inputs": [{"font_url": "https://a.example"}]}},
+        PHI,
+        "image_config.font_inputs",
+    ),
+    "reference images under PHI, in camel case": (
+        {"imageConfig": {"referenceImages": [{"url": "https://a.example"}]}},
+        PHI,
+        "imageConfig.referenceImages",
+    ),
+    "references under PHI": (
+        {"image_config": {"superResolutionReferences": ["https://a.example"]}},
+        PHI,
+        "image_config.superResolutionReferences",
+    ),
+    "provider options under PHI": (
+        {"provider_options": {"acme": {"min_p": 0.1}}},
+        PHI,
+        "provider_options",
+    ),
     "stream_options without stream": ({"stream_options": {}}, GENERAL, "stream_options"),
     "stream_options with stream false": (
         {"stream_options": {"include_usage": True}, "stream": False},
@@ -305,6 +369,19 @@ TEXT: dict[str, tuple[dict[str, Any], int]] = {
         len("typetext"),
     ),
     "an unknown member may be read by the model": ({"documents": ["abc"]}, len("abc")),
+    "system is text": ({"system": "Hello"}, len("rolesystemcontentHello")),
+    "provider options may be read by the model": (
+        {"provider_options": {"acme": {"ab": "c"}}},
+        len("acmeabc"),
+    ),
+    "what clients echo is not sent": (
+        {
+            "messages": [
+                {"role": "user", "content": "Hello", "provider_specific_fields": {"a": "b" * 99}}
+            ]
+        },
+        0,
+    ),
     "a temperature is not": ({"temperature": 0.123456}, 0),
 }
 

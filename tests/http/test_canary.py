@@ -161,7 +161,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     """One stack's whole life: calls of every kind, a hang-up, kill -9, another start."""
     state = tmp_path_factory.mktemp("canary") / "state"
     with echoing() as upstream:
-        with started(state, PHIGATE_INFOMANIAK_BASE_URL=upstream.base_url) as stack:
+        with started(state, variables={"PHIGATE_INFOMANIAK_BASE_URL": upstream.base_url}) as stack:
             key = stack.new_key("acme")
             _answered(stack, key)
             _refused(stack, key)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -185,22 +185,22 @@ def command(state: Path, port: int, *more: str) -> list[str]:
     return [sys.executable, "-P", "-m", "local", *flags, *more]
 
 
-def environment(**variables: str) -> dict[str, str]:
+def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's variables without any of ours, and these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PHIGATE_")}
-    return {**kept, **variables}
+    return {**kept, **(variables or {})}
 
 
 @contextlib.contextmanager
 def started(
-    state: Path, *more: str, port: int | None = None, **variables: str
+    state: Path, *more: str, port: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Iterator[RunningStack]:
     """A stack that serves; ended by SIGTERM, when it has not ended by itself."""
     port = port or free_port()
     process = subprocess.Popen(
         command(state, port, *more),
         cwd=state.parent,
-        env=environment(**variables),
+        env=environment(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -218,12 +218,14 @@ def started(
             stack.ended()
 
 
-def refused(state: Path, port: int, *more: str, **variables: str) -> tuple[int, str, str]:
+def refused(
+    state: Path, port: int, *more: str, variables: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
     """A start that must end by itself: exit status and both outputs."""
     ran = subprocess.run(
         command(state, port, *more),
         cwd=state.parent,
-        env=environment(**variables),
+        env=environment(variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -60,7 +60,7 @@ def state(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack that the tests of this module only look at; its shell holds other work's keys."""
-    with started(tmp_path_factory.mktemp("running") / "state", **STRANGERS) as stack:
+    with started(tmp_path_factory.mktemp("running") / "state", variables=STRANGERS) as stack:
         yield stack
 
 
@@ -344,8 +344,10 @@ def test_a_provider_can_be_pointed_elsewhere(state: Path) -> None:
         echoing() as upstream,
         started(
             state,
-            PHIGATE_INFOMANIAK_BASE_URL=upstream.base_url,
-            PHIGATE_INFOMANIAK_API_KEY="a-key-of-theirs",
+            variables={
+                "PHIGATE_INFOMANIAK_BASE_URL": upstream.base_url,
+                "PHIGATE_INFOMANIAK_API_KEY": "a-key-of-theirs",
+            },
         ) as stack,
     ):
         told = stack.chat(HELLO, stack.key, x_region="CH", x_phi="true")
@@ -363,7 +365,7 @@ def test_a_provider_can_be_pointed_elsewhere(state: Path) -> None:
 
 
 def test_a_key_without_what_its_endpoint_needs_is_refused_in_one_line(state: Path) -> None:
-    told = refused(state, free_port(), PHIGATE_INFOMANIAK_API_KEY="a-key-of-theirs")
+    told = refused(state, free_port(), variables={"PHIGATE_INFOMANIAK_API_KEY": "a-key-of-theirs"})
     assert_one_line(told, "infomaniak", "PHIGATE_INFOMANIAK_PRODUCT_ID")
     assert "a-key-of-theirs" not in told[2]
 

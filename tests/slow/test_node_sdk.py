@@ -29,7 +29,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Json:
     subprocess.run(INSTALL, cwd=folder, check=True, timeout=INSTALL_TIMEOUT_S)
     with started(folder / "state") as stack:
         variables = environment(
-            OPENAI_BASE_URL=stack.base_url, OPENAI_API_KEY=stack.new_key("node")
+            {"OPENAI_BASE_URL": stack.base_url, "OPENAI_API_KEY": stack.new_key("node")}
         )
         ran = subprocess.run(
             ["node", "story.mjs"],

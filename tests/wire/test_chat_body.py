@@ -61,12 +61,82 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "messages": ([[{"role": "user", "content": "x"}]], [[], {}, "x", None]),
     "provider": ([{}, {"order": []}], ["acme", ["acme"]]),
     "response_format": (["text", "json_object"], ["json_schema", "xml", 1, ["text"]]),
-    "tool_choice": (["none", "auto", "required"], ["any", 1, ["auto"]]),
+    "tool_choice": (
+        ["none", "auto", "required", "gateway:datetime", {"type": "gateway:datetime"}],
+        ["any", "gateway:search", 1, ["auto"]],
+    ),
     "stream_options": ([{}, {"include_usage": True}], ["x", [True]]),
+    "system": (["", "Be brief"], [1, ["x"], {"text": "x"}]),
+    "max_tool_calls": ([1, 1_000], [0, -1, 1.5, "2", True]),
+    "reasoning": ([{}, {"effort": "low"}], ["high", [], 1]),
+    "thinking": ([{}, {"type": "enabled"}], ["enabled", [], True]),
+    "response_modalities": ([[], ["text"], ["TEXT"]], ["text", {"a": 1}]),
+    "responseModalities": ([["text"]], ["text"]),
+    "image_config": ([{}], ["1K", []]),
+    "imageConfig": ([{}], ["1K", []]),
+    "usage": ([True, False], [1, "true", {"include": True}]),
+    "provider_options": ([{}, {"acme": {}}], [[], "acme"]),
+    "speed": (["fast", ""], [1, ["fast"]]),
+    "meta": ([True, False], [1, "true", {}]),
+    "debug": ([{}, {"enabled": True}], [True, "on", []]),
+    "echo_upstream_request": ([True, False], [0, "yes"]),
 }
 INSIDE = [(name, value) for name, (inside, _) in RANGES.items() for value in inside]
 OUTSIDE = [(name, value) for name, (_, outside) in RANGES.items() for value in outside]
 NULLABLE = sorted(set(RANGES) - {"model", "messages"})
+
+
+# The same for members of members, by their path.
+INNER_RANGES: dict[str, tuple[list[Any], list[Any]]] = {
+    "reasoning.effort": (["low", "none", "x" * 32], ["x" * 33, 1]),
+    "reasoning.summary": (["auto", "concise"], [True, "x" * 33]),
+    "reasoning.enabled": ([True, False], ["true", 1]),
+    "reasoning.max_tokens": ([1, 100_000], [0, -1, 1.5, "1"]),
+    "reasoning.include_thoughts": ([True, False], [0]),
+    "reasoning.includeThoughts": ([True, False], ["no"]),
+    "reasoning.novelty": ([], [1, None]),
+    "thinking.type": (["enabled", "disabled", "adaptive", "auto"], ["on", 1]),
+    "thinking.enabled": ([True, False], [1]),
+    "thinking.effort": (["none", "high"], [3]),
+    "thinking.include_thoughts": ([True], ["yes"]),
+    "thinking.includeThoughts": ([False], [1]),
+    "thinking.max_tokens": ([1], [0]),
+    "thinking.maxTokens": ([1], [0]),
+    "thinking.budget_tokens": ([1], [0, 1.5]),
+    "thinking.budgetTokens": ([1], [0, "1"]),
+    "thinking.novelty": ([], [1]),
+    "image_config.aspect_ratio": (["16:9"], [1]),
+    "image_config.aspectRatio": (["1:1"], [[]]),
+    "image_config.image_size": (["0.5K", "1K", "2K", "4K"], ["8K", 1]),
+    "imageConfig.imageSize": (["0.5K"], ["1k"]),
+    "image_config.include_rai_reason": ([True], ["true"]),
+    "imageConfig.includeRaiReason": ([False], [0]),
+    "image_config.font_inputs": ([[], [{"font_url": "https://a.example", "text": "x"}]], ["x"]),
+    "image_config.fontInputs": ([[{"fontUrl": "https://a.example"}]], [{}]),
+    "image_config.super_resolution_references": ([["https://a.example"]], ["x"]),
+    "image_config.superResolutionReferences": ([[]], [1]),
+    "imageConfig.reference_images": ([[{}]], ["x"]),
+    "imageConfig.referenceImages": ([[{"url": "x"}]], [{}]),
+    "imageConfig.novelty": ([], [1]),
+    "provider.order": ([[], ["acme"]], ["acme"]),
+    "provider.only": ([["acme-one"]], [1]),
+    "provider.ignore": ([["acme"]], [{}]),
+    "provider.include_alpha": ([True, False], [1]),
+    "provider.allow_fallbacks": ([True, False], ["no"]),
+    "provider.confidential": ([True, False], [1, "true"]),
+    "provider.require_parameters": ([True, False], [1, "true"]),
+    "provider.novelty": ([], [True]),
+    "provider_options.acme": ([{}, {"x": [1]}], ["x", 1, []]),
+    "debug.enabled": ([True, False], [1]),
+    "debug.return_upstream_request": ([True], ["yes"]),
+    "debug.return_upstream_response": ([True], [1]),
+    "debug.trace": ([True], [1]),
+    "debug.trace_level": (["summary", "full"], ["all", 1]),
+    "debug.novelty": ([], [True]),
+    "stream_options.include_usage": ([True, False], [1]),
+}
+INNER_INSIDE = [(path, value) for path, (good, _) in INNER_RANGES.items() for value in good]
+INNER_OUTSIDE = [(path, value) for path, (_, bad) in INNER_RANGES.items() for value in bad]
 
 
 def spoken(value: object) -> str:
@@ -81,6 +151,42 @@ def test_a_value_in_its_range_passes(name: str, value: Any) -> None:
 @pytest.mark.parametrize(("name", "value"), OUTSIDE, ids=spoken)
 def test_a_value_out_of_its_range_is_refused_by_name(name: str, value: Any) -> None:
     assert refusal({**make_body(), name: value}).param == name
+
+
+def body_with(path: str, value: Any) -> Json:
+    outer, _, inner = path.partition(".")
+    return make_body(**{outer: {inner: value}})
+
+
+@pytest.mark.parametrize(("path", "value"), INNER_INSIDE, ids=spoken)
+def test_an_inner_value_in_its_range_passes(path: str, value: Any) -> None:
+    check_shape(ChatBody, body_with(path, value))
+
+
+@pytest.mark.parametrize(("path", "value"), INNER_OUTSIDE, ids=spoken)
+def test_an_inner_value_out_of_its_range_is_refused_by_its_path(path: str, value: Any) -> None:
+    assert refusal(body_with(path, value)).param == path
+
+
+WEB_SEARCHES = ["web_search", "web_search_preview", "web_search_preview_2025_03_11", "web-search"]
+
+
+@pytest.mark.parametrize("kind", [*WEB_SEARCHES, "web_search_20250305", "openrouter:web_search"])
+def test_web_search_tools_are_said_to_be_disabled(kind: str) -> None:
+    refused = refusal(make_body(tools=[{"type": kind}]))
+    assert refused.param == "tools.0.type"
+    assert "disabled" in refused.message
+
+
+@pytest.mark.parametrize("kind", ["mcp", "code_interpreter", "file_search", "", None, 7, {}])
+def test_another_type_of_tool_is_refused_and_told_which_there_are(kind: Any) -> None:
+    refused = refusal(make_body(tools=[{"type": kind}]))
+    assert refused.param == "tools.0.type"
+    assert "gateway:datetime" in refused.message
+
+
+def test_a_server_tool_that_we_do_not_have_is_refused() -> None:
+    assert refusal(make_body(tools=[{"type": "gateway:search"}])).param == "tools.0.type"
 
 
 @pytest.mark.parametrize("name", NULLABLE)
@@ -118,6 +224,30 @@ GOOD: dict[str, Json] = {
     "a named tool": make_body(tool_choice={"type": "function", "function": {"name": "f"}}),
     "a schema": make_body(
         response_format={"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}
+    ),
+    "a server tool": make_body(tools=[{"type": "gateway:datetime"}]),
+    "a server tool with its parameters": make_body(
+        tools=[{"type": "gateway:datetime", "parameters": {"timezone": "Europe/London"}}]
+    ),
+    "a server tool with a time zone beside": make_body(
+        tools=[{"type": "gateway:datetime", "timezone": "America/Argentina/Buenos_Aires"}]
+    ),
+    "what clients echo of an answer": message(
+        "assistant",
+        "x",
+        annotations=[{"type": "url_citation"}],
+        provider_specific_fields={"x": 1},
+        refusal=None,
+        audio=None,
+        images=[{"type": "image_url", "image_url": {"url": URL}, "mime_type": "image/png"}],
+        audios=[{"type": "audio_url", "audio_url": {"url": URL}, "format": "wav"}],
+    ),
+    "a call that repeats its tool": message(
+        "assistant",
+        None,
+        tool_calls=[
+            call(function={"name": "f", "arguments": "", "description": "d", "parameters": {}})
+        ],
     ),
     "a text format": make_body(response_format={"type": "text"}),
     "all preferences": make_body(
@@ -230,6 +360,26 @@ BAD: dict[str, tuple[Json, str]] = {
     "a tool choice of another type": (
         make_body(tool_choice={"type": "mcp", "function": {"name": "f"}}),
         "tool_choice.type",
+    ),
+    "a time zone that is a path": (
+        make_body(tools=[{"type": "gateway:datetime", "timezone": "../etc/passwd"}]),
+        "tools.0.timezone",
+    ),
+    "a time zone that is a number": (
+        make_body(tools=[{"type": "gateway:datetime", "parameters": {"timezone": 1}}]),
+        "tools.0.parameters.timezone",
+    ),
+    "an unknown parameter of a server tool": (
+        make_body(tools=[{"type": "gateway:datetime", "parameters": {"zone": CANARY}}]),
+        "tools.0.parameters.zone",
+    ),
+    "a server tool with a function": (
+        make_body(tools=[{"type": "gateway:datetime", "function": {"name": CANARY}}]),
+        "tools.0.function",
+    ),
+    "an image of an answer without URL": (
+        message("assistant", "x", images=[{"type": "image_url", "image_url": {}}]),
+        "messages.0.images.0.image_url.url",
     ),
     "an unknown format": (make_body(response_format={"type": "xml"}), "response_format.type"),
     "a schema format without schema": (

@@ -62,7 +62,7 @@ class Ticket:
         self.held: Held | None = None
         self.charge: Charge | None = None
         self._turns: list[_Turned] = []
-        self.is_counted = False  # whether the turn under way is among them
+        self.is_counted = True  # False while an upstream may be using tokens
         self._call = call
         self._charged_micros: int | None = None
         self._settled = False
@@ -149,7 +149,6 @@ class Ticket:
         used = self.charge.charged_micros if self.charge is not None else 0
         needed = max(held.micros, used + order.hold_micros)
         self.order = order
-        self.is_counted = False
         raised = await self.gateway.ledger.raise_hold(
             account=held.account,
             hold_id=held.id,

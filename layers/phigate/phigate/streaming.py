@@ -12,7 +12,7 @@ from phigate.closing import Ticket
 from phigate.core import limits
 from phigate.core.errors import PhigateError, UpstreamError, UpstreamFailed, UpstreamTimeout
 from phigate.core.extras import extras
-from phigate.core.protocols import Out
+from phigate.core.protocols import Exchange, Out
 from phigate.core.receipt import Ended
 from phigate.core.types import Json
 from phigate.loop import Loop
@@ -32,6 +32,7 @@ class Streaming:
         self._turn = turn
         self._out = out
         self._opened = opened
+        self._exchange: Exchange | None = opened.exchange
         self._loop = Loop(ticket, order)
         self._tools = ToolStream(is_first=True) if self._loop.has_tools else None
         self._reported: object = None
@@ -41,7 +42,9 @@ class Streaming:
 
     def close(self) -> None:
         """Let go of the upstream."""
-        self._opened.exchange.close()
+        if self._exchange is not None:
+            self._exchange.close()
+            self._exchange = None
 
     async def run(self) -> None:
         """Turn after turn until the answer has ended, one way or another."""
@@ -114,11 +117,12 @@ class Streaming:
         if order is None:
             await self._write(b"".join(map(self._event, tools.ending(message))))
             return False
-        self._opened.exchange.close()
+        self.close()
         self._turn = Turn(self._ticket, order, self._out, beat=self._ping)
         self.bytes_out = 0
         self._reported = None
         self._opened = await self._turn.stream()
+        self._exchange = self._opened.exchange
         self._tools = ToolStream(is_first=False)
         return True
 

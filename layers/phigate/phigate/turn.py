@@ -118,15 +118,18 @@ class Turn:
             if self.row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
             outcome = "ended_early"
+            self._ticket.is_counted = False
             try:
                 result = await attempt(self.row)
                 outcome = "ok"
                 return result
             except InvalidRequest:
                 outcome = "refused"
+                self._ticket.is_counted = True
                 raise
             except UpstreamFailed as failed:
                 outcome = failed.outcome
+                self._ticket.is_counted = True
                 self._count_failure(self.row, outcome)
             finally:
                 self._note(self.row, outcome, started_s)

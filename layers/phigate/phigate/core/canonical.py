@@ -4,7 +4,8 @@ What stands in a canonical body beside what the table calls `passed`:
 `messages` begin with the caller's `system`, and hold nothing that clients merely echo;
 `reasoning_effort` is the effort after the merge thinking < reasoning < reasoning_effort, and `none`
 when reasoning is turned off; `reasoning` holds the rest of the merge, each where somebody said it:
-`enabled` (bool), `max_tokens` (tokens), `include_thoughts` (bool), `summary` (text);
+`enabled` (bool; an effort implies it, and `reasoning_effort` sent alone leaves no `reasoning`),
+`max_tokens` (tokens), `include_thoughts` (bool), `summary` (text);
 `user` is also `user_id`; `image_config` is also `imageConfig`, in snake case;
 `response_format` is an object; `tools` and `tool_choice` are absent where there are no tools.
 Gone are `system`, `thinking`, `user_id`, `imageConfig` and the aliases of `modalities`.

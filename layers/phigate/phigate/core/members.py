@@ -24,14 +24,6 @@ FATES: Mapping[Fate, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """What one dialect makes of one member, and why."""
-
-    fate: Fate
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Field:
     """One row of the table: the member's fate in the dialects `openai` and `anthropic`."""
 
