@@ -17,6 +17,8 @@ from phigate.core.catalog import (
     document_from_texts,
     model_item,
 )
+from phigate.core.catalog_fields import AUTHS
+from phigate.core.route import rows_of_model
 from phigate.core.types import MODEL_TIERS, REGIONS, Catalog, Json
 
 CATALOG = Path(__file__).parents[2] / "catalog"
@@ -553,3 +555,41 @@ def test_model_item_shows_what_the_contract_names() -> None:
     assert (price["in_usd_per_mtok"], price["out_usd_per_mtok"]) == ("0.24", "0.48")
     general = model_item(whole, whole.rows_by_id["azure-gpt-4o"])
     assert (general["tier"], general["agreement"]) == ("general", None)
+
+
+# Names of the public descriptions, with a slash in them, and the row that each means.
+NAMES = {
+    "openai/gpt-5-nano": "openai-gpt-5-nano",
+    "gpt-5-nano": "openai-gpt-5-nano",
+    "phala/qwen3.5-27b": "phala-qwen3.5-27b",
+    "phala/gemma-3-27b-it": "phala-gemma-3-27b-it",
+    "z-ai/glm-5": "phala-glm-5",
+    "openai/gpt-oss-120b": "phala-gpt-oss-120b",
+}
+
+
+@pytest.mark.parametrize(("name", "row_id"), NAMES.items(), ids=NAMES)
+def test_a_name_of_the_public_descriptions_means_a_row(name: str, row_id: str) -> None:
+    assert [row.id for row in rows_of_model(catalog(), name)] == [row_id]
+
+
+def test_confidential_rows_claim_no_region_and_carry_no_phi() -> None:
+    confidential = [row for row in catalog().rows if row.confidential]
+    assert {row.provider for row in confidential} == {"phala"}
+    assert len(confidential) == 4
+    for row in confidential:
+        assert set(row.places) == {"WORLD"}
+        assert row.places["WORLD"].residency == "unproven"
+        assert row.agreement is None
+        assert model_item(catalog(), row)["confidential"] is True
+
+
+def test_a_row_says_which_members_it_does_not_take() -> None:
+    rows = catalog().rows_by_id
+    assert {"temperature", "top_p", "stop"} <= rows["openai-gpt-5-nano"].drops
+    assert rows["openai-gpt-5-nano"].max_tokens_name == "max_completion_tokens"
+    assert rows[GEMMA].drops == frozenset()
+
+
+def test_every_way_to_send_a_key_that_a_catalog_may_name_is_known() -> None:
+    assert set(AUTHS) == set(SENT_AS)

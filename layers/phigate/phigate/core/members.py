@@ -122,7 +122,7 @@ FIELDS: Mapping[str, Field] = {
 }
 MEMBERS: Mapping[str, Field] = {name: field for name, field in FIELDS.items() if "." not in name}
 _TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
-_REASONING = frozenset(name for name in FIELDS if name.startswith("reasoning."))
+_SWITCH = frozenset({"reasoning.enabled"})  # an effort says it as well
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 # Members that a row may be said to drop (catalog field `drops`).
 DROPPABLE = frozenset(
@@ -183,7 +183,8 @@ def parameters(body: Json) -> frozenset[str]:
             asked.add(name)
             asked.update(odd for odd, is_odd in _ODD.get(name, ()) if is_odd(body))
     if body.get("reasoning") is not None:
-        asked.update(f"reasoning.{name}" for name in body["reasoning"])
+        said = {f"reasoning.{name}" for name in body["reasoning"]}
+        asked |= said - _SWITCH if "reasoning_effort" in asked else said
     return frozenset(asked)
 
 
@@ -192,6 +193,8 @@ def unsupported(asked: frozenset[str], row: Row) -> tuple[str, ...]:
     if not asked:
         return ()
     lost = asked & (_DROPPED[row.dialect] | row.drops)
+    if "reasoning_effort" in row.drops:
+        lost |= asked & _SWITCH
     if not row.supports_tools:
         lost |= asked & _TOOLS
     if row.api_version in _NO_SAMPLING:
