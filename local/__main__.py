@@ -1,6 +1,7 @@
 """`python -m local`: the local stack in the foreground, until Ctrl-C."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=Path(".phigate"), help="state directory")
     parser.add_argument("--catalog", type=Path, default=CATALOG, help="catalog directory")
     flags = parser.parse_args()
+    os.umask(0o077)  # the state holds hashes of keys, prices of calls and a signing key
     try:
         uvloop.run(serve(Options(flags.port, flags.state.absolute(), flags.catalog)))
     except StartRefused as refused:

@@ -17,7 +17,6 @@ from phigate.core.catalog import (
     document_from_texts,
     model_item,
 )
-from phigate.core.catalog_fields import AUTHS
 from phigate.core.route import rows_of_model
 from phigate.core.types import MODEL_TIERS, REGIONS, Catalog, Json
 
@@ -589,7 +588,3 @@ def test_a_row_says_which_members_it_does_not_take() -> None:
     assert {"temperature", "top_p", "stop"} <= rows["openai-gpt-5-nano"].drops
     assert rows["openai-gpt-5-nano"].max_tokens_name == "max_completion_tokens"
     assert rows[GEMMA].drops == frozenset()
-
-
-def test_every_way_to_send_a_key_that_a_catalog_may_name_is_known() -> None:
-    assert set(AUTHS) == set(SENT_AS)

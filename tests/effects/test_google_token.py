@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from phigate.core import catalog_fields
 from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import UpstreamRequest
 from phigate.effects.google_token import (
@@ -306,3 +307,7 @@ def test_a_fixed_key_has_its_header_ready(auth: str, header: tuple[str, str]) ->
             assert await credential.header() == header
 
     asyncio.run(run())
+
+
+def test_every_way_to_send_a_key_that_a_catalog_may_name_is_known() -> None:
+    assert set(AUTHS) == set(catalog_fields.AUTHS)

@@ -123,7 +123,10 @@ def _granted(body: bytes) -> tuple[str, int]:
         token, lasts_s = fields["access_token"], fields["expires_in"]
     except (ValueError, TypeError, KeyError) as exc:
         raise UpstreamFailed("malformed") from exc
-    if not isinstance(token, str) or not token.isascii() or type(lasts_s) is not int:
+    # It becomes a header: whatever could end one is no token.
+    if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+        raise UpstreamFailed("malformed")
+    if type(lasts_s) is not int:
         raise UpstreamFailed("malformed")
     return token, lasts_s
 

@@ -81,7 +81,8 @@ class Surface:
         try:
             await (endpoint or self._app)(scope, receive, answer)
         except Exception as bug:
-            self._gateway.journal.note("internal_error", kind=type(bug).__name__)
+            if not isinstance(bug, InternalError):  # the pipeline has noted its own
+                self._gateway.journal.note("bug", kind=type(bug).__name__)
             await answer.refuse(_internal_error())
 
 

@@ -1,0 +1,41 @@
+"""The OpenAPI document prints the table of members: what each is, and its fate in both dialects."""
+
+import pytest
+from fastapi import APIRouter
+
+from phigate.core.members import FATES, FIELDS
+from phigate.core.types import Json
+from phigate.http.openapi import openapi_document
+
+
+def document() -> Json:
+    router = APIRouter()
+
+    @router.get("/v1/account")
+    def account() -> None:
+        """What the document expects to find."""
+
+    return openapi_document(router)
+
+
+PLACES = {
+    "stream_options": "StreamOptions",
+    "reasoning": "Reasoning",
+    "thinking": "Thinking",
+    "image_config": "ImageConfig",
+    "provider": "ProviderPreferences",
+    "debug": "Debug",
+}
+SCHEMAS = document()["components"]["schemas"]
+
+
+@pytest.mark.parametrize("path", FIELDS)
+@pytest.mark.parametrize("body", ["ChatBody", "RouteBody"])
+def test_a_field_is_described_with_its_fate_in_both_dialects(path: str, body: str) -> None:
+    outer, _, inner = path.partition(".")
+    schema = SCHEMAS[PLACES[outer]] if inner else SCHEMAS[body]
+    described = schema["properties"][inner or outer]["description"]
+    field = FIELDS[path]
+    assert described.startswith(field.what)
+    assert f"OpenAI dialect: {FATES[field.openai]}." in described
+    assert f"Anthropic dialect: {FATES[field.anthropic]}." in described
