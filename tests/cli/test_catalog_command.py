@@ -56,7 +56,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         (INFOMANIAK, "infomaniak-gemma-4-31b", "agreement", "dpb"),
     ),
     "a dialect without an adapter": (
-        replaced("providers/anthropic.toml", 'status = "staged"', 'status = "live"'),
+        replaced("providers/anthropic.toml", 'dialect = "anthropic"', 'dialect = "bedrock"'),
         ("providers/anthropic.toml", "status", "must be 'staged'"),
     ),
     "an alias for no row": (

@@ -68,6 +68,7 @@ class Google:
         self.status = 200
         self.answer: Any = None
         self.lasts_s = 3_600
+        self.arrived = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
 
@@ -80,6 +81,7 @@ class Google:
         )
         assert json.loads(decoded(header)) == {"alg": "RS256", "typ": "JWT", "kid": "key-1"}
         self.asked.append(json.loads(decoded(claims)))
+        self.arrived.set()
         await self.open.wait()
         answer = self.answer
         if answer is None:
@@ -160,8 +162,7 @@ def test_of_many_who_wait_one_asks_and_who_leaves_takes_nobody_along() -> None:
         async with aiohttp.ClientSession() as session:
             tokens = GoogleTokens(ServiceAccount(key_json(url)), session, SetClock())
             waiting = [asyncio.ensure_future(tokens.token()) for _ in range(5)]
-            while not google.asked:
-                await asyncio.sleep(0)
+            await google.arrived.wait()
             waiting[0].cancel()
             google.open.set()
             assert await asyncio.gather(*waiting[1:]) == ["token-1"] * 4

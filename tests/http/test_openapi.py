@@ -1,22 +1,11 @@
 """The OpenAPI document prints the table of members: what each is, and its fate in both dialects."""
 
 import pytest
-from fastapi import APIRouter
 
 from phigate.core.members import FATES, FIELDS
-from phigate.core.types import Json
+from phigate.http.directory import directory
 from phigate.http.openapi import openapi_document
-
-
-def document() -> Json:
-    router = APIRouter()
-
-    @router.get("/v1/account")
-    def account() -> None:
-        """What the document expects to find."""
-
-    return openapi_document(router)
-
+from tests.pipeline.stage import Stage
 
 PLACES = {
     "stream_options": "StreamOptions",
@@ -26,7 +15,7 @@ PLACES = {
     "provider": "ProviderPreferences",
     "debug": "Debug",
 }
-SCHEMAS = document()["components"]["schemas"]
+SCHEMAS = openapi_document(directory(Stage().gateway))["components"]["schemas"]
 
 
 @pytest.mark.parametrize("path", FIELDS)

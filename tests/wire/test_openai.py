@@ -6,9 +6,10 @@ import orjson
 import pytest
 
 from phigate.core.types import Json
-from phigate.wire.openai import chunk_event, completion, output_bytes
+from phigate.wire.openai import Stamp, chunk_event, completion, output_bytes
 
-ID, MODEL = "chatcmpl-AGtJ0gDc8mfYaX9p", "acme-one"
+ID, MODEL, CREATED_S = "chatcmpl-AGtJ0gDc8mfYaX9p", "acme-one", 1_795_000_000
+STAMP = Stamp(ID, MODEL, CREATED_S)
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 CHOICE = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
 DELTA = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}
@@ -16,18 +17,40 @@ DELTA = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}
 
 def completed(**members: Any) -> Any:
     answer = {"id": "up-1", "model": "upstream/one", "choices": [CHOICE], **members}
-    return orjson.loads(completion(answer, completion_id=ID, model=MODEL))
+    return told(completion(answer, STAMP))
+
+
+def told(written: bytes) -> Any:
+    """What was written, without the time that stands in where the input has none."""
+    value = orjson.loads(written)
+    if value["created"] == CREATED_S:
+        del value["created"]
+    return value
+
+
+TIMES: dict[str, tuple[Any, int]] = {
+    "none: ours": ({}, CREATED_S),
+    "zero, of a dialect without one: ours": ({"created": 0}, CREATED_S),
+    "the provider's": ({"created": 7}, 7),
+}
+
+
+@pytest.mark.parametrize(("members", "created"), TIMES.values(), ids=TIMES)
+def test_created_is_the_providers_or_ours(members: Any, created: int) -> None:
+    whole = orjson.loads(completion({"choices": [CHOICE], **members}, STAMP))
+    event = chunk_event({"choices": [DELTA], **members}, STAMP, with_usage=False)
+    assert whole["created"] == orjson.loads(event[len(b"data: ") :])["created"] == created
 
 
 def chunked(raw: bytes, *, with_usage: bool) -> Any:
     """The chunk as the caller reads it, or None when nothing is sent."""
-    event = chunk_event(orjson.loads(raw), completion_id=ID, model=MODEL, with_usage=with_usage)
+    event = chunk_event(orjson.loads(raw), STAMP, with_usage=with_usage)
     if not event:
         return None
     assert event.startswith(b"data: ")
     assert event.endswith(b"\n\n")
     assert event.count(b"\n") == 2
-    return orjson.loads(event[len(b"data: ") :])
+    return told(event[len(b"data: ") :])
 
 
 def test_an_answer_bears_our_id_and_model_and_keeps_the_rest() -> None:
@@ -138,7 +161,7 @@ def test_a_forged_name_is_removed_on_every_level(member: bytes) -> None:
         "id": ID,
         "model": MODEL,
     }
-    whole = orjson.loads(completion(orjson.loads(raw), completion_id=ID, model=MODEL))
+    whole = told(completion(orjson.loads(raw), STAMP))
     assert (whole["choices"], whole["extra"]) == ([clean], [[{}]])
 
 

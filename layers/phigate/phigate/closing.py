@@ -28,6 +28,7 @@ from phigate.core.request import Pinned
 from phigate.core.types import Asked, Attempt, Principal, Row, Usage
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
+from phigate.wire.openai import Stamp
 
 
 class OutOfOrder(RuntimeError):
@@ -53,7 +54,6 @@ class Ticket:
         self.gateway = gateway
         self.principal = principal
         self.id = new_id(int(now_s), gateway.random_bytes(7))
-        self.completion_id = f"chatcmpl-{self.id}"  # the `id` of the answer's body
         self.started_s = now_s
         self.attempts: list[Attempt] = []
         self.pinned: Pinned | None = None
@@ -69,6 +69,10 @@ class Ticket:
         self._in_doubt = False
         self._nonce = nonce(call.key, self.id)
         self._response: Digest | None = None
+
+    def stamp(self, row: Row) -> Stamp:
+        """What of the answer's body is ours."""
+        return Stamp(f"chatcmpl-{self.id}", row.id, int(self.started_s))
 
     @property
     def calls_left(self) -> int:

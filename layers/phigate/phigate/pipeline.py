@@ -140,7 +140,7 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
             answered.body |= extras(
                 order.wanted, order.route, ticket.attempts, answered.dropped, answered.exchanged
             )
-        body = openai.completion(answered.body, completion_id=ticket.completion_id, model=row.id)
+        body = openai.completion(answered.body, ticket.stamp(row))
         ticket.response.update(body)
         await ticket.receipt("routed", "complete" if out.gone_at_s is None else "hang_up", row)
     except CallerGone:

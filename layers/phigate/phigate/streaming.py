@@ -33,6 +33,7 @@ class Streaming:
         self._out = out
         self._opened = opened
         self._exchange: Exchange | None = opened.exchange
+        self._stamp = ticket.stamp(opened.row)
         self._loop = Loop(ticket, order)
         self._tools = ToolStream(is_first=True) if self._loop.has_tools else None
         self._reported: object = None
@@ -123,6 +124,7 @@ class Streaming:
         self._reported = None
         self._opened = await self._turn.stream()
         self._exchange = self._opened.exchange
+        self._stamp = self._ticket.stamp(self._opened.row)
         self._tools = ToolStream(is_first=False)
         return True
 
@@ -141,12 +143,7 @@ class Streaming:
         await self._write(b"".join(events))
 
     def _event(self, chunk: Json) -> bytes:
-        return openai.chunk_event(
-            chunk,
-            completion_id=self._ticket.completion_id,
-            model=self._opened.row.id,
-            with_usage=self._order.with_usage,
-        )
+        return openai.chunk_event(chunk, self._stamp, with_usage=self._order.with_usage)
 
     def _tail(self) -> bytes:
         """Summed usage, an error if there was one, what the gateway says of the call, the end."""
@@ -154,12 +151,12 @@ class Streaming:
         usage = self._loop.usage()
         tail = b""
         if usage is not None and self._order.with_usage:
-            tail += self._event({**self._empty_chunk(), "usage": usage})
+            tail += self._event({**_EMPTY_CHUNK, "usage": usage})
         asks = self._order.wanted
         if asks.any:
             dropped, exchanged = self._opened.dropped, self._opened.exchanged
             told = extras(asks, self._order.route, self._ticket.attempts, dropped, exchanged)
-            tail += self._event({**self._empty_chunk(), **told})
+            tail += self._event({**_EMPTY_CHUNK, **told})
         if self._error is not None:
             tail += sse.data_event(orjson.dumps(self._error.envelope()))
         facts = {
@@ -168,10 +165,6 @@ class Streaming:
             "receipt": self._ticket.id,
         }
         return tail + sse.comment("phi", orjson.dumps(facts)) + sse.DONE
-
-    def _empty_chunk(self) -> Json:
-        created = int(self._ticket.started_s)
-        return {"object": "chat.completion.chunk", "created": created, "choices": []}
 
     async def _ping(self) -> None:
         if self._ticket.gateway.clock.now_s() >= self._written_at_s + limits.PING_INTERVAL_S:
@@ -186,6 +179,7 @@ class Streaming:
             await self._out.write(event_bytes)
 
 
+_EMPTY_CHUNK: Json = {"object": "chat.completion.chunk", "choices": []}
 _BODY_END_WAIT_S = 0.2  # a provider ends its body right after its last event
 _IN_BAND: Mapping[Ended, PhigateError] = {
     "upstream_cut": UpstreamError("The provider's stream broke off; what was written is charged."),

@@ -145,7 +145,7 @@ class Turn:
         adapter = ADAPTERS[row.dialect]
         _check_status(head, body, adapter)
         answer = adapter.answer(body)
-        if answer is None:
+        if answer is None or (wire.fits is not None and not wire.fits(answer)):
             raise UpstreamFailed("malformed")
         self._gateway.breaker.succeeded(row.id)
         return Answered(row, answer, wire.dropped, self._exchanged(wire, body))
@@ -199,7 +199,8 @@ class Turn:
             raise InvalidRequest(
                 "The body holds an integer of more than 64 bits, which no provider reads."
             ) from exc
-        request = UpstreamRequest(row, order.asked.region, adapter.path, adapter.headers, body)
+        headers = {**adapter.headers, **wire.headers}
+        request = UpstreamRequest(row, order.asked.region, adapter.path, headers, body)
         return self._gateway.upstream.open(request), wire
 
     def _exchanged(self, wire: WireRequest, received: bytes | None) -> Exchanged | None:

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -21,9 +22,20 @@ _FORGED_NAMES = ("x_phi", "x-phi", "phi")
 _OUTPUT_MEMBERS = frozenset({"content", "reasoning_content", "reasoning", "refusal", "tool_calls"})
 
 
-def completion(answer: Json, *, completion_id: str, model: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What of an answer is the gateway's. `created_s` stands in where a dialect has no time."""
+
+    completion_id: str
+    model: str
+    created_s: int
+
+
+def completion(answer: Json, stamp: Stamp) -> bytes:
     """The body of a whole answer."""
-    return _dump({**answer, "id": completion_id, "object": "chat.completion", "model": model})
+    ours = {"id": stamp.completion_id, "object": "chat.completion", "model": stamp.model}
+    created_s = answer.get("created") or stamp.created_s
+    return _dump({**answer, **ours, "created": created_s})
 
 
 def message(answer: Json) -> Json:
@@ -32,14 +44,16 @@ def message(answer: Json) -> Json:
     return first
 
 
-def chunk_event(chunk: Json, *, completion_id: str, model: str, with_usage: bool) -> bytes:
+def chunk_event(chunk: Json, stamp: Stamp, *, with_usage: bool) -> bytes:
     """One chunk as an event; empty when it held nothing but usage that nobody asked for."""
     if not with_usage and "usage" in chunk:
         del chunk["usage"]
         if not chunk.get("choices"):
             return b""
-    chunk["id"] = completion_id
-    chunk["model"] = model
+    chunk["id"] = stamp.completion_id
+    chunk["model"] = stamp.model
+    if not chunk.get("created"):
+        chunk["created"] = stamp.created_s
     return data_event(_dump(chunk))
 
 
