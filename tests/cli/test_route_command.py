@@ -48,7 +48,6 @@ def test_a_call_is_routed_as_its_flags_say(
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "PHI without an agreement": (("auto", "--region", "US", "--phi"), "phi_blocked"),
-    "an image in the US": (("auto", "--region", "US", "--images", "1"), "no_route"),
     "PHI with an image in the US": (
         ("auto", "--region", "US", "--phi", "--images", "1"),
         "no_route",

@@ -27,9 +27,9 @@ PUBLISHED = [
     ("EU", "scaleway-qwen3.5", "phi", "live", "0.71", "4.28"),
     ("US", "together-qwen3.5", "general", "live", "0.77", "3.85"),
     ("US", "together-glm-5.2", "general", "live", "0.66", "2.41"),
-    ("US", "anthropic-claude-sonnet-4-6", "general", "staged", "3.30", "16.50"),
-    ("EU", "anthropic-claude-sonnet-4-6", "general", "staged", "3.30", "16.50"),
-    ("WORLD", "anthropic-claude-sonnet-4-6", "general", "staged", "3.30", "16.50"),
+    ("US", "anthropic-claude-sonnet-4-6", "general", "live", "3.30", "16.50"),
+    ("EU", "anthropic-claude-sonnet-4-6", "general", "live", "3.30", "16.50"),
+    ("WORLD", "anthropic-claude-sonnet-4-6", "general", "live", "3.30", "16.50"),
     ("UK", "google-gemini-2-5-flash", "general", "live", "0.33", "2.75"),
     ("ASIA", "google-gemini-2-5-flash", "general", "live", "0.33", "2.75"),
     ("ANZ", "google-gemini-2-5-flash", "general", "live", "0.33", "2.75"),
@@ -120,9 +120,9 @@ def test_card_hash_is_recomputed_from_its_json() -> None:
 
 def test_a_missing_key_changes_the_status_and_not_the_hash() -> None:
     whole = catalog()
-    marked = with_missing_keys(whole, {"google", "anthropic"})
+    marked = with_missing_keys(whole, {"google", "azure"})
     assert marked.rows_by_id["google-gemini-2-5-flash"].status == "no_key"
-    assert marked.rows_by_id["anthropic-claude-sonnet-4-6"].status == "staged"
+    assert marked.rows_by_id["azure-gpt-4o"].status == "staged"
     assert marked.rows_by_id["together-glm-5.2"].status == "live"
     assert [row.id for row in marked.rows] == [row.id for row in whole.rows]
     assert marked.rows_by_id == {row.id: row for row in marked.rows}

@@ -401,3 +401,12 @@ def test_the_upstreams_answer_is_only_its_body() -> None:
         "x-ratelimit-remaining-requests",
         "x-ratelimit-reset-requests",
     }
+
+
+def test_require_parameters_passes_a_row_by_whose_adapter_would_drop_one() -> None:
+    body = {**PLAIN, "provider": {"require_parameters": True}, "seed": 9_223_372_036_854_776_000}
+    stage = Stage(answers())
+    told = stage.chat(body)
+    assert stage.upstream.requests == []
+    assert told.error["code"] in ("no_route", "upstream_error")
+    assert stage.account()["spent"] == 0

@@ -6,15 +6,14 @@ Law 3: a caller who has gone is waited for at most DRAIN_TIMEOUT_S: the upstream
 usage so that the charge is exact.
 """
 
-import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import orjson
 
 from phigate.adapters import ADAPTERS
-from phigate.adapters.adapter import Adapter, StreamDecoder, WirePlan, WireRequest
+from phigate.adapters.adapter import StreamDecoder, WireRequest
 from phigate.closing import Ticket
 from phigate.core import limits
 from phigate.core.errors import (
@@ -26,22 +25,16 @@ from phigate.core.errors import (
 )
 from phigate.core.extras import Exchanged
 from phigate.core.gate import refusal_code
-from phigate.core.protocols import Exchange, Head, Out, UpstreamRequest
+from phigate.core.protocols import Exchange, Head, Out
 from phigate.core.route import Attempts
 from phigate.core.types import Attempt, Json, Row
 from phigate.order import Order, refused
+from phigate.sending import RowUnsuited, check_status, upstream_request
 
 T = TypeVar("T")
 
-# Another candidate may answer where this one could not (DESIGN 2). 401 to 404 are the operator's.
-FAILOVER_STATUSES = frozenset({401, 402, 403, 404, 408, 409, 429})
-OPERATOR_STATUSES = frozenset({401, 402, 403, 404})
-KEYED_MEMBERS = {
-    "user": "user",
-    "user_id": "user",
-    "safety_identifier": "safety_identifier",
-    "prompt_cache_key": "prompt_cache_key",
-}
+# Those of check_status's failures that only the operator can mend.
+OPERATOR_OUTCOMES = frozenset({"http_401", "http_402", "http_403", "http_404"})
 
 
 class CallerGone(Exception):
@@ -123,14 +116,11 @@ class Turn:
                 result = await attempt(self.row)
                 outcome = "ok"
                 return result
-            except InvalidRequest:
-                outcome = "refused"
+            except (InvalidRequest, UpstreamFailed) as failed:
                 self._ticket.is_counted = True
-                raise
-            except UpstreamFailed as failed:
-                outcome = failed.outcome
-                self._ticket.is_counted = True
-                self._count_failure(self.row, outcome)
+                outcome = self._outcome_of(failed, self.row)
+                if isinstance(failed, InvalidRequest):
+                    raise
             finally:
                 self._note(self.row, outcome, started_s)
 
@@ -143,7 +133,7 @@ class Turn:
         finally:
             exchange.close()
         adapter = ADAPTERS[row.dialect]
-        _check_status(head, body, adapter)
+        check_status(head, body, adapter)
         answer = adapter.answer(body)
         if answer is None or (wire.fits is not None and not wire.fits(answer)):
             raise UpstreamFailed("malformed")
@@ -157,7 +147,7 @@ class Turn:
         try:
             head = await self._head(exchange, until_s)
             if head.status != 200:
-                _check_status(head, await self._body(exchange, until_s), ADAPTERS[row.dialect])
+                check_status(head, await self._body(exchange, until_s), ADAPTERS[row.dialect])
             decoder = ADAPTERS[row.dialect].decoder()
             chunks = await self._first_chunks(exchange, decoder, until_s)
             kept = True
@@ -182,25 +172,8 @@ class Turn:
                 raise UpstreamFailed(decoder.failed or "empty")
 
     def _send(self, row: Row, *, stream: bool) -> tuple[Exchange, WireRequest]:
-        order = self._order
-        adapter = ADAPTERS[row.dialect]
-        asked = order.asked.tokens_out
-        plan = WirePlan(
-            stream=stream,
-            tokens_out=row.tokens_out_default if asked is None else asked,
-            keyed=_keyed(order.body, self._ticket.principal.salt),
-        )
-        place = row.places[order.asked.region]
-        wire = adapter.request(order.body, row, place, plan)
-        try:
-            body = orjson.dumps(wire.body)
-        except TypeError as exc:
-            # JSON has numbers that the providers' parsers have not.
-            raise InvalidRequest(
-                "The body holds an integer of more than 64 bits, which no provider reads."
-            ) from exc
-        headers = {**adapter.headers, **wire.headers}
-        request = UpstreamRequest(row, order.asked.region, adapter.path, headers, body)
+        salt = self._ticket.principal.salt
+        request, wire = upstream_request(self._order, row, salt, stream=stream)
         return self._gateway.upstream.open(request), wire
 
     def _exchanged(self, wire: WireRequest, received: bytes | None) -> Exchanged | None:
@@ -249,11 +222,18 @@ class Turn:
             self._gateway.breaker.failed(row.id, self._now_s())
             self._gateway.journal.note("stream_failed", row=row.id, outcome=outcome)
 
-    def _count_failure(self, row: Row, outcome: str) -> None:
-        self._gateway.breaker.failed(row.id, self._now_s())
-        self._gateway.journal.note("attempt_failed", row=row.id, outcome=outcome)
-        if outcome in {f"http_{status}" for status in OPERATOR_STATUSES}:
-            self._gateway.journal.note("provider_refuses_operator", row=row.id, outcome=outcome)
+    def _outcome_of(self, failed: InvalidRequest | UpstreamFailed, row: Row) -> str:
+        """The outcome of an attempt that gave no answer; its row's failures are counted."""
+        if isinstance(failed, InvalidRequest):
+            return "refused"
+        if not isinstance(failed, RowUnsuited):
+            self._gateway.breaker.failed(row.id, self._now_s())
+            self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
+        if failed.outcome in OPERATOR_OUTCOMES:
+            self._gateway.journal.note(
+                "provider_refuses_operator", row=row.id, outcome=failed.outcome
+            )
+        return failed.outcome
 
     def _note(self, row: Row, outcome: str, started_s: float) -> None:
         ms = max(0, round((self._now_s() - started_s) * 1000))
@@ -281,23 +261,3 @@ class Turn:
                 ]
             },
         )
-
-
-def _check_status(head: Head, body: bytes, adapter: Adapter) -> None:
-    """Raises UpstreamFailed for what another candidate may do better, InvalidRequest for a 400."""
-    status = head.status
-    if status == 200:
-        return
-    if status in FAILOVER_STATUSES or not 400 <= status < 500:
-        raise UpstreamFailed(f"http_{status}")
-    message, param = adapter.refusal(body)
-    raise InvalidRequest(f"The provider refused the request: {message}", param=param)
-
-
-def _keyed(body: Json, salt: bytes) -> Mapping[str, str]:
-    """One provider account serves all tenants: their names go upstream under the account's HMAC."""
-    return {
-        wire_name: hmac.digest(salt, str(body[name]).encode(), "sha256").hex()
-        for name, wire_name in KEYED_MEMBERS.items()
-        if body.get(name) is not None
-    }

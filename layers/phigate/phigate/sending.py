@@ -1,0 +1,72 @@
+"""What goes to one row, and what its status means. Pure: the order in, a request out."""
+
+import hmac
+from collections.abc import Mapping
+
+import orjson
+
+from phigate.adapters import ADAPTERS
+from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
+from phigate.core.errors import InvalidRequest, UpstreamFailed
+from phigate.core.protocols import Head, UpstreamRequest
+from phigate.core.types import Json, Row
+from phigate.order import Order
+
+# Another candidate may answer where this one could not (DESIGN 2).
+FAILOVER_STATUSES = frozenset({401, 402, 403, 404, 408, 409, 429})
+KEYED_MEMBERS = {
+    "user": "user",
+    "user_id": "user",
+    "safety_identifier": "safety_identifier",
+    "prompt_cache_key": "prompt_cache_key",
+}
+
+
+class RowUnsuited(UpstreamFailed):
+    """The row cannot do what this caller requires: no fault of its provider's."""
+
+
+def upstream_request(
+    order: Order, row: Row, salt: bytes, *, stream: bool
+) -> tuple[UpstreamRequest, WireRequest]:
+    """One attempt's request in the row's dialect. Raises RowUnsuited, InvalidRequest."""
+    adapter = ADAPTERS[row.dialect]
+    asked = order.asked
+    plan = WirePlan(
+        stream=stream,
+        tokens_out=row.tokens_out_default if asked.tokens_out is None else asked.tokens_out,
+        keyed=_keyed(order.body, salt),
+    )
+    wire = adapter.request(order.body, row, row.places[asked.region], plan)
+    if wire.dropped and asked.preferences.require_parameters:
+        # What only the adapter can know; the gate has removed the rows that the table knows of.
+        raise RowUnsuited("drops_parameters")
+    try:
+        body = orjson.dumps(wire.body)
+    except TypeError as exc:
+        # JSON has numbers that the providers' parsers have not.
+        raise InvalidRequest(
+            "The body holds an integer of more than 64 bits, which no provider reads."
+        ) from exc
+    headers = {**adapter.headers, **wire.headers}
+    return UpstreamRequest(row, asked.region, adapter.path, headers, body), wire
+
+
+def check_status(head: Head, body: bytes, adapter: Adapter) -> None:
+    """Raises UpstreamFailed for what another candidate may do better, InvalidRequest for a 400."""
+    status = head.status
+    if status == 200:
+        return
+    if status in FAILOVER_STATUSES or not 400 <= status < 500:
+        raise UpstreamFailed(f"http_{status}")
+    message, param = adapter.refusal(body)
+    raise InvalidRequest(f"The provider refused the request: {message}", param=param)
+
+
+def _keyed(body: Json, salt: bytes) -> Mapping[str, str]:
+    """One provider account serves all tenants: their names go upstream under the account's HMAC."""
+    return {
+        wire_name: hmac.digest(salt, str(body[name]).encode(), "sha256").hex()
+        for name, wire_name in KEYED_MEMBERS.items()
+        if body.get(name) is not None
+    }
