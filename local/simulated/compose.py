@@ -8,8 +8,8 @@ import json
 import re
 from itertools import pairwise
 
-from local.simulated.schema_example import example
-from local.simulated.shapes import Answer, Ask, Call, Draft, Image, Tool, Usage
+from local.simulated.schema_example import WORD, example
+from local.simulated.shapes import Answer, Ask, Call, Draft, Image, Json, Tool, Usage
 
 BYTES_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 85
@@ -17,6 +17,7 @@ WORDS_QUOTED = 8
 WORDS_PER_PIECE = 3
 NAME_WORD_CHARS = 6
 CALL_PIECE_CHARS = 12  # of a tool call's arguments in one chunk
+TIMEZONE = re.compile(r"\b[A-Z][A-Za-z]+(?:/[A-Z][A-Za-z_]+){1,2}\b")
 
 
 def tokens(text: str) -> int:
@@ -29,7 +30,7 @@ def draft(ask: Ask, provider: str) -> Draft:
     tools = _called(ask)
     if tools:
         calls = (
-            Call(f"call_sim{ask.messages:04d}{i:02d}", tool.name, _arguments(tool))
+            Call(f"call_sim{ask.messages:04d}{i:02d}", tool.name, _arguments(tool, ask))
             for i, tool in enumerate(tools)
         )
         return Draft("", tuple(calls))
@@ -82,8 +83,20 @@ def _called(ask: Ask) -> tuple[Tool, ...]:
     return tuple(wanted if ask.parallel_calls else wanted[:1])
 
 
-def _arguments(tool: Tool) -> str:
-    return json.dumps(example(tool.schema), ensure_ascii=False)
+def _arguments(tool: Tool, ask: Ask) -> str:
+    value = example(tool.schema)
+    if isinstance(value, dict) and value.get("timezone") == WORD:
+        _name_timezone(value, tool, ask)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _name_timezone(value: Json, tool: Tool, ask: Ask) -> None:
+    """A word that is no time zone would show nothing but an error: one of the text's, or none."""
+    named = TIMEZONE.search(ask.last_user_text)
+    if named is not None:
+        value["timezone"] = named[0]
+    elif "timezone" not in tool.schema.get("required", ()) and "properties" in tool.schema:
+        del value["timezone"]
 
 
 def _text(ask: Ask, provider: str) -> str:
@@ -97,6 +110,8 @@ def _text(ask: Ask, provider: str) -> str:
     if ask.tool_results:
         lengths = ", ".join(_count(len(result), "character") for result in ask.tool_results)
         sentences.append(f"The tool answered with {lengths}.")
+        words = ask.tool_results[-1].split()
+        sentences.append(f'The last result begins: "{" ".join(words[:WORDS_QUOTED])}".')
     sentences.append(_quoted(ask.last_user_text))
     return " ".join(sentences)
 

@@ -17,7 +17,7 @@ _OPTIONAL_DEPTH_MAX = 6  # deeper, only what is required is filled: recursive sc
 _DEPTH_MAX = 64
 _ITEMS_MAX = 1_000  # a schema of a few bytes must not cost gigabytes
 _LENGTH_MAX = 100_000
-_WORD = "simulated"
+WORD = "simulated"
 
 
 class NoExample(ValueError):
@@ -52,7 +52,7 @@ def example(schema: Any) -> Any:
 
 def _value(schema: Any, place: _Place) -> Any:
     if schema is True:
-        return _WORD
+        return WORD
     if not isinstance(schema, dict):
         raise NoExample("a schema is an object")
     for member, make in COMBINATIONS.items():
@@ -130,7 +130,7 @@ def _object(schema: Json, place: _Place) -> Json:
         raise NoExample("properties is an object and required a list")
     names = [name for name in properties if name in required or not place.is_deep]
     made = {name: _value(properties[name], place.inside()) for name in names}
-    return made | {name: _WORD for name in required if name not in properties}
+    return made | {name: WORD for name in required if name not in properties}
 
 
 def _array(schema: Json, place: _Place) -> list[Any]:
@@ -152,7 +152,7 @@ def _string(schema: Json, place: _Place) -> str:
     if schema.get("minLength", 0) > _LENGTH_MAX:
         raise NoExample("minLength is too large")
     suffix = f" {place.index + 1}" if place.index else ""
-    word = FORMATS.get(schema.get("format", ""), _WORD + suffix)
+    word = FORMATS.get(schema.get("format", ""), WORD + suffix)
     word = word.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
     pattern = schema.get("pattern")
     if pattern is None:

@@ -309,12 +309,34 @@ def test_tools_are_called(sdk: OpenAI, text: str, members: Json, names: list[str
     ]
 
 
+CLOCK = tool("clock", timezone={"type": "string"})
+OPEN_CLOCK = {
+    "type": "function",
+    "function": {
+        "name": "clock",
+        "parameters": {"type": "object", "properties": {"timezone": {"type": "string"}}},
+    },
+}
+TIMEZONES = {
+    "named in the text": ("clock of Asia/Tokyo", OPEN_CLOCK, {"timezone": "Asia/Tokyo"}),
+    "named nowhere": ("clock", OPEN_CLOCK, {}),
+    "named nowhere and required": ("clock", CLOCK, {"timezone": "simulated"}),
+}
+
+
+@pytest.mark.parametrize(("text", "clock", "wanted"), TIMEZONES.values(), ids=TIMEZONES)
+def test_a_timezone_is_one_or_none(sdk: OpenAI, text: str, clock: Json, wanted: Json) -> None:
+    call = ask(sdk, text, tools=[clock]).choices[0].message.tool_calls[0]
+    assert json.loads(call.function.arguments) == wanted
+
+
 def test_a_tool_result_is_answered_with_text(sdk: OpenAI) -> None:
     first = ask(sdk, "use the tool", tools=[WEATHER]).choices[0].message
     result = {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "21 degrees"}
     history = spoken({"role": "user", "content": "use the tool"}, first.to_dict(), result)
     answer: Any = sdk.chat.completions.create(**(history | {"tools": [WEATHER]}))
-    assert "The tool answered with 10 characters." in answer.choices[0].message.content
+    text = answer.choices[0].message.content
+    assert 'The tool answered with 10 characters. The last result begins: "21 degrees".' in text
 
 
 def test_arguments_are_cut_at_the_asked_maximum(sdk: OpenAI) -> None:

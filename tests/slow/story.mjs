@@ -15,6 +15,8 @@ const tools = [
     },
   },
 ];
+const sunrise = structuredClone(tools[0]);
+sunrise.function.name = "sunrise";
 const pixel =
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk" +
   "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -53,6 +55,43 @@ async function streamed() {
   };
 }
 
+async function claude() {
+  const stream = client.chat.completions.stream(
+    {
+      model: "claude-sonnet-4-6",
+      messages: [{ role: "user", content: "The weather in Bern, and the sunrise there?" }],
+      tools: [...tools, sunrise],
+      stream_options: { include_usage: true },
+    },
+    { headers: { "X-Region": "US" } },
+  );
+  const deltas = [];
+  for await (const chunk of stream) deltas.push(...(chunk.choices[0]?.delta?.tool_calls ?? []));
+  const { choices, model, usage } = await stream.finalChatCompletion();
+  return { choice: choices[0], model, usage, deltas };
+}
+
+const datetime = {
+  model: "openai/gpt-5-nano",
+  stream: false,
+  messages: [{ role: "user", content: "What is the current datetime in Europe/London?" }],
+  tools: [{ type: "gateway:datetime", parameters: { timezone: "Europe/London" } }],
+  tool_choice: "auto",
+};
+
+// As the public description prints it: no SDK, and no other header.
+async function printed() {
+  const response = await fetch(`${process.env.OPENAI_BASE_URL}/chat/completions`, {
+    method: "POST",
+    headers: {
+      Authorization: `Bearer ${process.env.OPENAI_API_KEY}`,
+      "Content-Type": "application/json",
+    },
+    body: JSON.stringify(datetime),
+  });
+  return { status: response.status, data: await response.json() };
+}
+
 const look = [
   { type: "text", text: "What does this form say?" },
   { type: "image_url", image_url: { url: `data:image/png;base64,${pixel}` } },
@@ -75,6 +114,9 @@ console.log(
     ),
     tool: await answered({ model: "qwen3.5", messages, tools, tool_choice: "required" }, swiss),
     vision: await answered({ model: "gemma-4", messages: vision }, swiss),
+    claude: await claude(),
+    datetime_printed: await printed(),
+    datetime: await answered(datetime, { headers: { "X-Region": "WORLD" } }),
     models,
   }),
 );

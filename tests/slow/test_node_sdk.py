@@ -75,6 +75,31 @@ def test_a_tool_is_called(told: Json) -> None:
     assert set(json.loads(call["function"]["arguments"])) == {"place"}
 
 
+def test_claude_streams_two_tool_calls(told: Json) -> None:
+    answer = told["claude"]
+    assert answer["model"] == "anthropic-claude-sonnet-4-6"
+    assert answer["choice"]["finish_reason"] == "tool_calls"
+    calls = [call["function"] for call in answer["choice"]["message"]["tool_calls"]]
+    assert [call["name"] for call in calls] == ["weather", "sunrise"]
+    assert [json.loads(call["arguments"]) for call in calls] == [{"place": "simulated"}] * 2
+    assert [delta["index"] for delta in answer["deltas"] if "id" in delta] == [0, 1]
+    assert len(answer["deltas"]) > 4
+    assert answer["usage"]["total_tokens"] > 0
+
+
+@pytest.mark.parametrize("step", ["datetime_printed", "datetime"])
+def test_the_datetime_example_is_answered_with_the_time(told: Json, step: str) -> None:
+    answer = told[step]["data"]
+    assert answer["usage"]["server_tool_use"] == {"datetime_requests": 1}
+    assert '"timezone": "Europe/London"' in answer["choices"][0]["message"]["content"]
+    assert "tool_calls" not in answer["choices"][0]["message"]
+
+
+def test_the_datetime_example_says_where_it_ran(told: Json) -> None:
+    assert told["datetime_printed"]["status"] == 200
+    assert told["datetime"]["headers"]["x-phi-routed"] == "openai-gpt-5-nano/WORLD/general"
+
+
 def test_an_image_is_seen(told: Json) -> None:
     answer = told["vision"]
     assert answer["headers"]["x-phi-routed"] == "infomaniak-gemma-4-31b/CH/phi"
