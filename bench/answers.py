@@ -17,6 +17,13 @@ _TEXT = " ".join(_WORDS[i % len(_WORDS)] for i in range(150)) + f" {TEXT_END}"
 # Within what a text of this length can take and under the request's max_tokens: a gateway that
 # checks the reported usage finds nothing to correct.
 _USAGE = {"prompt_tokens": 260, "completion_tokens": 400, "total_tokens": 660}
+_ANTHROPIC_USAGE = {
+    "input_tokens": 260,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "output_tokens": 400,
+    "service_tier": "standard",
+}
 _JSON_TYPE = b"application/json"
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
@@ -71,10 +78,10 @@ def _choice(delta: dict[str, object], finish_reason: str | None = None) -> list[
     return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]
 
 
-def _openai_content() -> Callable[[int], bytes]:
+def _stamped(event: Callable[[str], bytes]) -> Callable[[int], bytes]:
+    """The events of one content chunk each, made from one event of a text."""
     blank = b"T" + b"0" * STAMP_DIGITS
-    template = _event(_choice({"content": blank.decode() + " "}))
-    before, after = template.split(blank)
+    before, after = event(blank.decode() + " ").split(blank)
     return lambda stamp: b"%bT%019d%b" % (before, stamp, after)
 
 
@@ -101,11 +108,57 @@ def _openai() -> Shape:
     return Shape(
         plain=http_answer(orjson.dumps(plain)),
         stream_head=_STREAM_HEAD + first,
-        content=_openai_content(),
+        content=_stamped(lambda text: _event(_choice({"content": text}))),
         tail=stop + done,
         tail_with_usage=stop + _event([], usage=_USAGE) + done,
     )
 
 
+def _anthropic_event(kind: str, **members: object) -> bytes:
+    data = orjson.dumps({"type": kind, **members})
+    return http_chunk(b"event: %b\ndata: %b\n\n" % (kind.encode(), data))
+
+
+def _anthropic_delta(text: str) -> bytes:
+    delta = {"type": "text_delta", "text": text}
+    return _anthropic_event("content_block_delta", index=0, delta=delta)
+
+
+def _anthropic() -> Shape:
+    """Usage comes unasked: most of it first, the tokens out again at the end."""
+    message: dict[str, object] = {
+        "id": "msg_bench",
+        "type": "message",
+        "role": "assistant",
+        "model": "bench-upstream",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": _ANTHROPIC_USAGE | {"output_tokens": 1},
+    }
+    plain = message | {
+        "content": [{"type": "text", "text": _TEXT}],
+        "stop_reason": "end_turn",
+        "usage": _ANTHROPIC_USAGE,
+    }
+    change = {"stop_reason": "end_turn", "stop_sequence": None}
+    block = {"type": "text", "text": ""}
+    tail = (
+        _anthropic_event("content_block_stop", index=0)
+        + _anthropic_event("message_delta", delta=change, usage={"output_tokens": 400})
+        + _anthropic_event("message_stop")
+    )
+    return Shape(
+        plain=http_answer(orjson.dumps(plain)),
+        stream_head=_STREAM_HEAD
+        + _anthropic_event("message_start", message=message)
+        + _anthropic_event("content_block_start", index=0, content_block=block)
+        + _anthropic_event("ping"),
+        content=_stamped(_anthropic_delta),
+        tail=tail,
+        tail_with_usage=tail,
+    )
+
+
 # Path of the endpoint to the shape of its answers.
-SHAPES = {b"/v1/chat/completions": _openai()}
+SHAPES = {b"/v1/chat/completions": _openai(), b"/v1/messages": _anthropic()}

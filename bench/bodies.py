@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 import orjson
 
 MODEL = "gemma-4"
+CLAUDE = "claude-sonnet-4-6"
 TOKENS_OUT_MAX = 512
 # What stands behind a 4 MB image: the base64 text has exactly this many bytes.
 IMAGE_BASE64_BYTES = 4_194_304
 _SENTENCE = "The quick brown fox jumps over the lazy dog and then writes a careful report of it. "
 _SYSTEM = "You are a terse assistant in a benchmark."
+_TURNS: list[dict[str, object]] = [
+    {"role": "user", "content": _SENTENCE * 5},
+    {"role": "assistant", "content": _SENTENCE},
+    {"role": "user", "content": _SENTENCE * 3},
+]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_WIDTH = 1_024
 _PNG_HEIGHT = 1_000
@@ -29,14 +35,21 @@ class Endpoint:
     path: str = "/v1/chat/completions"
 
 
-def text_body(*, stream: bool) -> bytes:
+def text_body(*, stream: bool, model: str = MODEL) -> bytes:
     """A chat of about 1 KB with a system message and three turns."""
-    turns: list[dict[str, object]] = [
-        {"role": "user", "content": _SENTENCE * 5},
-        {"role": "assistant", "content": _SENTENCE},
-        {"role": "user", "content": _SENTENCE * 3},
-    ]
-    return _body(turns, stream=stream)
+    return _body(_TURNS, stream=stream, model=model)
+
+
+def anthropic_body(*, stream: bool) -> bytes:
+    """The same chat as a Messages request."""
+    request: dict[str, object] = {
+        "model": CLAUDE,
+        "max_tokens": TOKENS_OUT_MAX,
+        "temperature": 0.2,
+        "system": _SYSTEM,
+        "messages": _TURNS,
+    }
+    return orjson.dumps(request | ({"stream": True} if stream else {}))
 
 
 def image_body() -> bytes:
@@ -76,9 +89,9 @@ def http_request(endpoint: Endpoint, body: bytes, *, key: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def _body(turns: list[dict[str, object]], *, stream: bool) -> bytes:
+def _body(turns: list[dict[str, object]], *, stream: bool, model: str = MODEL) -> bytes:
     request: dict[str, object] = {
-        "model": MODEL,
+        "model": model,
         "max_tokens": TOKENS_OUT_MAX,
         "temperature": 0.2,
         "messages": [{"role": "system", "content": _SYSTEM}, *turns],

@@ -13,10 +13,13 @@ from bench.scenarios import STREAMS_AT_ONCE
 
 Rows = Mapping[RowKey, Row]
 BYTES_PER_MB = 1_000_000
+_FIRST_CHUNK = "first_chunk_p50_ms"
 
 JSON_NO_LEDGER_CPU_MS = 0.45
 JSON_CPU_MS = 1.1
 STREAM_CPU_MS = 1.8
+ANTHROPIC_JSON_CPU_MS = 1.2
+ANTHROPIC_STREAM_CPU_MS = 2.5
 ADDED_FIRST_CHUNK_MS = 2.0
 IMAGE_PEAK_BODIES = 4.0
 RSS_IDLE_MB = 90.0
@@ -67,14 +70,20 @@ def _cpu_ms(rows: Rows, key: RowKey) -> float | None:
     return None if row is None else row.median("cpu_ms_per_request")
 
 
-def _cpu_budget(name: str, limit_ms: float, key: RowKey) -> Budget:
-    return Budget(name, limit_ms, "ms", lambda rows: _cpu_ms(rows, key), floor=key[:2])
+def _cpu_budget(
+    name: str, limit_ms: float, key: RowKey, floor: tuple[str, int] | None = None
+) -> Budget:
+    """`floor` is named where the scenario has none of its own."""
+    return Budget(name, limit_ms, "ms", lambda rows: _cpu_ms(rows, key), floor=floor or key[:2])
 
 
-def _added_first_chunk_ms(rows: Rows) -> float | None:
-    both = [rows.get(("first-chunk", 1, target)) for target in ("gateway", "direct")]
-    gateway, direct = (None if row is None else row.median("first_chunk_p50_ms") for row in both)
-    return None if gateway is None or direct is None else gateway - direct
+def _first_chunk_budget(name: str, scenario: str) -> Budget:
+    def added_ms(rows: Rows) -> float | None:
+        both = [rows.get((scenario, 1, target)) for target in ("gateway", "direct")]
+        gateway, direct = (None if row is None else row.median(_FIRST_CHUNK) for row in both)
+        return None if gateway is None or direct is None else gateway - direct
+
+    return Budget(name, ADDED_FIRST_CHUNK_MS, "ms", added_ms)
 
 
 def _image_peak_bodies(rows: Rows) -> float | None:
@@ -110,7 +119,20 @@ BUDGETS = (
     ),
     _cpu_budget("CPU of a JSON answer", JSON_CPU_MS, ("json-1k", 8, "gateway")),
     _cpu_budget("CPU of a stream of 200 chunks", STREAM_CPU_MS, ("stream-200", 8, "gateway")),
-    Budget("time added to the first chunk", ADDED_FIRST_CHUNK_MS, "ms", _added_first_chunk_ms),
+    _first_chunk_budget("time added to the first chunk", "first-chunk"),
+    _cpu_budget(
+        "CPU of an Anthropic JSON answer, translated",
+        ANTHROPIC_JSON_CPU_MS,
+        ("anthropic-json-1k", 8, "gateway"),
+        floor=("json-1k", 8),
+    ),
+    _cpu_budget(
+        "CPU of an Anthropic stream of 200 chunks, translated",
+        ANTHROPIC_STREAM_CPU_MS,
+        ("anthropic-stream-200", 8, "gateway"),
+        floor=("stream-200", 8),
+    ),
+    _first_chunk_budget("time added to the first chunk of Anthropic's", "anthropic-first-chunk"),
     Budget("peak memory of a 4 MB image", IMAGE_PEAK_BODIES, "bodies", _image_peak_bodies),
     Budget("memory when idle", RSS_IDLE_MB, "MB", _rss_idle_mb),
     Budget("change of memory over the soak", SOAK_GROWTH_PERCENT, "%", _soak_growth_percent),

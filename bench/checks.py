@@ -10,10 +10,28 @@ from dataclasses import dataclass
 
 from bench.answers import STAMP_DIGITS, TEXT_END
 
-_STAMP = re.compile(rb'"content":\s?"T(\d{%d}) "' % STAMP_DIGITS)
-_USAGE = re.compile(rb'"completion_tokens":\s?400\b')
-_DONE = b"data: [DONE]"
 _OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a dialect writes what is looked for; `done` ends a stream."""
+
+    stamp: re.Pattern[bytes]
+    usage: re.Pattern[bytes]
+    done: bytes
+
+
+OPENAI = Wording(
+    stamp=re.compile(rb'"content":\s?"T(\d{%d}) "' % STAMP_DIGITS),
+    usage=re.compile(rb'"completion_tokens":\s?400\b'),
+    done=b"data: [DONE]",
+)
+ANTHROPIC = Wording(
+    stamp=re.compile(rb'"text":\s?"T(\d{%d}) "' % STAMP_DIGITS),
+    usage=re.compile(rb'"output_tokens":\s?400\b'),
+    done=b'data: {"type":"message_stop"}',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +55,48 @@ class Verdict:
 Check = Callable[[Answer], Verdict]
 
 
-def check_json(answer: Answer) -> Verdict:
+def check_json(answer: Answer, wording: Wording = OPENAI) -> Verdict:
     """A whole JSON answer."""
     body = b"".join([part for _, part in answer.parts])
     if answer.status != _OK:
         return Verdict(f"status {answer.status}{_code_of(body)}")
     if TEXT_END.encode() not in body:
         return Verdict("the text is not whole")
-    return Verdict(None if _USAGE.search(body) else "no usage")
+    return Verdict(None if wording.usage.search(body) else "no usage")
 
 
-def check_burst(chunks: int) -> Check:
+def check_burst(chunks: int, wording: Wording = OPENAI) -> Check:
     """A stream whose stamps are the numbers 0 to `chunks` - 1."""
     expected = [b"%0*d" % (STAMP_DIGITS, number) for number in range(chunks)]
-    return lambda answer: _check_stream(answer, lambda stamps: stamps == expected)
+    return lambda answer: _check_stream(answer, wording, lambda stamps: stamps == expected)
 
 
-def check_paced(chunks: int) -> Check:
+def check_paced(chunks: int, wording: Wording = OPENAI) -> Check:
     """A stream whose stamps are `chunks` send times, each later than the one before."""
     return lambda answer: _check_stream(
-        answer, lambda stamps: len(set(stamps)) == chunks and stamps == sorted(stamps)
+        answer, wording, lambda stamps: len(set(stamps)) == chunks and stamps == sorted(stamps)
     )
 
 
-def _check_stream(answer: Answer, are_right: Callable[[list[bytes]], bool]) -> Verdict:
+def _check_stream(
+    answer: Answer, wording: Wording, are_right: Callable[[list[bytes]], bool]
+) -> Verdict:
     body = b"".join([part for _, part in answer.parts])
     if answer.status != _OK:
         return Verdict(f"status {answer.status}{_code_of(body)}")
-    stamps = _STAMP.findall(body)
+    stamps = wording.stamp.findall(body)
     if not are_right(stamps):
         return Verdict(f"chunks missing or out of order: {len(stamps)} came")
-    if not _USAGE.search(body):
+    if not wording.usage.search(body):
         return Verdict("no usage")
-    if not body.rstrip().endswith(_DONE):
+    if not body.rstrip().endswith(wording.done):
         return Verdict("no end marker")
-    return Verdict(None, first_chunk_ms=first_chunk_ms(answer, body))
+    return Verdict(None, first_chunk_ms=first_chunk_ms(answer, body, wording))
 
 
-def first_chunk_ms(answer: Answer, body: bytes) -> float | None:
+def first_chunk_ms(answer: Answer, body: bytes, wording: Wording = OPENAI) -> float | None:
     """From the request's send to the arrival of the last byte of the first stamp."""
-    first = _STAMP.search(body)
+    first = wording.stamp.search(body)
     if first is None:
         return None
     left = first.end()

@@ -9,7 +9,7 @@ import http.client
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 import orjson
@@ -60,8 +60,14 @@ def plan(scenarios: Iterable[Scenario], targets: list[Target], repeats: int) -> 
         for scenario in (one for one in chosen if moments[one.when]):
             for clients in scenario.clients:
                 for target in order:
-                    if target.pid is not None or not scenario.needs_process:
+                    if _can_run(scenario, target):
                         yield Step(scenario, clients, target)
+
+
+def _can_run(scenario: Scenario, target: Target) -> bool:
+    if scenario.needs_process and target.pid is None:
+        return False
+    return scenario.native is None or target.translates or target.pid is None
 
 
 def run(steps: Iterable[Step], upstream: Upstream, *, quick: bool) -> list[Cell]:
@@ -96,14 +102,7 @@ def get_json(port: int, path: str, *, method: str = "GET") -> dict[str, object]:
 def _measure(step: Step, upstream: Upstream, size: Size) -> Cell:
     target, scenario = step.target, step.scenario
     _set_pace(upstream, scenario.pace)
-    load = Load(
-        endpoint=target.endpoint,
-        body=scenario.body(),
-        check=scenario.check,
-        clients=step.clients,
-        requests_max=size.warm,
-        seconds_max=size.seconds_max,
-    )
+    load = load_of(step, size)
     warm = _drive(load)
     if target.pid is not None:
         process.reset_peak(target.pid)
@@ -114,6 +113,24 @@ def _measure(step: Step, upstream: Upstream, size: Size) -> Cell:
     after = _read(target, upstream)
     measured.wrong += warm.wrong
     return _cell(step, len(load.body), measured, before, after)
+
+
+def load_of(step: Step, size: Size) -> Load:
+    """What is sent to one target, to begin with the unmeasured requests."""
+    target, scenario = step.target, step.scenario
+    endpoint = replace(target.endpoint, headers={**target.endpoint.headers, **scenario.headers})
+    body, check = scenario.body, scenario.check
+    if scenario.native is not None and target.pid is None:
+        endpoint = replace(target.endpoint, path=scenario.native.path)
+        body, check = scenario.native.body, scenario.native.check
+    return Load(
+        endpoint=endpoint,
+        body=body(),
+        check=check,
+        clients=step.clients,
+        requests_max=size.warm,
+        seconds_max=size.seconds_max,
+    )
 
 
 def _cell(step: Step, body_bytes: int, measured: Measured, before: Reading, after: Reading) -> Cell:

@@ -4,12 +4,13 @@ A new scenario is a new row. Every cell of the run takes the same figures; which
 scenario is about is said in bench/README.md.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
-from bench.bodies import image_body, text_body
-from bench.checks import Check, check_burst, check_json, check_paced
+from bench.bodies import CLAUDE, anthropic_body, image_body, text_body
+from bench.checks import ANTHROPIC, Check, check_burst, check_json, check_paced
 from bench.fake_upstream import Pace
 
 # Enough that a time limit alone ends the load.
@@ -40,8 +41,21 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """What the upstream itself is sent, in its own dialect, and how its answer is checked."""
+
+    path: str
+    body: Callable[[], bytes]
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
-    """One kind of load; `needs_process` leaves out targets without a process of their own."""
+    """One kind of load; `needs_process` leaves out targets without a process of their own.
+
+    With `native`, the target `direct` is sent that instead, and `floor`, which translates nothing,
+    is left out. `headers` stand over those of the target.
+    """
 
     name: str
     clients: tuple[int, ...]
@@ -52,14 +66,18 @@ class Scenario:
     pace: Pace = _BURST
     when: When = When.EVERY
     needs_process: bool = False
+    native: Native | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def _json_body() -> bytes:
-    return text_body(stream=False)
+_json_body = partial(text_body, stream=False)
+_stream_body = partial(text_body, stream=True)
+_MESSAGES = "/v1/messages"
+_US = {"x-region": "US"}
 
 
-def _stream_body() -> bytes:
-    return text_body(stream=True)
+def _native(check: Check, *, stream: bool) -> Native:
+    return Native(_MESSAGES, partial(anthropic_body, stream=stream), check)
 
 
 SCENARIOS = (
@@ -98,6 +116,38 @@ SCENARIOS = (
         full=Size(seconds_max=3.0, warm=5),
         quick=Size(seconds_max=1.5, warm=5),
         pace=_FIRST_CHUNK,
+    ),
+    Scenario(
+        name="anthropic-json-1k",
+        clients=(1, 8),
+        body=partial(text_body, stream=False, model=CLAUDE),
+        check=check_json,
+        full=Size(seconds_max=2.5),
+        quick=Size(seconds_max=1.0),
+        native=_native(partial(check_json, wording=ANTHROPIC), stream=False),
+        headers=_US,
+    ),
+    Scenario(
+        name="anthropic-stream-200",
+        clients=(1, 8),
+        body=partial(text_body, stream=True, model=CLAUDE),
+        check=check_burst(_BURST.chunks),
+        full=Size(seconds_max=2.5, warm=20),
+        quick=Size(seconds_max=1.0, warm=20),
+        pace=_BURST,
+        native=_native(check_burst(_BURST.chunks, ANTHROPIC), stream=True),
+        headers=_US,
+    ),
+    Scenario(
+        name="anthropic-first-chunk",
+        clients=(1,),
+        body=partial(text_body, stream=True, model=CLAUDE),
+        check=check_paced(_FIRST_CHUNK.chunks),
+        full=Size(seconds_max=3.0, warm=5),
+        quick=Size(seconds_max=1.5, warm=5),
+        pace=_FIRST_CHUNK,
+        native=_native(check_paced(_FIRST_CHUNK.chunks, ANTHROPIC), stream=True),
+        headers=_US,
     ),
     Scenario(
         name="image-4m",

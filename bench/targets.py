@@ -53,12 +53,16 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is measured; `pid` is the process that listens, None for the upstream itself."""
+    """What is measured; `pid` is the process that listens, None for the upstream itself.
+
+    `translates` says that it speaks OpenAI's dialect whatever its upstream speaks.
+    """
 
     name: str
     endpoint: Endpoint
     pid: int | None
     leader_pid: int | None = None
+    translates: bool = False
 
     def helper_pids(self) -> list[int]:
         """The processes that belong to the target beside the one that listens."""
@@ -169,12 +173,16 @@ def _start_stack(name: str, command: list[str], stage: Stage, upstream: Upstream
         name,
         [*command, "--port", str(port), "--state", state],
         port=port,
-        environment={"PHIGATE_INFOMANIAK_BASE_URL": f"{upstream.base_url}/v1"},
+        environment={
+            "PHIGATE_INFOMANIAK_BASE_URL": f"{upstream.base_url}/v1",
+            # The dialect's own path begins with /v1.
+            "PHIGATE_ANTHROPIC_BASE_URL": upstream.base_url,
+        },
         is_ready=says_ready,
     )
     keys = tuple(_create_key(f"bench-{number}", state) for number in range(ACCOUNTS))
     endpoint = Endpoint(HOST, port, keys, {"x-region": "CH"})
-    return Target(name, endpoint, pid=listener, leader_pid=leader)
+    return Target(name, endpoint, pid=listener, leader_pid=leader, translates=True)
 
 
 def _create_key(account: str, state: str) -> str:

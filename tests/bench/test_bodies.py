@@ -7,7 +7,7 @@ import zlib
 import httptools
 import orjson
 
-from bench.bodies import Endpoint, http_request, image_body, png, text_body
+from bench.bodies import Endpoint, anthropic_body, http_request, image_body, png, text_body
 
 # DESIGN 1: BODY_BYTES_MAX. A larger body would measure a refusal.
 BODY_BYTES_MAX = 5_000_000
@@ -15,6 +15,16 @@ BODY_BYTES_MAX = 5_000_000
 
 def test_a_text_body_has_about_one_kilobyte() -> None:
     assert 900 < len(text_body(stream=False)) < 1_300
+
+
+def test_a_messages_request_says_the_same_in_its_own_dialect() -> None:
+    body = orjson.loads(anthropic_body(stream=True))
+    same = orjson.loads(text_body(stream=True, model=body["model"]))
+    assert [{"role": "system", "content": body.pop("system")}, *body["messages"]] == same[
+        "messages"
+    ]
+    assert same.items() >= {(name, body[name]) for name in ("model", "max_tokens", "stream")}
+    assert "stream" not in orjson.loads(anthropic_body(stream=False))
 
 
 def test_a_stream_asks_for_its_usage() -> None:

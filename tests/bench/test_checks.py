@@ -4,7 +4,15 @@ import orjson
 import pytest
 
 from bench.answers import SHAPES
-from bench.checks import Answer, Check, check_burst, check_json, check_paced, first_chunk_ms
+from bench.checks import (
+    ANTHROPIC,
+    Answer,
+    Check,
+    check_burst,
+    check_json,
+    check_paced,
+    first_chunk_ms,
+)
 
 SHAPE = SHAPES[b"/v1/chat/completions"]
 CHUNKS = 5
@@ -27,6 +35,17 @@ def answer(body: bytes, status: int = 200) -> Answer:
     return Answer(status=status, sent_ns=0, done_ns=1, parts=[(1, body)])
 
 
+def messages(stamps: list[int], *, usage: bool = True, done: bool = True) -> bytes:
+    deltas = [{"type": "text_delta", "text": f"T{stamp:019d} "} for stamp in stamps]
+    events: list[dict[str, object]] = [{"delta": delta} for delta in deltas]
+    if usage:
+        events.append({"usage": {"output_tokens": 400}})
+    if done:
+        events.append({"type": "message_stop"})
+    return b"".join(b"event: x\ndata: " + orjson.dumps(event) + b"\n\n" for event in events)
+
+
+NATIVE = check_burst(CHUNKS, ANTHROPIC)
 BURST = check_burst(CHUNKS)
 PACED = check_paced(CHUNKS)
 PLAIN = SHAPE.plain.partition(b"\r\n\r\n")[2]
@@ -59,6 +78,23 @@ CASES: dict[str, tuple[Check, bytes, str | None]] = {
     ),
     "a burst without usage": (BURST, stream([0, 1, 2, 3, 4], usage=False), "no usage"),
     "a burst without its end": (BURST, stream([0, 1, 2, 3, 4], done=False), "no end marker"),
+    "the whole native burst": (NATIVE, messages([0, 1, 2, 3, 4]), None),
+    "a native burst with a chunk missing": (
+        NATIVE,
+        messages([0, 1, 3, 4]),
+        "chunks missing or out of order: 4 came",
+    ),
+    "a native burst without usage": (NATIVE, messages([0, 1, 2, 3, 4], usage=False), "no usage"),
+    "a native burst without its end": (
+        NATIVE,
+        messages([0, 1, 2, 3, 4], done=False),
+        "no end marker",
+    ),
+    "a burst in another dialect": (
+        BURST,
+        messages([0, 1, 2, 3, 4]),
+        "chunks missing or out of order: 0 came",
+    ),
     "the whole paced stream": (PACED, stream([10, 20, 30, 40, 50]), None),
     "a paced stream with a chunk twice": (
         PACED,

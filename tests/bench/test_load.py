@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import httptools
@@ -10,11 +11,12 @@ import orjson
 import pytest
 
 from bench.answers import SHAPES, http_answer
-from bench.bodies import Endpoint, image_body, text_body
-from bench.checks import Check, check_burst, check_json, check_paced
+from bench.bodies import Endpoint, anthropic_body, image_body, text_body
+from bench.checks import ANTHROPIC, Check, check_burst, check_json, check_paced
 from bench.client import CLIENTS_PER_KEY, Load, Measured, key_of, run_load
 from bench.fake_upstream import Connection, Pace, Upstream, is_set, searched_part
 from bench.floor_proxy import rename_events
+from phigate.wire.anthropic_stream import Decoder
 
 MAKE = Callable[[], asyncio.Protocol]
 
@@ -26,10 +28,28 @@ async def listening(make: MAKE) -> AsyncIterator[Endpoint]:
         yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
 
 
-async def load(make: MAKE, body: bytes, check: Check, *, clients: int, requests: int) -> Measured:
+async def load(
+    make: MAKE,
+    body: bytes,
+    check: Check,
+    *,
+    clients: int,
+    requests: int,
+    path: str = "/v1/chat/completions",
+) -> Measured:
     async with listening(make) as endpoint:
-        wanted = Load(endpoint, body, check, clients, requests_max=requests, seconds_max=20)
+        there = replace(endpoint, path=path)
+        wanted = Load(there, body, check, clients, requests_max=requests, seconds_max=20)
         return await run_load(wanted)
+
+
+def dechunked(coded: bytes) -> bytes:
+    """The bytes of a few chunks of the chunked transfer coding."""
+    plain = b""
+    while coded:
+        size, _, coded = coded.partition(b"\r\n")
+        plain, coded = plain + coded[: int(size, 16)], coded[int(size, 16) + 2 :]
+    return plain
 
 
 STREAM = text_body(stream=True)
@@ -55,6 +75,45 @@ def test_every_answer_of_the_upstream_is_right_and_measured(
     assert upstream.counters.requests == 10
     assert upstream.counters.connections == 2
     assert upstream.counters.streams_open == 0
+
+
+MESSAGES = anthropic_body(stream=True)
+NATIVE: dict[str, tuple[Pace, bytes, Check, int]] = {
+    "JSON": (Pace(), anthropic_body(stream=False), partial(check_json, wording=ANTHROPIC), 0),
+    "a stream in a burst": (Pace(chunks=7), MESSAGES, check_burst(7, ANTHROPIC), 10),
+    "a paced stream": (PACED, MESSAGES, check_paced(4, ANTHROPIC), 10),
+}
+
+
+@pytest.mark.parametrize(("pace", "body", "check", "first_chunks"), NATIVE.values(), ids=NATIVE)
+def test_the_upstream_speaks_anthropics_dialect_at_its_path(
+    pace: Pace, body: bytes, check: Check, first_chunks: int
+) -> None:
+    make = partial(Connection, Upstream(pace=pace))
+    told = load(make, body, check, clients=2, requests=10, path="/v1/messages")
+    measured = asyncio.run(told)
+    assert not measured.wrong
+    assert len(measured.first_chunks_ms) == first_chunks
+
+
+MESSAGES_SHAPE = SHAPES[b"/v1/messages"]
+
+
+def test_the_gateways_own_decoder_reads_the_upstreams_stream_without_a_fault() -> None:
+    decoder = Decoder()
+    stream = b"".join(
+        dechunked(part)
+        for part in (
+            MESSAGES_SHAPE.stream_head.partition(b"\r\n\r\n")[2],
+            MESSAGES_SHAPE.content(7),
+            MESSAGES_SHAPE.tail,
+        )
+    )
+    chunks = decoder.feed(stream)
+    assert decoder.ended
+    assert decoder.failed is None
+    assert chunks[1]["choices"][0]["delta"]["content"] == "T0000000000000000007 "
+    assert chunks[-1]["usage"]["completion_tokens"] == 400
 
 
 def test_paced_streams_stand_open_at_once_and_the_upstream_counts_them() -> None:

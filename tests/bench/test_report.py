@@ -18,7 +18,7 @@ from bench.figures import (
     rows_of,
 )
 from bench.report import render, wrong_total
-from bench.run import plan
+from bench.run import Step, load_of, plan
 from bench.scenarios import SCENARIOS, Scenario
 from bench.targets import STARTERS, Target
 
@@ -112,6 +112,14 @@ def test_a_cpu_budget_is_also_shown_at_the_pace_of_the_machine_where_it_was_set(
     assert line.endswith("**missed**; scaled by the floor: 1 ms, met")
 
 
+def test_a_translated_answer_is_scaled_by_the_floor_of_the_untranslated_one() -> None:
+    (budget,) = [one for one in BUDGETS if "Anthropic JSON" in one.name]
+    slow = replace(cell(target="floor"), cpu_ms_per_request=0.24)
+    translated = replace(cell("anthropic-json-1k"), cpu_ms_per_request=2.0)
+    line = budget_line(budget, rows_of([slow, translated]))
+    assert line.endswith("**missed**; scaled by the floor: 1 ms, met")
+
+
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.name)
 def test_every_budget_finds_its_figure_in_a_whole_run(budget: Budget) -> None:
     assert budget.figure(rows_of(whole_run())) is not None
@@ -193,6 +201,31 @@ def test_idle_memory_comes_first_and_the_soak_and_the_many_streams_last_and_once
     assert names.count("idle-rss") == 1
     assert names[-3:] == ["soak-20k", "streams-500", "streams-500"]
     assert names.count("soak-20k") == 1
+
+
+GATEWAY = Target(
+    "gateway", Endpoint("127.0.0.1", 3, headers={"x-region": "CH"}), pid=3, translates=True
+)
+
+
+def test_a_scenario_of_another_dialect_leaves_out_the_floor_which_translates_nothing() -> None:
+    steps = plan([BY_NAME["anthropic-json-1k"]], [DIRECT, FLOOR, GATEWAY], 1)
+    assert [(step.clients, step.target.name) for step in steps] == [
+        (1, "direct"),
+        (1, "gateway"),
+        (8, "direct"),
+        (8, "gateway"),
+    ]
+
+
+def test_the_upstream_is_asked_in_its_own_dialect_and_the_gateway_in_its_callers() -> None:
+    scenario = BY_NAME["anthropic-stream-200"]
+    own = load_of(Step(scenario, 1, DIRECT), scenario.quick)
+    callers = load_of(Step(scenario, 1, GATEWAY), scenario.quick)
+    assert (own.endpoint.path, b"stream_options" in own.body) == ("/v1/messages", False)
+    assert callers.endpoint.path == "/v1/chat/completions"
+    assert callers.endpoint.headers == {"x-region": "US"}
+    assert b"stream_options" in callers.body
 
 
 def test_scenarios_about_a_process_leave_out_a_target_without_one() -> None:

@@ -1,5 +1,6 @@
 """What a call asks: headers against the key's policy, members against the limits."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -209,9 +210,9 @@ def text(value: str = "x") -> dict[str, Any]:
 
 
 def tool_of(size: int) -> dict[str, Any]:
-    """A tool whose names and texts have `size` bytes."""
+    """A tool whose JSON has `size` bytes."""
     named = {"type": "function", "function": {"name": "f", "description": ""}}
-    plain = len("typefunctionfunctionnamefdescription")
+    plain = len(json.dumps(named))
     return {**named, "function": {"name": "f", "description": "d" * (size - plain)}}
 
 
@@ -362,17 +363,18 @@ TEXT: dict[str, tuple[dict[str, Any], int]] = {
     ),
     "tools are read by the model": (
         {"tools": [TOOL]},
-        len("typefunctionfunctionnamefparameterstypeobject"),
+        len(json.dumps([TOOL])),
     ),
     "a schema is read by the model": (
         {"response_format": {"type": "text"}},
-        len("typetext"),
+        len('{"type": "text"}'),
     ),
-    "an unknown member may be read by the model": ({"documents": ["abc"]}, len("abc")),
+    "an unknown member may be read by the model": ({"documents": ["abc"]}, len('["abc"]')),
+    "empty objects are read as JSON": ({"documents": [[], {}]}, len("[[], {}]")),
     "system is text": ({"system": "Hello"}, len("rolesystemcontentHello")),
     "provider options may be read by the model": (
         {"provider_options": {"acme": {"ab": "c"}}},
-        len("acmeabc"),
+        len('{"acme": {"ab": "c"}}'),
     ),
     "what clients echo is not sent": (
         {

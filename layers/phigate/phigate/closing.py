@@ -61,6 +61,8 @@ class Ticket:
         self.order: Order | None = None
         self.held: Held | None = None
         self.charge: Charge | None = None
+        self.row: Row | None = None  # the one under way, or the one that answered
+        self.bytes_out = 0  # what it has written in this turn so far
         self._turns: list[_Turned] = []
         self.is_counted = True  # False while an upstream may be using tokens
         self._call = call
@@ -129,6 +131,8 @@ class Ticket:
         limit = bound(row, asked)
         usage = believed(reported, limit)
         is_estimate = usage is None
+        if is_estimate and reported is not None:
+            self.gateway.journal.note("usage_not_believed", id=self.id, row=row.id)
         if usage is None:
             usage = estimate(row, asked, bytes_out, limit)
         self.is_counted = True
@@ -146,6 +150,12 @@ class Ticket:
             turns=tuple((turn.row, turn.usage) for turn in turns),
         )
         return self.charge
+
+    def begins(self, row: Row) -> None:
+        """An attempt begins: from here on an upstream may be using tokens."""
+        self.row = row
+        self.bytes_out = 0
+        self.is_counted = False
 
     async def raise_for(self, order: Order) -> bool:
         """Hold what the next turn needs on top of what is used; False: credit does not cover it."""
@@ -197,8 +207,8 @@ class Ticket:
             # A receipt with a charge may stand; the sweeper settles by it. A repeat costs again.
             return {"x-should-retry": "false"}
         try:
-            if self.held is None:
-                await self._hold_refusal()
+            if self.held is None and not await self._hold_refusal():
+                return {}
             self.response.update(orjson.dumps(error.envelope()))
             await self.receipt(error.code, "refused", self._turns[-1].row if self._turns else None)
         except Overloaded:
@@ -214,14 +224,14 @@ class Ticket:
             }
         return told
 
-    async def abandon(self, row: Row | None, bytes_out: int = 0) -> None:
+    async def abandon(self) -> None:
         """The request was cancelled. An upstream that had begun is charged by estimate."""
         if self.is_open:
-            if row is not None and not self.is_counted:
-                self.used(row, None, bytes_out)
-            await self.receipt("routed", "hang_up", row)
+            if self.row is not None and not self.is_counted:
+                self.used(self.row, None, self.bytes_out)
+            await self.receipt("routed", "hang_up", self.row)
             await self.settle()
-            self.note("abandoned", row)
+            self.note("abandoned", self.row)
 
     def note(self, event: str, row: Row | None, **fields: str | int) -> None:
         """One line for the operator: ids, names, counts and micros."""
@@ -257,17 +267,23 @@ class Ticket:
             kind = type(exc).__name__
             self.gateway.journal.note("settle_not_confirmed", id=held.id, kind=kind)
 
-    async def _hold_refusal(self) -> None:
+    async def _hold_refusal(self) -> bool:
+        """Whether a hold of 0 stands for the refusal's receipt. Raises 401, 429."""
         held = await self.gateway.ledger.hold(self._hold_request(is_refusal=True))
         if isinstance(held, HoldRefused):
             if held.reason == "key":
                 raise InvalidApiKey("The key is disabled.")
+            if held.reason == "holds":
+                # The account is full; the refusal stands as it is, the next receipt counts it.
+                self.gateway.count_refusal(self.principal.key_id)
+                return False
             self.gateway.count_refusal(self.principal.key_id)
             raise RateLimited(
                 "Too many refused calls with this key in this minute; mend the request first.",
                 headers={"retry-after": str(60 - int(self.started_s) % 60)},
             )
         self.held = held
+        return True
 
     def _hold_request(self, *, is_refusal: bool) -> HoldRequest:
         now_s = int(self.started_s)
@@ -306,9 +322,9 @@ class Ticket:
         )
 
 
-async def cancelled_to_the_end(ticket: Ticket, row: Row | None, bytes_out: int = 0) -> None:
+async def cancelled_to_the_end(ticket: Ticket) -> None:
     """Close a cancelled request's ticket although the task that held it is being cancelled."""
     try:
-        await ticket.gateway.shielded(ticket.abandon(row, bytes_out))
+        await ticket.gateway.shielded(ticket.abandon())
     except (GatewayError, asyncio.CancelledError):
         ticket.gateway.journal.note("abandoned_hold", id=ticket.id)

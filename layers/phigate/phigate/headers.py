@@ -1,9 +1,14 @@
 """What the caller is told of an answer in its headers (DESIGN 1)."""
 
+import re
+
 from phigate.closing import OutOfOrder, Ticket
 from phigate.core.route import fallback_reason
 from phigate.core.types import Row
 from phigate.order import Order
+
+_NAME = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
+_DROPPED_CHARS_MAX = 1_024
 
 
 def answer_headers(
@@ -30,8 +35,16 @@ def answer_headers(
     if reason is not None:
         headers["x-phi-fallback"] = reason
     if dropped:
-        headers["x-phi-dropped"] = ",".join(dropped)
+        headers["x-phi-dropped"] = _listed(dropped)
     return headers
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Names of members in a header. An unknown member's name is the caller's text: what is no plain
+    name is written `unknown`, and a long list is cut."""
+    plain = [name if _NAME.fullmatch(name) else "unknown" for name in names]
+    listed = ",".join(dict.fromkeys(plain))
+    return listed if len(listed) <= _DROPPED_CHARS_MAX else listed[:_DROPPED_CHARS_MAX] + ",more"
 
 
 def charge_headers(ticket: Ticket) -> dict[str, str]:

@@ -6,7 +6,8 @@ settle) and `turn` (adapt and send). Everything that does I/O comes in through t
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import TypeVar
 
 import orjson
 
@@ -15,10 +16,12 @@ from phigate.core.errors import (
     InternalError,
     InvalidApiKey,
     PhigateError,
+    UpstreamError,
 )
 from phigate.core.extras import extras
 from phigate.core.keys import parse_key
 from phigate.core.protocols import Out
+from phigate.core.receipt import Ended
 from phigate.core.request import Pinned
 from phigate.core.types import Json, Principal
 from phigate.gateway import Call, Gateway
@@ -29,6 +32,8 @@ from phigate.streaming import Streaming
 from phigate.turn import Answered, CallerGone, Turn
 from phigate.wire import openai
 from phigate.wire.chat_body import ChatBody, RouteBody
+
+T = TypeVar("T")
 
 
 async def serve(gateway: Gateway, call: Call, out: Out) -> None:
@@ -127,29 +132,11 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
 
 
 async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
-    loop = Loop(ticket, order)
-    try:
-        answered = await _turn(ticket, turn)
-        while following := await loop.after(openai.message(answered.body), answered.row):
-            turn = Turn(ticket, following, out)
-            answered = await _turn(ticket, turn)
-        row = answered.row
-        if (usage := loop.usage()) is not None:
-            answered.body["usage"] = usage
-        if order.wanted.any:
-            answered.body |= extras(
-                order.wanted, order.route, ticket.attempts, answered.dropped, answered.exchanged
-            )
-        body = openai.completion(answered.body, ticket.stamp(row))
-        ticket.response.update(body)
-        await ticket.receipt("routed", "complete" if out.gone_at_s is None else "hang_up", row)
-    except CallerGone:
-        await ticket.abandon(turn.row)
+    whole = await _closed_early(ticket, _whole(ticket, order, turn, out))
+    if whole is None:
         return
-    except asyncio.CancelledError:
-        await cancelled_to_the_end(ticket, turn.row)
-        raise
-    headers = answer_headers(ticket, order, row, answered.dropped)
+    answered, body = whole
+    headers = answer_headers(ticket, order, answered.row, answered.dropped)
     headers["content-type"] = "application/json"
     headers["content-length"] = str(len(body))
     try:
@@ -157,7 +144,39 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
         await out.write(body, last=True)
     finally:
         await ticket.settle()
-        ticket.note("answered", row)
+        ticket.note("answered", answered.row)
+
+
+async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
+    opened = await _closed_early(ticket, turn.stream())
+    if opened is None:
+        return
+    stream = Streaming(ticket, order, turn, out, opened)
+    headers = answer_headers(ticket, order, opened.row, opened.dropped)
+    headers["content-type"] = "text/event-stream; charset=utf-8"
+    try:
+        await _closed_early(ticket, stream.through(headers))
+    finally:
+        stream.close()
+
+
+async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[Answered, bytes]:
+    """Turn after turn until there is an answer, and its receipt."""
+    loop = Loop(ticket, order)
+    answered = await _turn(ticket, turn)
+    while following := await loop.after(openai.message(answered.body), answered.row):
+        answered = await _turn(ticket, Turn(ticket, following, out))
+    if (usage := loop.usage()) is not None:
+        answered.body["usage"] = usage
+    if order.wanted.any:
+        answered.body |= extras(
+            order.wanted, order.route, ticket.attempts, answered.dropped, answered.exchanged
+        )
+    body = openai.completion(answered.body, ticket.stamp(answered.row))
+    ticket.response.update(body)
+    ended: Ended = "complete" if out.gone_at_s is None else "hang_up"
+    await ticket.receipt("routed", ended, answered.row)
+    return answered, body
 
 
 async def _turn(ticket: Ticket, turn: Turn) -> Answered:
@@ -165,26 +184,24 @@ async def _turn(ticket: Ticket, turn: Turn) -> Answered:
     answered = await turn.answer()
     bytes_out = openai.output_bytes(answered.body["choices"], "message")
     ticket.used(answered.row, answered.body.get("usage"), bytes_out)
+    if not answered.fits:
+        raise UpstreamError(
+            "The model's answer does not fit the schema that was asked for. It was written, so it "
+            "is charged."
+        )
     return answered
 
 
-async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
+async def _closed_early(ticket: Ticket, work: Coroutine[None, None, T]) -> T | None:
+    """Do `work`; whatever ends it early, the ticket is closed: what an upstream has begun is
+    charged, and no hold is left to the sweeper. None: the caller has gone."""
     try:
-        opened = await turn.stream()
+        return await work
     except CallerGone:
-        await ticket.abandon(turn.row)
-        return
-    except asyncio.CancelledError:
-        await cancelled_to_the_end(ticket, turn.row)
+        await ticket.abandon()
+        return None
+    except PhigateError:
         raise
-    stream = Streaming(ticket, order, turn, out, opened)
-    try:
-        headers = answer_headers(ticket, order, opened.row, opened.dropped)
-        await out.start(200, {**headers, "content-type": "text/event-stream; charset=utf-8"})
-        await stream.run()
-        await stream.finish()
-    except asyncio.CancelledError:
-        await cancelled_to_the_end(ticket, opened.row, stream.bytes_out)
+    except (Exception, asyncio.CancelledError):
+        await cancelled_to_the_end(ticket)
         raise
-    finally:
-        stream.close()

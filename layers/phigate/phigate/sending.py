@@ -37,7 +37,13 @@ def upstream_request(
         tokens_out=row.tokens_out_default if asked.tokens_out is None else asked.tokens_out,
         keyed=_keyed(order.body, salt),
     )
-    wire = adapter.request(order.body, row, row.places[asked.region], plan)
+    try:
+        wire = adapter.request(order.body, row, row.places[asked.region], plan)
+    except InvalidRequest:
+        if row.id == order.route.candidates[0].id:
+            raise
+        # What the caller's own choice could take is not the caller's fault at a fallback.
+        raise RowUnsuited("unsuited") from None
     if wire.dropped and asked.preferences.require_parameters:
         # What only the adapter can know; the gate has removed the rows that the table knows of.
         raise RowUnsuited("drops_parameters")

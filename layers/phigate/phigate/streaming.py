@@ -26,7 +26,6 @@ class Streaming:
     """An open stream on its way to the caller: what was written, what was reported."""
 
     def __init__(self, ticket: Ticket, order: Order, turn: Turn, out: Out, opened: Opened) -> None:
-        self.bytes_out = 0
         self._ticket = ticket
         self._order = order
         self._turn = turn
@@ -47,7 +46,13 @@ class Streaming:
             self._exchange.close()
             self._exchange = None
 
-    async def run(self) -> None:
+    async def through(self, headers: Mapping[str, str]) -> None:
+        """The whole answer, from its head to its settle."""
+        await self._out.start(200, headers)
+        await self._run()
+        await self._finish()
+
+    async def _run(self) -> None:
         """Turn after turn until the answer has ended, one way or another."""
         try:
             await self._through()
@@ -64,7 +69,7 @@ class Streaming:
             self._ended = "upstream_cut"
             self._error = error
 
-    async def finish(self) -> None:
+    async def _finish(self) -> None:
         """Charge, receipt, our comment and `[DONE]`, settle, in this order."""
         ticket = self._ticket
         row = self._opened.row
@@ -72,7 +77,7 @@ class Streaming:
             self._ended = "hang_up"
         if not ticket.is_counted:
             # Usage that was reported on the way says nothing of what came after it.
-            ticket.used(row, None, self.bytes_out)
+            ticket.used(row, None, self._ticket.bytes_out)
         tail = self._tail()
         if self._out.gone_at_s is None:
             ticket.response.update(tail)
@@ -109,7 +114,7 @@ class Streaming:
         if decoder.failed is not None:
             raise UpstreamFailed(decoder.failed)
         self._turn.ended(self._opened.row, None)
-        self._ticket.used(self._opened.row, self._reported, self.bytes_out)
+        self._ticket.used(self._opened.row, self._reported, self._ticket.bytes_out)
 
     async def _follow(self, tools: ToolStream) -> bool:
         """Open the next turn if the gateway's tools were called, else pass what was held back."""
@@ -120,7 +125,6 @@ class Streaming:
             return False
         self.close()
         self._turn = Turn(self._ticket, order, self._out, beat=self._ping)
-        self.bytes_out = 0
         self._reported = None
         self._opened = await self._turn.stream()
         self._exchange = self._opened.exchange
@@ -135,7 +139,7 @@ class Streaming:
                 self._reported = usage
             choices = chunk.get("choices")
             if choices:
-                self.bytes_out += openai.output_bytes(choices, "delta")
+                self._ticket.bytes_out += openai.output_bytes(choices, "delta")
             if self._tools is None:
                 events.append(self._event(chunk))
             elif (passed := self._tools.feed(chunk)) is not None:

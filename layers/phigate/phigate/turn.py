@@ -49,6 +49,7 @@ class Answered:
     body: Json
     dropped: tuple[str, ...]
     exchanged: Exchanged | None = None
+    fits: bool = True  # the schema that was asked for, as far as the adapter can tell
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class Opened:
 
 
 class Turn:
-    """The attempts of one turn. `row` is the one under way, or the one that answered."""
+    """The attempts of one turn."""
 
     def __init__(
         self,
@@ -74,7 +75,6 @@ class Turn:
         *,
         beat: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.row: Row | None = None
         self._beat = beat
         self._ticket = ticket
         self._gateway = ticket.gateway
@@ -107,22 +107,22 @@ class Turn:
                 # Nobody waits for another attempt. One that failed costs nothing, as for those who
                 # stay.
                 raise self._all_failed(started_s) if self._ticket.attempts else CallerGone()
-            self.row = attempts.next(self._gateway.stack.stand(self._order.view, started_s))
-            if self.row is None or started_s >= self._order.deadline_s:
+            row = attempts.next(self._gateway.stack.stand(self._order.view, started_s))
+            if row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
             outcome = "ended_early"
-            self._ticket.is_counted = False
+            self._ticket.begins(row)
             try:
-                result = await attempt(self.row)
+                result = await attempt(row)
                 outcome = "ok"
                 return result
             except (InvalidRequest, UpstreamFailed) as failed:
                 self._ticket.is_counted = True
-                outcome = self._outcome_of(failed, self.row)
+                outcome = self._outcome_of(failed, row)
                 if isinstance(failed, InvalidRequest):
                     raise
             finally:
-                self._note(self.row, outcome, started_s)
+                self._note(row, outcome, started_s)
 
     async def _whole(self, row: Row) -> Answered:
         until_s = min(self._order.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
@@ -135,10 +135,11 @@ class Turn:
         adapter = ADAPTERS[row.dialect]
         check_status(head, body, adapter)
         answer = adapter.answer(body)
-        if answer is None or (wire.fits is not None and not wire.fits(answer)):
+        if answer is None:
             raise UpstreamFailed("malformed")
         self._gateway.breaker.succeeded(row.id)
-        return Answered(row, answer, wire.dropped, self._exchanged(wire, body))
+        fits = wire.fits is None or wire.fits(answer)
+        return Answered(row, answer, wire.dropped, self._exchanged(wire, body), fits)
 
     async def _opened(self, row: Row) -> Opened:
         until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)

@@ -23,6 +23,7 @@ STREAM_TIMEOUT_S = 840.0  # Lambda ends at 900 s; a minute is left for receipt a
 UPSTREAM_BODY_BYTES_MAX = 32 * 1024 * 1024  # 16 generated images as base64
 EVENT_BYTES_MAX = 1024 * 1024  # one SSE event
 DRAIN_TIMEOUT_S = 30.0  # after a hang-up we wait this long for the usage chunk
+WRITE_TIMEOUT_S = 60.0  # a caller who reads nothing for so long has gone
 PING_INTERVAL_S = 15.0  # well under the idle limits of proxies (30 s at the API Gateway edge)
 ATTEMPTS_MAX = 4
 RETRY_PAUSE_S = 0.25  # a list of one row is tried again once, after this pause

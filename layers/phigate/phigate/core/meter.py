@@ -6,6 +6,7 @@ byte of UTF-8, so bytes bound tokens.
 Law 3: usage that is negative, not an integer or above the bound counts as missing.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -114,6 +115,11 @@ def text_bytes(value: Any) -> int:
     if isinstance(value, list):
         return sum(map(text_bytes, value))
     return len(str(value))
+
+
+def json_bytes(value: Any) -> int:
+    """The length of a value as JSON, spaced and escaped: no rendering of it is longer."""
+    return len(json.dumps(value))
 
 
 def _absent_as_zero(count: Any) -> Any:

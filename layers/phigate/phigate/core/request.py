@@ -14,12 +14,16 @@ from phigate.core.errors import InvalidRequest, KeyPolicyViolated
 from phigate.core.media import check_image, check_image_config, images
 from phigate.core.members import MEMBERS, parameters
 from phigate.core.members_check import check_members
-from phigate.core.meter import text_bytes
+from phigate.core.meter import json_bytes, text_bytes
 from phigate.core.tool_loop import DATETIME
 from phigate.core.types import MODEL_TIERS, REGIONS, Asked, Json, KeyPolicy, Preferences, Task
 
 _PHI_VALUES = {"true": True, "1": True, "false": False, "0": False}
 _TOKENS_NAMES = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_TEXT_MEMBERS = frozenset({"role", "content", "name", "tool_call_id", "refusal"})
+_TEXT_PART = frozenset({"type", "text", "refusal"})
+_IMAGE_PART = frozenset({"type", "image_url"})
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _STANDARD_SERVICE_TIERS = frozenset({"auto", "default", "standard"})
 
 
@@ -180,40 +184,67 @@ def _message_bytes(messages: list[Mapping[str, Any]]) -> int:
     """Text of all messages. An image is priced by its row, so its URL is not text."""
     total = 0
     for message in messages:
-        content = message.get("content")
-        if isinstance(content, list):
-            total += text_bytes({**message, "content": [_without_image(part) for part in content]})
-        else:
-            total += text_bytes(message)
+        for name, value in message.items():
+            if name == "content" and isinstance(value, list):
+                total += len(name) + sum(map(_part_bytes, value))
+            elif name in _TEXT_MEMBERS:
+                total += len(name) + text_bytes(value)
+            else:
+                # Rendered as JSON, if it is rendered at all.
+                total += len(name) + json_bytes(value)
     return total
 
 
-def _without_image(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {} if part.get("type") == "image_url" else part
+def _part_bytes(part: Mapping[str, Any]) -> int:
+    is_image = part.get("type") == "image_url"
+    known = _IMAGE_PART if is_image else _TEXT_PART
+    more = {name: value for name, value in part.items() if name not in known}
+    text = {} if is_image else {name: value for name, value in part.items() if name in known}
+    return text_bytes(text) + (json_bytes(more) if more else 0)
 
 
 def _schema_bytes(body: Json, tools: list[Any]) -> int:
+    """Tools and formats are put before the model as JSON, so their JSON is counted."""
     wanted = body.get("response_format")
     for i, tool in enumerate(tools):
         _check_schema(f"tools.{i}.function.parameters", tool)
     if isinstance(wanted, dict):
         _check_schema("response_format", wanted)
-    return text_bytes(tools) + (text_bytes(wanted) if wanted else 0)
+    return (json_bytes(tools) if tools else 0) + (json_bytes(wanted) if wanted else 0)
 
 
 def _unknown_bytes(body: Json) -> int:
     """Members that pass through unknown may be read by the model, so they count as text."""
-    unknown = sum(text_bytes(value) for name, value in body.items() if name not in MEMBERS)
+    unknown = sum(json_bytes(value) for name, value in body.items() if name not in MEMBERS)
     options = body.get("provider_options")
-    return unknown + (text_bytes(options) if options else 0)
+    return unknown + (json_bytes(options) if options else 0)
 
 
 def _check_schema(param: str, schema: Any) -> None:
-    size = text_bytes(schema)
+    _check_references(param, schema)
+    size = json_bytes(schema)
     if size > limits.SCHEMA_BYTES_MAX:
         raise InvalidRequest(
             f"{param} has {size} bytes; at most {limits.SCHEMA_BYTES_MAX} are taken.", param=param
         )
+
+
+def _check_references(param: str, schema: Any) -> None:
+    """A schema is whole in itself: a link in it would make the provider fetch from somewhere."""
+    waiting = [schema]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for name in _REFERENCES:
+                target = value.get(name)
+                if isinstance(target, str) and not target.startswith("#"):
+                    raise InvalidRequest(
+                        f"{param} has a {name} that is not local; put what it names under $defs.",
+                        param=param,
+                    )
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def _preferences(wanted: Mapping[str, Any]) -> Preferences:

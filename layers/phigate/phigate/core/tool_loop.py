@@ -130,7 +130,7 @@ def run_datetime(call: Json, tools: ServerTools, zones: Zones, now_s: float) -> 
 def _asked_timezone(call: Json, tools: ServerTools) -> str | None:
     try:
         arguments = json.loads(call["function"].get("arguments") or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(arguments, dict):
         return None

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from phigate.core.limits import BODY_BYTES_MAX
+from phigate.core.limits import BODY_BYTES_MAX, WRITE_TIMEOUT_S
 from phigate.core.protocols import Clock
 from phigate.core.types import Task
 from phigate.gateway import Call, Gateway
@@ -55,7 +55,11 @@ class AsgiOut:
 
     async def write(self, body: bytes, *, last: bool = False) -> None:
         """See Out.write."""
-        await self._try({"type": "http.response.body", "body": body, "more_body": not last})
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await self._try({"type": "http.response.body", "body": body, "more_body": not last})
+        except TimeoutError:
+            self.hang_up()
 
     def hang_up(self) -> None:
         """The transport says that the caller has gone."""
