@@ -88,6 +88,10 @@ schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and npm)
 	$(BIN)/pytest tests/slow/test_node_sdk.py
 
+.PHONY: record
+record: setup-dev ## keep one real exchange as a fixture: PROVIDER=anthropic CASE=text, with PHIGATE_ANTHROPIC_API_KEY
+	@$(PYTHON) -m tests.record "$(PROVIDER)" "$(CASE)"
+
 .PHONY: lock
 lock: ## write the lock files anew from pyproject.toml
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { $(MAKE_VENV); }

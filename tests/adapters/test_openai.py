@@ -270,6 +270,27 @@ REQUESTS: dict[str, Sent] = {
         {**SENT, "region_lock": "ch"},
         (),
     ),
+    "options are written before what is the gateway's": (
+        {
+            "stream": True,
+            "min_p": 0.1,
+            "provider_options": {
+                "acme": {
+                    "min_p": 0.2,
+                    "model": "dear",
+                    "max_tokens": 9,
+                    "stream": False,
+                    "stream_options": {},
+                    "user": "patient",
+                }
+            },
+        },
+        {},
+        {},
+        WirePlan(True, 500, {"user": "6d61"}),
+        {**SENT, **USAGE_FORCED, "min_p": 0.2, "user": "6d61"},
+        (),
+    ),
     "what clients echo stays here": (
         messages(
             {
@@ -442,12 +463,41 @@ def test_nothing_that_speaks_to_the_gateway_is_forwarded(dialect: str, plan: Wir
 
 MESSAGE = {"role": "assistant", "content": "Hi"}
 ANSWER = {"id": "1", "choices": [{"index": 0, "message": MESSAGE}], "usage": {"x": 1}, "y": [2]}
+CALL: Json = {"id": "1", "function": {"name": "f", "arguments": "{}"}}
+
+
+def called(*calls: Any) -> bytes:
+    return orjson.dumps({"choices": [{"message": {"content": None, "tool_calls": calls}}]})
+
+
 ANSWERS: dict[str, tuple[bytes, bool]] = {
     "an answer": (orjson.dumps(ANSWER), True),
     "unknown fields": (orjson.dumps({**ANSWER, "citations": []}), True),
     "a null error": (orjson.dumps({**ANSWER, "error": None}), True),
     "an empty message": (b'{"choices": [{"message": {}}]}', True),
     "without usage": (b'{"choices": [{"message": {"content": ""}}]}', True),
+    "null tool calls": (b'{"choices": [{"message": {"tool_calls": null}}]}', True),
+    "no tool calls": (b'{"choices": [{"message": {"tool_calls": []}}]}', True),
+    "a tool call": (called({"type": "function", **CALL}), True),
+    "two tool calls": (called(CALL, CALL), True),
+    "tool calls that are text": (b'{"choices": [{"message": {"tool_calls": "f"}}]}', False),
+    "tool calls that are an object": (b'{"choices": [{"message": {"tool_calls": {}}}]}', False),
+    "a tool call that is text": (called(CALL, "f"), False),
+    "a tool call without a function": (called({"id": "1"}), False),
+    "a function that is text": (called({**CALL, "function": "f"}), False),
+    "a function without a name": (called({**CALL, "function": {"arguments": "{}"}}), False),
+    "a null name": (called({**CALL, "function": {"name": None, "arguments": "{}"}}), False),
+    "arguments that are an object": (
+        called({**CALL, "function": {"name": "f", "arguments": {}}}),
+        False,
+    ),
+    "a function without arguments": (called({**CALL, "function": {"name": "f"}}), False),
+    "an id that is a number": (called({**CALL, "id": 1}), False),
+    "a tool call without an id": (called({"function": CALL["function"]}), False),
+    "a misshapen tool call in the second choice": (
+        b'{"choices": [{"message": {}}, {"message": {"tool_calls": [1]}}]}',
+        False,
+    ),
     "an error in a 200": (b'{"error": {"message": "no"}}', False),
     "an error beside choices": (orjson.dumps({**ANSWER, "error": {"code": 500}}), False),
     "nothing": (b"", False),
@@ -527,6 +577,39 @@ FILTER = chunk(choices=[], prompt_filter_results=[{"prompt_index": 0}])
 NULL_USAGE = chunk(choices=WORD["choices"], usage=None, error=None)
 DONE = b"data: [DONE]\n\n"
 
+
+def delta(value: Any) -> Json:
+    return chunk(choices=[{"index": 0, "delta": value}])
+
+
+def fragments(*listed: Any) -> Json:
+    return delta({"tool_calls": list(listed)})
+
+
+CALLED = fragments(
+    {"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": ""}},
+    {"index": 1, "id": None, "function": {"name": None, "arguments": "{}"}},
+    {"index": 2},
+    {"id": "2"},  # one call of a provider that counts none
+    {"index": None},
+)
+# Chunks that a client could not read, each a failure of the stream.
+MISSHAPEN: dict[str, Json] = {
+    "a delta that is text": delta("Hi"),
+    "a delta that is a list": delta([]),
+    "tool calls that are text": delta({"tool_calls": "f"}),
+    "tool calls that are an object": delta({"tool_calls": {"index": 0}}),
+    "a fragment that is text": fragments({"index": 0}, "f"),
+    "an index that is text": fragments({"index": "0"}),
+    "an index that is true": fragments({"index": True}),
+    "an index that is no integer": fragments({"index": 0.5}),
+    "an id that is a number": fragments({"index": 0, "id": 1}),
+    "a function that is text": fragments({"index": 0, "function": "f"}),
+    "a name that is a list": fragments({"index": 0, "function": {"name": ["f"]}}),
+    "arguments that are an object": fragments({"index": 0, "function": {"arguments": {}}}),
+    "a second choice": chunk(choices=[*WORD["choices"], {"index": 1, "delta": 1}]),
+}
+
 # A stream, its chunks, whether it has ended, how it failed.
 CONFORMANCE: dict[str, tuple[bytes, list[Json], bool, str | None]] = {
     "a whole stream": (
@@ -544,6 +627,23 @@ CONFORMANCE: dict[str, tuple[bytes, list[Json], bool, str | None]] = {
     ),
     "null usage and null error": (event(NULL_USAGE) + DONE, [NULL_USAGE], True, None),
     "empty choices": (event(FILTER) + event(WORD) + DONE, [FILTER, WORD], True, None),
+    "tool calls": (event(CALLED) + DONE, [CALLED], True, None),
+    "null tool calls": (
+        event(delta({"content": "Hi", "tool_calls": None})) + DONE,
+        [delta({"content": "Hi", "tool_calls": None})],
+        True,
+        None,
+    ),
+    "a null delta and none": (
+        event(delta(None)) + event(chunk(choices=[{"index": 0}])) + DONE,
+        [delta(None), chunk(choices=[{"index": 0}])],
+        True,
+        None,
+    ),
+    **{
+        name: (event(WORD) + event(value) + event(LAST) + DONE, [WORD], False, "malformed")
+        for name, value in MISSHAPEN.items()
+    },
     "comments between": (
         b": OPENROUTER PROCESSING\n\n" + event(WORD) + b": ping\n\n" + DONE,
         [WORD],

@@ -140,6 +140,89 @@ def test_every_refused_name_is_refused_inside_an_unknown_member(name: str) -> No
     assert param_of(body, phi=False) == f"extension.0.deeper.{name}"
 
 
+# Other spellings of refused names, and where they stand.
+SPELLINGS: dict[str, tuple[Json, str]] = {
+    "in capitals": ({"Region": "canary"}, "Region"),
+    "in camel case": ({"inferenceGeo": "canary"}, "inferenceGeo"),
+    "with hyphens": ({"mcp-servers": ["canary"]}, "mcp-servers"),
+    "with dots": ({"base.url": "canary"}, "base.url"),
+    "run together": ({"extrabody": {}}, "extrabody"),
+    "further in": ({"x": [{"FileID": "canary"}]}, "x.0.FileID"),
+    "in a message": (
+        {"messages": [{"role": "user", "content": "x", "Web-Search": {}}]},
+        "messages.0.Web-Search",
+    ),
+    "in the options of a provider": (
+        {"provider_options": {"acme": {"baseURL": "canary"}}},
+        "provider_options.acme.baseURL",
+    ),
+    "further in the options of a provider": (
+        {"provider_options": {"acme": {"x": {"ImageUrl": "canary"}}}},
+        "provider_options.acme.x.ImageUrl",
+    ),
+}
+
+
+@pytest.mark.parametrize(("members", "param"), SPELLINGS.values(), ids=SPELLINGS)
+def test_a_refused_name_is_refused_however_it_is_spelled(members: Json, param: str) -> None:
+    assert param_of(make_body(**members), phi=False) == param
+
+
+@pytest.mark.parametrize(("where", "path"), LEVELS.values(), ids=LEVELS)
+def test_a_refused_name_in_another_spelling_is_refused_on_every_level(
+    where: tuple[str | int, ...], path: str
+) -> None:
+    assert param_of(full_with(where, "McpServers", ["canary"]), phi=False) == f"{path}McpServers"
+
+
+# A member in a spelling that nobody reads, where it stands, and how it has to be written.
+MISSPELLED: dict[str, tuple[tuple[str | int, ...], str, str]] = {
+    "a tier that has a price": ((), "Service_Tier", "service_tier"),
+    "a count": ((), "N", "n"),
+    "an alias that is not listed": ((), "maxTokens", "max_tokens"),
+    "another case of a listed alias": ((), "ResponseModalities", "response_modalities"),
+    "a name with hyphens": ((), "provider-options", "provider_options"),
+    "the model": ((), "Model", "model"),
+    "a member of a message": (("messages", 1), "Content", "content"),
+    "a member of a tool": (("tools", 0), "Function", "function"),
+    "a member of a function": (("tools", 0, "function"), "STRICT", "strict"),
+    "a member of an image": (("messages", 1, "content", 1, "image_url"), "URL", "url"),
+    "a member of a format": (("response_format",), "jsonSchema", "json_schema"),
+    "a member of the stream options": (("stream_options",), "includeUsage", "include_usage"),
+}
+
+
+@pytest.mark.parametrize("phi", [True, False], ids=["PHI", "general"])
+@pytest.mark.parametrize(("where", "name", "spelling"), MISSPELLED.values(), ids=MISSPELLED)
+def test_a_known_member_is_written_as_the_table_writes_it(
+    where: tuple[str | int, ...], name: str, spelling: str, phi: bool
+) -> None:
+    body = full_with(where, name, "canary")
+    with pytest.raises(InvalidRequest, match=f"Write it as {spelling}[.]") as caught:
+        check_members(body, phi=phi)
+    assert caught.value.param == ".".join(map(str, (*where, name)))
+
+
+@pytest.mark.parametrize(
+    "name", ["phi", "X-PHI", "x_phi", "region", "Regions", "xRegion", "X-Model-Tier"]
+)
+def test_what_a_header_says_is_refused_in_the_body_and_the_header_named(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="a header: X-PHI, X-Region, X-Model-Tier"):
+        check_members(make_body(**{name: "canary"}), phi=False)
+
+
+@pytest.mark.parametrize("name", ["functions", "function_call"])
+def test_the_old_way_to_call_functions_is_refused_and_the_new_one_named(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="tools"):
+        check_members(make_body(**{name: "canary"}), phi=False)
+
+
+def test_thinking_may_be_switched_by_a_template_and_the_template_not_replaced() -> None:
+    check_members(make_body(chat_template_kwargs={"enable_thinking": False}), phi=False)
+    replaced = make_body(chat_template_kwargs={"chat_template": "canary"})
+    assert param_of(replaced, phi=False) == "chat_template_kwargs.chat_template"
+
+
 def test_the_names_of_the_design_are_on_the_list() -> None:
     assert {
         "inference_geo",
@@ -150,6 +233,15 @@ def test_the_names_of_the_design_are_on_the_list() -> None:
         "web_search_options",
         "container",
         "file_id",
+        "safety_model",
+        "fallback_models",
+        "google_search",
+        "kv_transfer_params",
+        "chat_template",
+        "mm_processor_kwargs",
+        "lora_request",
+        "guided_decoding_backend",
+        "remote_host",
     } <= REFUSED
 
 
@@ -454,5 +546,11 @@ def test_provider_options_name_no_place(options: Json, phi: bool, param: str | N
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_provider_options_cannot_say_what_the_request_says(name: str) -> None:
+    body = make_body(provider_options={"acme": {name: "canary"}})
+    assert param_of(body, phi=False) == f"provider_options.acme.{name}"
+
+
+@pytest.mark.parametrize("name", ["Stream", "streamOptions", "MAX-TOKENS", "n.", "model_"])
+def test_provider_options_cannot_say_it_in_another_spelling_either(name: str) -> None:
     body = make_body(provider_options={"acme": {name: "canary"}})
     assert param_of(body, phi=False) == f"provider_options.acme.{name}"

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import pytest
 
 from phigate.core.keys import make_key
-from phigate.core.limits import BODY_BYTES_MAX, HEADER_BYTES_MAX, JSON_DEPTH_MAX, KEY_BYTES_MAX
+from phigate.core.limits import (
+    BODY_BYTES_MAX,
+    HEADER_BYTES_MAX,
+    JSON_CONTAINERS_MAX,
+    JSON_DEPTH_MAX,
+    KEY_BYTES_MAX,
+)
 from phigate.core.types import Json, KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
@@ -172,6 +178,15 @@ BODIES: dict[str, tuple[bytes, str | None]] = {
         "messages.0.role",
     ),
     "store": (json.dumps(HELLO | {"store": True}).encode(), "store"),
+    "only no provider": (json.dumps(HELLO | {"provider": {"only": []}}).encode(), "provider.only"),
+    "too many containers": (
+        b'{"metadata": {"x": [' + b"{}," * JSON_CONTAINERS_MAX + b"{}]}}",
+        None,
+    ),
+    "a tier in another spelling": (
+        json.dumps(HELLO | {"Service_Tier": "priority"}).encode(),
+        "Service_Tier",
+    ),
     "a place": (json.dumps(HELLO | {"inference_geo": "us"}).encode(), "inference_geo"),
     "stream options alone": (
         json.dumps(HELLO | {"stream_options": {"include_usage": True}}).encode(),
@@ -195,6 +210,12 @@ HEADERS: dict[str, tuple[Headers, str]] = {
     "a PHI flag that is none": ([("x-phi", "yes")], "X-PHI"),
     "two PHI flags": ([("x-phi", "true"), ("x-phi", "false")], "X-PHI"),
     "an empty PHI flag": ([("x-phi", "")], "X-PHI"),
+    "two PHI flags, one with an underscore": ([("x-phi", "true"), ("X_PHI", "false")], "X-PHI"),
+    "the underscore first": ([("x_phi", "false"), ("x-phi", "true")], "X-PHI"),
+    "two regions, one with an underscore": ([("x-region", "CH"), ("x_region", "US")], "X-Region"),
+    "an unknown region with an underscore": ([("X_Region", "MARS")], "X-Region"),
+    "an unknown model tier with underscores": ([("X_Model_Tier", "best")], "X-Model-Tier"),
+    "an unknown model tier with one underscore": ([("x-model_tier", "best")], "X-Model-Tier"),
     "an unknown model tier": ([("x-model-tier", "best")], "X-Model-Tier"),
 }
 
@@ -248,6 +269,12 @@ class Refusal:
 REFUSALS = {
     "PHI with a key that may not": Refusal(
         403, "key_policy", HELLO, (("x-phi", "1"),), KeyPolicy(phi="forbidden"), param="X-PHI"
+    ),
+    "PHI with an underscore, with a key that may not": Refusal(
+        403, "key_policy", HELLO, (("X_PHI", "true"),), KeyPolicy(phi="forbidden"), param="X-PHI"
+    ),
+    "PHI with an underscore where no agreement is": Refusal(
+        403, "phi_blocked", HELLO, (("X_Region", "US"), ("X_PHI", "true"))
     ),
     "general with a key for PHI": Refusal(
         403, "key_policy", HELLO, (("x-phi", "0"),), KeyPolicy(phi="required"), param="X-PHI"

@@ -292,10 +292,9 @@ def test_a_bug_inside_a_stream_ends_the_connection_without_a_word(
     assert all(piece["more_body"] for piece in pieces)
     out, err = capfd.readouterr()
     assert CANARY not in repr(sent) + repr(stage.journal.notes) + out + err
-    # The hold stands until the sweeper voids it: nothing is charged for a bug.
-    assert stage.account()["held"] > 0
-    stage.sweep()
-    assert stage.account() == {"avail": CREDIT_MICROS, "held": 0, "spent": 0, "top": CREDIT_MICROS}
+    # What was written is charged by estimate, and no hold is left to the sweeper.
+    assert stage.account()["held"] == 0
+    assert 0 < stage.account()["spent"] < CREDIT_MICROS
 
 
 def test_every_first_byte_of_the_upstream_stays_an_event_of_ours() -> None:

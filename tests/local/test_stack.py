@@ -310,6 +310,8 @@ def test_a_kill_ends_the_children_and_costs_neither_credit_nor_key(state: Path) 
         assert account["held_micro"] == held
         assert account["available_micro"] == FREE_CREDIT_MICROS - spent - held
         assert again.chat(HELLO, key).status == 200
+        while again.account(key)["held_micro"] != held:
+            pass  # the settle comes right after the answer's last byte
         again.ask(_age_every_hold)
 
     with started(state) as third:

@@ -1,11 +1,13 @@
 """Bodies that two parsers could understand differently are refused; none costs more than a 400."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from phigate.core.errors import InvalidRequest
+from phigate.core.limits import JSON_CONTAINERS_MAX
 from phigate.wire.json_body import parse_object
 
 CANARY = "c4n4ry"
@@ -35,6 +37,18 @@ GOOD: dict[str, tuple[bytes, Any]] = {
     "many brackets that do not nest": (
         b'{"a": [' + b"[]," * 99 + b"[]]}",
         {"a": [[]] * 100},
+    ),
+    "as many containers as are taken": (
+        b'{"a": [' + b"{}," * (JSON_CONTAINERS_MAX - 3) + b"[]]}",
+        {"a": [{}] * (JSON_CONTAINERS_MAX - 3) + [[]]},
+    ),
+    "millions of brackets inside strings": (
+        b'{"a": "' + b"[{" * 1_000_000 + b'", "b": ["' + b"[" * 1_000_000 + b'"]}',
+        {"a": "[{" * 1_000_000, "b": ["[" * 1_000_000]},
+    ),
+    "brackets behind escaped quotes": (
+        rb'{"a": "' + rb"\\\"[" * 200_000 + rb'", "b": "\\"}',
+        {"a": r"\"[" * 200_000, "b": "\\"},
     ),
     "brackets inside a string": (b'{"a": "' + b"[" * 500 + b'"}', {"a": "[" * 500}),
     "a 64-bit integer": (b'{"a": -9223372036854775808}', {"a": -(2**63)}),
@@ -98,6 +112,15 @@ BAD: dict[str, bytes] = {
     "65 levels": nested(65),
     "65 levels of objects": b'{"a":' * 65 + b"1" + b"}" * 65,
     "900 levels": nested(900),
+    "one container more than is taken": (
+        b'{"c4n4ry": [' + b"[]," * (JSON_CONTAINERS_MAX - 2) + b"[]]}"
+    ),
+    "one object more than is taken": (
+        b'{"c4n4ry": [' + b"{}," * (JSON_CONTAINERS_MAX - 2) + b"{}]}"
+    ),
+    "too many containers between strings": (
+        b'{"c4n4ry": [' + rb'"\\","\"",[],' * JSON_CONTAINERS_MAX + b"[]]}"
+    ),
     "10 MB of opening brackets": b"[" * 10_000_000,
     "10 MB of nesting": nested(5_000_000),
     "10 MB of nested objects": b'{"a":' * 2_000_000,
@@ -112,3 +135,22 @@ def test_a_bad_body_is_one_clear_refusal_that_quotes_nothing(body: bytes) -> Non
     assert len(caught.value.message) < 200
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+# 5 MB that are dear to count, and whether they are taken.
+COSTLY: dict[str, bytes] = {
+    "arrays": b'{"a": [' + b"[]," * 1_660_000 + b"[]]}",
+    "objects": b'{"a": [' + b"{}," * 1_660_000 + b"{}]}",
+    "arrays between empty strings": b'{"a": [' + b'"",[],' * 830_000 + b"[]]}",
+    "arrays between brackets in strings": b'{"a": [' + b'"[",[],' * 710_000 + b"[]]}",
+    "escapes before arrays": b'{"a": "' + rb"\\" * 600_000 + b'", "b": [' + b"[]," * 800_000,
+}
+
+
+@pytest.mark.parametrize("body", COSTLY.values(), ids=COSTLY)
+def test_too_many_containers_are_refused_before_they_are_built(body: bytes) -> None:
+    start_s = time.process_time()
+    with pytest.raises(InvalidRequest, match="objects and arrays"):
+        parse_object(body)
+    # Building them takes seconds; counting them does not take one.
+    assert time.process_time() - start_s < 0.7

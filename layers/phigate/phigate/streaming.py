@@ -133,17 +133,18 @@ class Streaming:
         return True
 
     async def _pass(self, chunks: list[Json]) -> None:
+        tools, stamp, with_usage = self._tools, self._stamp, self._order.with_usage
         events: list[bytes] = []
+        bytes_out = 0
         for chunk in chunks:
             if (usage := chunk.get("usage")) is not None:
                 self._reported = usage
-            choices = chunk.get("choices")
-            if choices:
-                self._ticket.bytes_out += openai.output_bytes(choices, "delta")
-            if self._tools is None:
-                events.append(self._event(chunk))
-            elif (passed := self._tools.feed(chunk)) is not None:
-                events.append(self._event(passed))
+            if choices := chunk.get("choices"):
+                bytes_out += openai.output_bytes(choices, "delta")
+            passed = chunk if tools is None else tools.feed(chunk)
+            if passed is not None:
+                events.append(openai.chunk_event(passed, stamp, with_usage=with_usage))
+        self._ticket.bytes_out += bytes_out
         await self._write(b"".join(events))
 
     def _event(self, chunk: Json) -> bytes:

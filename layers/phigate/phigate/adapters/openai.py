@@ -1,7 +1,8 @@
 """The OpenAI Chat Completions dialect, which is also the canonical one.
 
 The body that comes in is canonical (`core.canonical`). What passes is what `core.members` lets
-pass; the row's own pins are written last, so nothing that a caller sent can overwrite them.
+pass; what is the gateway's is written after it and the row's own pins last, so nothing that a
+caller sent can overwrite them. An answer whose tool calls have another shape is malformed.
 https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -34,14 +35,14 @@ def request(body: Json, row: Row, place: Place, plan: WirePlan) -> WireRequest:
         out["messages"] = [_without_nulls(message) for message in out["messages"]]
     if "reasoning" in body and "reasoning_effort" not in out:
         _write_effort(out, body["reasoning"], row)
+    if body.get("provider_options"):
+        out.update(body["provider_options"].get(row.provider, {}))
     out.update(plan.keyed)
     out["model"] = row.model
     out[row.max_tokens_name] = plan.tokens_out
     if plan.stream:
         out["stream"] = True
         out["stream_options"] = {"include_usage": True}
-    if body.get("provider_options"):
-        out.update(body["provider_options"].get(row.provider, {}))
     out.update(place.pins)
     return WireRequest(out, dropped)
 
@@ -71,7 +72,7 @@ def answer(body: bytes) -> Json | None:
     choices = value.get("choices")
     if not choices or not _is_list_of_objects(choices):
         return None
-    return value if all(isinstance(choice.get("message"), dict) for choice in choices) else None
+    return value if all(_is_message(choice.get("message")) for choice in choices) else None
 
 
 def refusal(body: bytes) -> tuple[str, str | None]:
@@ -116,7 +117,7 @@ class Decoder:
             self.failed = "malformed"
         elif value.get("error") is not None:
             self.failed = "error_event"
-        elif not _is_list_of_objects(value.get("choices")) and not _is_usage_alone(value):
+        elif not _is_list_of_deltas(value.get("choices")) and not _is_usage_alone(value):
             self.failed = "malformed"
         else:
             chunks.append(value)
@@ -146,13 +147,65 @@ def _is_usage_alone(chunk: Json) -> bool:
 
 
 def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _is_list_of_deltas(choices: Any) -> bool:
     # Runs once a chunk: a plain loop costs a third of all() with a generator.
-    if type(value) is not list:
+    if type(choices) is not list:
         return False
-    for item in value:  # noqa: SIM110
-        if type(item) is not dict:
+    for choice in choices:
+        if type(choice) is not dict:
+            return False
+        delta = choice.get("delta")
+        if delta is None:
+            continue
+        if type(delta) is not dict:
+            return False
+        calls = delta.get("tool_calls")
+        if calls is not None and not _are_fragments(calls):
             return False
     return True
+
+
+def _are_fragments(calls: Any) -> bool:
+    """Pieces of tool calls; each says by its index of which call, and may leave out the rest."""
+    return _is_list_of_objects(calls) and all(
+        # Some providers leave the index out where there is one call.
+        (call.get("index") is None or type(call["index"]) is int)
+        and _is_text_or_null(call.get("id"))
+        and _is_called_in_part(call.get("function"))
+        for call in calls
+    )
+
+
+def _is_called_in_part(function: Any) -> bool:
+    return function is None or (
+        isinstance(function, dict)
+        and _is_text_or_null(function.get("name"))
+        and _is_text_or_null(function.get("arguments"))
+    )
+
+
+def _is_text_or_null(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict):
+        return False
+    calls = message.get("tool_calls")
+    return calls is None or (_is_list_of_objects(calls) and all(map(_is_call, calls)))
+
+
+def _is_call(call: Json) -> bool:
+    function = call.get("function")
+    return (
+        isinstance(call.get("id"), str)
+        and isinstance(function, dict)
+        and isinstance(function.get("name"), str)
+        and isinstance(function.get("arguments"), str)
+    )
 
 
 ADAPTER = Adapter(

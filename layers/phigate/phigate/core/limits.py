@@ -8,6 +8,9 @@ IMAGES_MAX = 20  # the smallest image limit among the providers we carry is high
 TOOLS_MAX = 128  # OpenAI's own limit
 SCHEMA_BYTES_MAX = 64 * 1024  # one tool's or response format's JSON schema
 JSON_DEPTH_MAX = 64  # deeper nesting has no use in a chat request and costs recursion upstream
+# Objects and arrays of a body: 2,000 messages with 500 parts and 128 tools whose schemas have 500
+# each have fewer; 5 MB of `[]` would keep every other request waiting for seconds.
+JSON_CONTAINERS_MAX = 100_000
 HEADER_BYTES_MAX = 8 * 1024  # all request headers together; API Gateway stops at 10,240
 KEY_BYTES_MAX = 128  # a key is 58 characters; anything longer is not one
 STOP_MAX = 16  # the most that a provider of the catalog takes

@@ -3,30 +3,43 @@
 Law 1: under PHI nothing passes that a table does not name.
 Law 2: a member that names a place, a model, a network tool or a stored object is refused always:
 it could undo the gate's decision upstream. So is media outside its own part, where no rule sees it.
+Law 3: no spelling is a way around a table: names are compared as `plain` makes them, and what is
+a known member but for its spelling is refused, since upstream might read it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.members import MEMBERS
 from phigate.core.types import Json
 
+# What headers say; in a body nobody would read it, so the caller would be wrong about the tier.
+HEADER_NAMES = frozenset(
+    {"phi", "x_phi", "region", "regions", "x_region", "model_tier", "x_model_tier"}
+)
+# OpenAI's way to call functions before `tools`.
+LEGACY_NAMES = frozenset({"functions", "function_call"})
 # Names a place, another model, a network tool, a stored object or media in some provider's dialect.
 REFUSED = frozenset(
     {
+        *HEADER_NAMES,
+        *LEGACY_NAMES,
         "inference_geo",
         "inference_region",
-        "region",
         "location",
         "data_region",
         "geo",
         "endpoint",
         "base_url",
         "api_base",
+        "remote_host",
         "deployment",
         "models",
         "model_id",
+        "safety_model",
+        "fallback_models",
+        "lora_request",
         "route",
         "routes",
         "router",
@@ -51,6 +64,7 @@ REFUSED = frozenset(
         "previous_response_id",
         "conversation",
         "google",
+        "google_search",
         "prompt",
         "prompt_id",
         "assistant_id",
@@ -59,7 +73,10 @@ REFUSED = frozenset(
         "tool_resources",
         "background",
         "cached_content",
-        "cachedContent",
+        "kv_transfer_params",
+        "chat_template",
+        "mm_processor_kwargs",
+        "guided_decoding_backend",
         "extra_body",
         "extra_headers",
         "extra_query",
@@ -102,6 +119,7 @@ CHOSEN_MEMBERS = frozenset({"name"})
 FORMAT_MEMBERS = frozenset({"type", "json_schema"})
 SCHEMA_MEMBERS = frozenset({"name", "schema", "strict", "description"})
 ANNOTATION_MEMBERS = frozenset({"type", "url_citation"})
+STREAM_MEMBERS = frozenset({"include_usage"})
 
 Known = frozenset[str] | Mapping[str, Any]
 Level = tuple[str, Mapping[str, Any], Known]
@@ -110,9 +128,9 @@ Level = tuple[str, Mapping[str, Any], Known]
 def check_members(body: Json, *, phi: bool) -> None:
     """Refuse what must not go upstream. Raises InvalidRequest; `param` is the member's path."""
     for path, members, known in _levels(body):
-        for name in members:
-            if name in known:
-                continue
+        unknown = [name for name in members if name not in known]
+        _check_spellings(path, unknown, known)
+        for name in unknown:
             where = f"{path}{name}"
             _refuse(where, name, members[name])
             if phi:
@@ -121,7 +139,28 @@ def check_members(body: Json, *, phi: bool) -> None:
                     "X-PHI: true. Leave it out, or send general traffic without X-PHI.",
                     param=where,
                 )
+    # Never forwarded, so a member that nobody knows may stay; a slip would be overheard.
+    options = (body.get("stream_options") or {}).keys() - STREAM_MEMBERS
+    _check_spellings("stream_options.", options, STREAM_MEMBERS)
     _check_options(body, phi=phi)
+
+
+def plain(name: str) -> str:
+    """A member's name without what spellings differ in: case, `_`, `-` and dots."""
+    return name.casefold().replace("_", "").replace("-", "").replace(".", "")
+
+
+def _check_spellings(path: str, unknown: Collection[str], known: Known) -> None:
+    if not unknown:
+        return
+    spellings = {plain(right): right for right in reversed(tuple(known))}
+    for name in unknown:
+        right = spellings.get(plain(name))
+        if right is not None:
+            raise InvalidRequest(
+                f"{path}{name} is not how the member is spelled. Write it as {right}.",
+                param=f"{path}{name}",
+            )
 
 
 def _check_options(body: Json, *, phi: bool) -> None:
@@ -137,7 +176,7 @@ def _check_options(body: Json, *, phi: bool) -> None:
     for provider, part in options.items():
         for name, value in part.items():
             where = f"provider_options.{provider}.{name}"
-            if name in MEMBERS:
+            if plain(name) in _MEMBERS_PLAIN:
                 raise InvalidRequest(
                     f"{where} is a member of the request itself; send it there.", param=where
                 )
@@ -146,21 +185,16 @@ def _check_options(body: Json, *, phi: bool) -> None:
 
 def _refuse(where: str, name: str, value: Any) -> None:
     """Refuse a name of REFUSED, here or anywhere inside a member that the table does not know."""
-    if name in REFUSED:
-        raise InvalidRequest(
-            f"{where} is not accepted: where a request is processed, by which model and "
-            "with which tools is decided by the gateway alone.",
-            param=where,
-        )
-    for inner, child in _children(value):
-        _refuse(f"{where}.{inner}", inner, child)
-
-
-def _children(value: Any) -> Iterator[tuple[str, Any]]:
+    why = _REFUSED_PLAIN.get(plain(name))
+    if why is not None:
+        raise InvalidRequest(f"{where} is not accepted: {why}.", param=where)
     if isinstance(value, dict):
-        yield from value.items()
+        for inner, child in value.items():
+            _refuse(f"{where}.{inner}", inner, child)
     elif isinstance(value, list):
-        yield from ((str(i), child) for i, child in enumerate(value))
+        for i, child in enumerate(value):
+            if isinstance(child, dict | list):
+                _refuse(f"{where}.{i}", "", child)
 
 
 def _levels(body: Json) -> Iterator[Level]:
@@ -213,3 +247,15 @@ def _without_nulls(members: Mapping[str, Any]) -> Mapping[str, Any]:
     if None not in members.values():
         return members
     return {name: value for name, value in members.items() if value is not None}
+
+
+_GATEWAYS_ALONE = (
+    "where a request is processed, by which model and with which tools is decided by the gateway "
+    "alone"
+)
+_REFUSED_PLAIN: Mapping[str, str] = {
+    **{plain(name): _GATEWAYS_ALONE for name in REFUSED},
+    **{plain(name): "send it as a header: X-PHI, X-Region, X-Model-Tier" for name in HEADER_NAMES},
+    **{plain(name): "functions are called with tools and tool_choice" for name in LEGACY_NAMES},
+}
+_MEMBERS_PLAIN = frozenset(map(plain, MEMBERS))

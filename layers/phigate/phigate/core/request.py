@@ -249,11 +249,16 @@ def _check_references(param: str, schema: Any) -> None:
 
 def _preferences(wanted: Mapping[str, Any]) -> Preferences:
     return Preferences(
-        order=tuple(wanted.get("order") or ()),
-        only=tuple(wanted.get("only") or ()),
-        ignore=tuple(wanted.get("ignore") or ()),
+        order=_names(wanted, "order"),
+        only=_names(wanted, "only"),
+        ignore=_names(wanted, "ignore"),
         allow_fallbacks=wanted.get("allow_fallbacks") is not False,
         include_alpha=wanted.get("include_alpha") is True,
         confidential=wanted.get("confidential") is True,
         require_parameters=wanted.get("require_parameters") is True,
     )
+
+
+def _names(wanted: Mapping[str, Any], member: str) -> tuple[str, ...]:
+    """Providers and rows, whose ids are lower case: `ignore: ["Acme"]` leaves acme out."""
+    return tuple(name.casefold() for name in wanted.get(member) or ())

@@ -19,6 +19,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Serve = Callable[[Gateway, Call, "AsgiOut"], Awaitable[None]]
 
+# The headers that decide where a request goes, as `core.request.read_headers` reads them.
+PINNED_BY_HEADER = frozenset({"x-phi", "x-region", "x-model-tier"})
+
 
 class ChatEndpoint:
     """One task of the pipeline as an ASGI application."""
@@ -74,10 +77,16 @@ class AsgiOut:
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Header names in lower case; of a header sent twice the values are joined by a comma."""
+    """Header names in lower case; of a header sent twice the values are joined by a comma.
+
+    X_PHI is X-PHI: a caller who means the one and writes the other must not be overheard, and two
+    that contradict each other become a value that is refused.
+    """
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if "_" in name and (hyphened := name.replace("_", "-")) in PINNED_BY_HEADER:
+            name = hyphened
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 

@@ -49,7 +49,7 @@ class ProviderPreferences(Exact):
     """Routing preferences: they reorder and remove rows, and never add one."""
 
     order: list[str] | None = None
-    only: list[str] | None = None
+    only: Annotated[list[str], Field(min_length=1)] | None = None
     ignore: list[str] | None = None
     allow_fallbacks: StrictBool | None = None
     include_alpha: StrictBool | None = None

@@ -2,7 +2,8 @@
 
 Refused besides bad syntax: bytes that are not UTF-8, a name that stands twice in one object, NaN
 and Infinity, integers of over INTEGER_DIGITS_MAX digits, lone surrogates, nesting over
-JSON_DEPTH_MAX. The standard library's parser is used because it alone tells of doubled names.
+JSON_DEPTH_MAX, more objects and arrays than JSON_CONTAINERS_MAX. The standard library's parser is
+used because it alone tells of doubled names.
 """
 
 import json
@@ -11,16 +12,20 @@ import re
 from typing import Any
 
 from phigate.core.errors import InvalidRequest
-from phigate.core.limits import INTEGER_DIGITS_MAX, JSON_DEPTH_MAX
+from phigate.core.limits import INTEGER_DIGITS_MAX, JSON_CONTAINERS_MAX, JSON_DEPTH_MAX
 from phigate.core.types import Json
 
+_NO_BRACKETS = bytes(set(range(256)) - set(b'"[{'))
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def parse_object(body: bytes) -> Json:
     """The body as a JSON object. Raises InvalidRequest; the message never quotes the body."""
+    brackets = body.count(b"{") + body.count(b"[")
     # Only a body with more opening brackets than the limit can nest deeper than the limit.
-    may_be_deep = body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX
+    may_be_deep = brackets > JSON_DEPTH_MAX
+    if brackets > JSON_CONTAINERS_MAX:
+        _check_containers(body)
     may_hold_surrogates = _SURROGATE_ESCAPE.search(body) is not None
     try:
         text = body.decode("utf-8")
@@ -43,6 +48,20 @@ def parse_object(body: bytes) -> Json:
     if may_hold_surrogates:
         _check_surrogates(value)
     return value
+
+
+def _check_containers(body: bytes) -> None:
+    """Counts the opening brackets outside strings before anything is built.
+
+    What stands up to the first mistake in the JSON is counted right, which is all that is parsed.
+    """
+    # Without escapes every quote opens or closes a string; an empty one changes nothing.
+    quoted = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NO_BRACKETS)
+    outside = b"".join(quoted.replace(b'""', b"").split(b'"')[::2])
+    if len(outside) > JSON_CONTAINERS_MAX:
+        raise InvalidRequest(
+            f"The body has more than {JSON_CONTAINERS_MAX} objects and arrays in it."
+        )
 
 
 def _members(pairs: list[tuple[str, Any]]) -> Json:

@@ -65,7 +65,9 @@ def output_bytes(choices: Iterable[Json], member: str) -> int:
         if isinstance(written, dict):
             for name, value in written.items():
                 if value and name in _OUTPUT_MEMBERS:
-                    total += text_bytes(value)
+                    # Once a chunk, and nearly always plain text.
+                    is_plain = type(value) is str and value.isascii()
+                    total += len(value) if is_plain else text_bytes(value)
     return total
 
 

@@ -2,8 +2,6 @@
 back until the turn has ended and it is known whose they are.
 """
 
-from typing import Any
-
 from phigate.core.types import Json
 
 
@@ -24,8 +22,8 @@ class ToolStream:
         chunk.pop("usage", None)
         choice = choices[0]
         delta = choice.get("delta") or {}
-        for fragment in delta.pop("tool_calls", None) or ():
-            self._merge(fragment)
+        for i, fragment in enumerate(delta.pop("tool_calls", None) or ()):
+            self._merge(fragment, i)
         if isinstance(text := delta.get("content"), str):
             self._text.append(text)
         if not self._is_first:
@@ -57,11 +55,10 @@ class ToolStream:
         called = {**last, "choices": [{**choice, "delta": delta, "finish_reason": None}]}
         return [called, last]
 
-    def _merge(self, fragment: Any) -> None:
-        if not isinstance(fragment, dict) or not isinstance(fragment.get("index"), int):
-            return
+    def _merge(self, fragment: Json, place: int) -> None:
+        index = fragment.get("index")
         call = self._calls.setdefault(
-            fragment["index"],
+            place if index is None else index,
             {"id": "", "type": "function", "function": {"name": "", "arguments": ""}},
         )
         call["id"] = fragment.get("id") or call["id"]
