@@ -628,6 +628,12 @@ CONFORMANCE: dict[str, tuple[bytes, list[Json], bool, str | None]] = {
     "null usage and null error": (event(NULL_USAGE) + DONE, [NULL_USAGE], True, None),
     "empty choices": (event(FILTER) + event(WORD) + DONE, [FILTER, WORD], True, None),
     "tool calls": (event(CALLED) + DONE, [CALLED], True, None),
+    "one tool call without an index": (
+        event(fragments({"id": "1"})) + event(fragments({"index": None})) + DONE,
+        [fragments({"id": "1"}), fragments({"index": None})],
+        True,
+        None,
+    ),
     "null tool calls": (
         event(delta({"content": "Hi", "tool_calls": None})) + DONE,
         [delta({"content": "Hi", "tool_calls": None})],

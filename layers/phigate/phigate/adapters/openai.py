@@ -169,7 +169,7 @@ def _is_list_of_deltas(choices: Any) -> bool:
 
 
 def _are_fragments(calls: Any) -> bool:
-    """Pieces of tool calls; each says by its index of which call, and may leave out the rest."""
+    """Pieces of tool calls; each may leave out what another has said."""
     return _is_list_of_objects(calls) and all(
         # Some providers leave the index out where there is one call.
         (call.get("index") is None or type(call["index"]) is int)

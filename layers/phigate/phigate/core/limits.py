@@ -14,6 +14,7 @@ JSON_CONTAINERS_MAX = 100_000
 HEADER_BYTES_MAX = 8 * 1024  # all request headers together; API Gateway stops at 10,240
 KEY_BYTES_MAX = 128  # a key is 58 characters; anything longer is not one
 STOP_MAX = 16  # the most that a provider of the catalog takes
+PREFERENCES_MAX = 64  # names in one list of `provider`; the catalog has fewer rows
 NAME_BYTES_MAX = 256  # a model name, a row id, a user name
 INTEGER_DIGITS_MAX = 20  # one more than a 64-bit integer has; Python would parse millions
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from phigate.core.limits import PREFERENCES_MAX
 from phigate.wire.shape import Count, Exact, Shape
 
 Tokens = Count
@@ -48,9 +49,9 @@ class StreamOptions(Shape):
 class ProviderPreferences(Exact):
     """Routing preferences: they reorder and remove rows, and never add one."""
 
-    order: list[str] | None = None
-    only: Annotated[list[str], Field(min_length=1)] | None = None
-    ignore: list[str] | None = None
+    order: Annotated[list[str], Field(max_length=PREFERENCES_MAX)] | None = None
+    only: Annotated[list[str], Field(min_length=1, max_length=PREFERENCES_MAX)] | None = None
+    ignore: Annotated[list[str], Field(max_length=PREFERENCES_MAX)] | None = None
     allow_fallbacks: StrictBool | None = None
     include_alpha: StrictBool | None = None
     confidential: StrictBool | None = None
