@@ -451,3 +451,30 @@ def test_an_upstream_that_cuts_after_its_own_end_has_answered() -> None:
     told = stage.chat(STREAM)
     assert told.comment["usage"] == "verified"
     assert stage.record["ended"] == "complete"
+
+
+IDS: dict[str, tuple[Any, str | None]] = {
+    "an id": ("chatcmpl-7.a:b_C", "chatcmpl-7.a:b_C"),
+    "text in place of an id": ("the patient has", None),
+    "a long one": ("a" * 81, None),
+    "a number": (7, None),
+    "none": (None, None),
+}
+
+
+@pytest.mark.parametrize(("upstream_id", "kept"), IDS.values(), ids=IDS)
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_confidential_rows_own_id_is_kept_for_its_signature(
+    body: Json, upstream_id: Any, kept: str | None
+) -> None:
+    rows = (make_row("acme-one", confidential=True),)
+    script = streams({**chunk(), "id": upstream_id}, USAGE_CHUNK, DONE)
+    stage = Stage(script if body is STREAM else answers(id=upstream_id), rows=rows)
+    stage.chat(body)
+    assert stage.record.get("upstream_id") == kept
+
+
+def test_no_other_rows_id_is_kept() -> None:
+    stage = Stage(answers(id="up-1"))
+    stage.chat(PLAIN)
+    assert "upstream_id" not in stage.record

@@ -7,6 +7,7 @@ Law 3: what is charged is never above what is held.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,8 @@ from phigate.core.types import Asked, Attempt, Principal, Row, Usage
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
 from phigate.wire.openai import Stamp
+
+_UPSTREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
 
 class OutOfOrder(RuntimeError):
@@ -63,6 +66,7 @@ class Ticket:
         self.charge: Charge | None = None
         self.row: Row | None = None  # the one under way, or the one that answered
         self.bytes_out = 0  # what it has written in this turn so far
+        self.upstream_id: str | None = None
         self._turns: list[_Turned] = []
         self.is_counted = True  # False while an upstream may be using tokens
         self._call = call
@@ -156,6 +160,11 @@ class Ticket:
         self.row = row
         self.bytes_out = 0
         self.is_counted = False
+
+    def answers_as(self, upstream_id: object) -> None:
+        """The upstream's own id of its answer; kept when it is an id and nothing else."""
+        is_id = isinstance(upstream_id, str) and _UPSTREAM_ID.fullmatch(upstream_id) is not None
+        self.upstream_id = str(upstream_id) if is_id else None
 
     async def raise_for(self, order: Order) -> bool:
         """Hold what the next turn needs on top of what is used; False: credit does not cover it."""
@@ -318,6 +327,7 @@ class Ticket:
             ended=ended,
             row=row,
             charge=self.charge,
+            upstream_id=self.upstream_id,
             refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),
         )
 

@@ -99,6 +99,7 @@ class Streaming:
         """Pass one turn's chunks on until the upstream has ended it. Counts the turn."""
         decoder, exchange = self._opened.decoder, self._opened.exchange
         clock = self._ticket.gateway.clock
+        self._ticket.answers_as(self._opened.chunks[0].get("id"))
         await self._pass(self._opened.chunks)
         silent_since_s = clock.now_s()
         while not decoder.ended and decoder.failed is None:

@@ -68,6 +68,7 @@ class Facts:
     row: Row | None = None
     charge: Charge | None = None
     refusals_without_receipt: int = 0
+    upstream_id: str | None = None
 
 
 def record(facts: Facts) -> Json:
@@ -93,6 +94,9 @@ def record(facts: Facts) -> Json:
         members.update(_served(facts.row, facts.region or ""))
     if facts.charge is not None and facts.row is not None:
         members.update(_charged(facts.charge, facts.row.price))
+    if facts.upstream_id is not None and facts.row is not None and facts.row.confidential:
+        # A confidential provider signs its answer under its own id.
+        members["upstream_id"] = facts.upstream_id
     if facts.refusals_without_receipt:
         members["refusals_without_receipt"] = facts.refusals_without_receipt
     return members
