@@ -1,6 +1,7 @@
 """The gateway's own tool: turns run in a loop under one hold, one receipt and one settle."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from phigate.core.errors import UpstreamFailed
 from phigate.core.types import Json
 from tests.builders import NOW_S, make_body, make_row
 from tests.fakes import Script
+from tests.pipeline.points import at, watch
 from tests.pipeline.stage import (
     DONE,
     USAGE_CHUNK,
@@ -236,9 +238,28 @@ def test_a_second_turn_that_nobody_answers_charges_the_first(body: Json) -> None
     if body is STREAMS:
         assert told.status == 200
         assert told.chunks[-1]["error"]["code"] == "upstream_error"
+        message = told.chunks[-1]["error"]["message"]
     else:
         assert told.status == 502
         assert told.headers["x-should-retry"] == "false"
+        message = told.error["message"]
+    assert message.endswith("Turns before are charged.")
+
+
+def test_an_agreement_that_lapses_between_two_turns_ends_the_loop() -> None:
+    row = make_row("acme-one")
+    assert row.agreement is not None
+    lasts_s = int(NOW_S) + 5
+    stage = Stage(
+        calls(called()),
+        answers(),
+        rows=(make_row("acme-one", agreement=replace(row.agreement, expires_at_s=lasts_s)),),
+    )
+    watch(stage, at("before ledger.raise_hold", lambda: stage.pass_time(10)))
+    told = stage.chat(ASKS, {"x-phi": "true"})
+    assert (told.status, told.error["code"]) == (403, "phi_blocked")
+    assert len(stage.upstream.requests) == 1
+    assert stage.account()["spent"] == 5
 
 
 def test_a_stream_runs_the_turns_between_and_streams_the_answer() -> None:

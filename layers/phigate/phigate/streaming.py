@@ -77,7 +77,8 @@ class Streaming:
             self._ended = "hang_up"
         if not ticket.is_counted:
             # Usage that was reported on the way says nothing of what came after it.
-            ticket.used(row, None, self._ticket.bytes_out)
+            # The row under way may be a further turn's, which has not been opened yet.
+            ticket.used(ticket.row or row, None, ticket.bytes_out)
         tail = self._tail()
         if self._out.gone_at_s is None:
             ticket.response.update(tail)

@@ -76,6 +76,7 @@ class Turn:
         beat: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._beat = beat
+        self._before = len(ticket.attempts)  # those of earlier turns
         self._ticket = ticket
         self._gateway = ticket.gateway
         self._order = order
@@ -106,7 +107,7 @@ class Turn:
             if self._out.gone_at_s is not None:
                 # Nobody waits for another attempt. One that failed costs nothing, as for those who
                 # stay.
-                raise self._all_failed(started_s) if self._ticket.attempts else CallerGone()
+                raise self._all_failed(started_s) if self._tried() else CallerGone()
             row = attempts.next(self._gateway.stack.stand(self._order.view, started_s))
             if row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
@@ -240,21 +241,30 @@ class Turn:
         ms = max(0, round((self._now_s() - started_s) * 1000))
         self._ticket.attempts.append(Attempt(row.id, self._order.asked.region, outcome, ms))
 
+    def _tried(self) -> list[Attempt]:
+        """The attempts of this turn."""
+        return self._ticket.attempts[self._before :]
+
     def _all_failed(self, now_s: float) -> PhigateError:
         attempts = self._ticket.attempts
         route = self._order.route
-        if not attempts and now_s < self._order.deadline_s:
+        if not self._tried() and now_s < self._order.deadline_s:
             # Every agreement lapsed between the route and now.
             asked = route.asked
             return refused(refusal_code("agreement", phi=asked.phi, images=asked.images), asked)
         timed_out = now_s >= self._order.deadline_s or all(
-            attempt.outcome == "timeout" for attempt in attempts
+            attempt.outcome == "timeout" for attempt in self._tried()
         )
         kind = UpstreamTimeout if timed_out else UpstreamError
         return kind(
             "No provider answered within the time allowed."
             if timed_out
-            else "Every provider that may serve this request failed. Nothing was charged.",
+            else "Every provider that may serve this request failed. "
+            + (
+                "Nothing was charged."
+                if self._ticket.charge is None
+                else "Turns before are charged."
+            ),
             extra={
                 "attempts": [
                     {"row": a.row, "region": a.region, "outcome": a.outcome, "ms": a.ms}
