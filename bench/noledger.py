@@ -13,6 +13,7 @@ import uvloop
 from local.__main__ import CATALOG
 from local.stack import Options, serve
 from phigate.core.protocols import Clock, Held, HoldRefused, HoldRequest
+from phigate.core.receipt import Signed
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_ledger import DynamoLedger
 
@@ -25,7 +26,7 @@ class NoLedger(DynamoLedger):
         return Held(request.account, request.id, request.micros, 0, 1, request.micros)
 
     async def put_receipt(
-        self, *, account: str, hold_id: str, cost_micros: int, record: bytes
+        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
     ) -> Literal["done", "late"]:
         """A receipt that is not written."""
         return "done"

@@ -37,12 +37,15 @@ from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
 from phigate.effects.dynamodb_catalog import push_snapshot
 from phigate.effects.dynamodb_keys import DynamoKeys
 from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.http_upstream import Access
 from phigate.effects.journal import LineJournal
-from phigate.effects.signer import KeyFileSigner, KeyFileUnusable, load_or_create_key_file
+from phigate.effects.key_files import file_signer, publish
+from phigate.effects.signer import KeyFileSigner, KeyFileUnusable
 from phigate.effects.sigv4 import Credentials
 from phigate.gateway import Stack
 from phigate.http.app import build_app
+from phigate.proof.roots import CATALOGS, CERTIFICATES, PURPOSES
 from phigate.wiring import (
     MissingVariable,
     Parts,
@@ -54,7 +57,6 @@ from phigate.wiring import (
 HOST = "127.0.0.1"
 LOCAL_ACCOUNT = "local"
 FREE_CREDIT_MICROS = 10_000_000
-KEY_FILE = "catalog-key.pem"
 SWEEP_INTERVAL_S = 30.0
 READY_TIMEOUT_S = 20.0
 _BACKLOG = 2048
@@ -107,10 +109,13 @@ async def _serve(options: Options, resources: Resources, make_ledger: MakeLedger
     _allow_many_sockets()
     clock = WallClock()
     dynamodb = local_dynamodb(resources.engine.url, clock)
-    signer = _signer(options.state)
+    signers = _signers(options.state)
+    catalog_signer = signers[CATALOGS]
+    receipts = DynamoReceipts(dynamodb, clock)
     journal = LineJournal(sys.stdout, clock)
     await create_table(dynamodb, clock)
-    await push_snapshot(dynamodb, resources.catalog_bytes, signer, int(clock.now_s()))
+    await publish(signers, receipts, int(clock.now_s()))
+    await push_snapshot(dynamodb, resources.catalog_bytes, catalog_signer, int(clock.now_s()))
     key = await _test_key(options.state, dynamodb, clock)
     gateway, upstream = build_gateway(
         Parts(
@@ -119,8 +124,10 @@ async def _serve(options: Options, resources: Resources, make_ledger: MakeLedger
             ledger=make_ledger(dynamodb, clock),
             clock=clock,
             journal=journal,
-            trusted_keys={signer.kid: signer.public_key},
+            trusted_keys={catalog_signer.kid: catalog_signer.public_key},
             access=resources.access,
+            receipt_root=signers[CERTIFICATES],
+            issuer=f"http://{HOST}:{options.port}",
         )
     )
     base_url = f"http://{HOST}:{options.port}/v1"
@@ -219,9 +226,9 @@ def _engine(state: Path) -> Iterator[Engine]:
         raise StartRefused(str(exc)) from exc
 
 
-def _signer(state: Path) -> KeyFileSigner:
+def _signers(state: Path) -> dict[str, KeyFileSigner]:
     try:
-        return load_or_create_key_file(state / KEY_FILE)
+        return {signs: file_signer(state, signs) for signs in PURPOSES}
     except KeyFileUnusable as exc:
         raise StartRefused(str(exc)) from exc
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import binary, flag, mapping, number, text
@@ -26,6 +27,7 @@ from phigate.core.protocols import (
     Swept,
     UpstreamRequest,
 )
+from phigate.core.receipt import Signed
 from phigate.core.types import Catalog, Principal
 from phigate.effects.dynamodb import (
     ConditionFailed,
@@ -38,6 +40,8 @@ from phigate.effects.dynamodb import (
     Unavailable,
 )
 from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.signer import KeyFileSigner, SigningFailed
+from phigate.wire.jwk import Jwk
 from tests.expressions import BadExpression, Expression
 
 Item = dict[str, Any]
@@ -176,7 +180,7 @@ class FakeLedger:
     """The ledger in memory. `log` has one line for each call that came back.
 
     `("hold", id, micros or reason)`, `("raise", id, new or False)`, `("receipt", id, cost, state)`,
-    `("settle", id, cost)`. `records` are the receipts' JSON bytes by id.
+    `("settle", id, cost)`. `records` are the signed records by id.
     """
 
     def __init__(
@@ -185,7 +189,7 @@ class FakeLedger:
         self.dynamo = FakeDynamo()
         self.dynamo.open_account(account, micros=micros, key_ids=[key_id])
         self.log: list[tuple[Any, ...]] = []
-        self.records: dict[str, bytes] = {}
+        self.records: dict[str, Signed] = {}
         self._ledger = DynamoLedger(self.dynamo, clock)
 
     async def hold(self, request: HoldRequest) -> Held | HoldRefused:
@@ -210,7 +214,7 @@ class FakeLedger:
         return raised
 
     async def put_receipt(
-        self, *, account: str, hold_id: str, cost_micros: int, record: bytes
+        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
     ) -> Literal["done", "late"]:
         """As the Protocol says."""
         state = await self._ledger.put_receipt(
@@ -240,6 +244,26 @@ class FakeLedger:
     async def receipt(self, account: str, hold_id: str) -> StoredReceipt | None:
         """As the Protocol says."""
         return await self._ledger.receipt(account, hold_id)
+
+
+class FakeRoot:
+    """A root in memory; while it `fails` it answers as a KMS that is down."""
+
+    def __init__(self) -> None:
+        self.signer = KeyFileSigner(ec.generate_private_key(ec.SECP256R1()))
+        self.asked = 0
+        self.fails = False
+
+    async def jwk(self) -> Jwk:
+        """As the Protocol says."""
+        return await self.signer.jwk()
+
+    async def sign(self, message: bytes) -> bytes:
+        """As the Protocol says."""
+        self.asked += 1
+        if self.fails:
+            raise SigningFailed("unreachable")
+        return await self.signer.sign(message)
 
 
 def fault_error(fault: Fault) -> DynamoError:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from phigate.cli.store import KEY_FILE
 from phigate.effects.signer import load_or_create_key_file
 from tests.cli.conftest import Terminal
 
@@ -166,8 +165,8 @@ def test_without_a_catalog_show_says_what_to_do(terminal: Terminal) -> None:
 
 def test_a_snapshot_of_another_signer_is_not_shown(terminal: Terminal) -> None:
     terminal("catalog", "push", str(CATALOG))
-    (terminal.state / KEY_FILE).unlink()
-    load_or_create_key_file(terminal.state / KEY_FILE)
+    (terminal.state / "catalog-key.pem").unlink()
+    load_or_create_key_file(terminal.state / "catalog-key.pem")
     ran = terminal("catalog", "show")
     assert (ran.status, ran.out) == (1, "")
     assert "(key)" in ran.err
@@ -175,7 +174,7 @@ def test_a_snapshot_of_another_signer_is_not_shown(terminal: Terminal) -> None:
 
 def test_a_key_file_that_others_may_read_is_refused(terminal: Terminal) -> None:
     terminal("catalog", "push", str(CATALOG))
-    (terminal.state / KEY_FILE).chmod(0o644)
+    (terminal.state / "catalog-key.pem").chmod(0o644)
     ran = terminal("catalog", "push", str(CATALOG))
     assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
     assert "0600" in ran.err

@@ -23,6 +23,7 @@ from phigate.core.account import (
 )
 from phigate.core.attributes import mapping, number, text
 from phigate.core.protocols import HoldRequest
+from phigate.core.receipt import Signed
 
 HOLD = Hold(id="AGqxO4AAAAAAAAAA", seq=7, micros=100, expires_at_s=1_790_000_100)
 USED = Hold(id=HOLD.id, seq=7, micros=100, expires_at_s=HOLD.expires_at_s, used_micros=9)
@@ -81,14 +82,16 @@ REQUEST = HoldRequest(
     rpm=600,
     spend_limit_micros=500,
 )
+SIGNED = Signed(b"{}", "k" * 42 + "A", bytes(64))
 LATE_CALL = writes.late(
-    "t", "acme", HOLD.id, cost_micros=1, swept_micros=0, record=b"{}", day="k1:20260921"
+    "t", "acme", HOLD.id, cost_micros=1, swept_micros=0, record=SIGNED, day="k1:20260921"
 )
 EXPRESSIONS = {
     "hold": writes.hold("t", REQUEST),
     "raise": writes.raise_hold("t", "acme", LIMITED, 200, 9),
-    "receipt": writes.receipt("t", "acme", HOLD, 48, b"{}"),
+    "receipt": writes.receipt("t", "acme", HOLD, 48, SIGNED),
     "tombstone": writes.tombstone("t", "acme", HOLD),
+    "stray": writes.stray("t", "acme", HOLD),
     "settle": writes.settle("t", "acme", LIMITED, 48),
     "late receipt": LATE_CALL["TransactItems"][0]["Update"],
     "late payment": LATE_CALL["TransactItems"][1]["Update"],

@@ -1,19 +1,24 @@
 """The record: what it says of an answer and of a refusal, that it is small, and its hashes."""
 
+import base64
 import hashlib
 import hmac
-import json
-import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
+from phigate.core import account_writes as writes
+from phigate.core.account import Hold
+from phigate.core.attributes import inflate
 from phigate.core.limits import RECEIPT_BYTES_MAX
-from phigate.core.receipt import Charge, Facts, digest, nonce, record
+from phigate.core.receipt import Charge, Facts, Signed, digest, nonce, record
+from phigate.core.receipt_item import RECORD_WORDS, stored_receipt
 from phigate.core.route import decide
 from phigate.core.types import REGIONS, Attempt, Rejection, Usage
-from tests.builders import make_asked, make_row, make_stand, repository_catalog
+from tests.builders import make_agreement, make_asked, make_row, make_stand, repository_catalog
 
 CHARGE = Charge(
     usage=Usage(100, 50, 20, 10),
@@ -22,17 +27,23 @@ CHARGE = Charge(
     bytes_out=200,
     computed_micros=48,
     charged_micros=48,
+    held_micros=100,
 )
+AGREEMENT = make_agreement()
+HOLD = Hold(id="AGtJ0gDc8mfYaX9p", seq=7, micros=100, expires_at_s=1_800_001_000)
 ANSWER = Facts(
     id="AGtJ0gDc8mfYaX9p",
+    account="clinic",
+    key_id="k1",
     seq=7,
     time_s=1_800_000_000,
+    signed_at_s=1_800_000_002,
     stack="ch",
     region="CH",
     phi=True,
     verdict="routed",
     rejections=(Rejection("b-1", "region"), Rejection("c-1", "region"), Rejection("d-1", "phi")),
-    attempts=(Attempt("e-1", "CH", "http_500", 12), Attempt("acme-one", "CH", "ok", 345)),
+    attempts=(Attempt("e-1", "CH", "http_500", 12), Attempt("acme-one", "CH", "ok", 345, 17)),
     catalog_sha256="c" * 64,
     card_sha256="d" * 64,
     request_sha256="e" * 64,
@@ -40,18 +51,23 @@ ANSWER = Facts(
     ended="complete",
     row=make_row(),
     charge=CHARGE,
+    agreements={"acme-one": AGREEMENT},
 )
+REFUSAL = replace(ANSWER, row=None, charge=None, agreements={}, ended="refused")
 ANSWER_RECORD = {
     "id": "AGtJ0gDc8mfYaX9p",
+    "account": "clinic",
+    "key": "k1",
     "seq": 7,
     "time": 1_800_000_000,
+    "signed": 1_800_000_002,
     "stack": "ch",
     "region_asked": "CH",
     "phi": True,
     "tier": "phi",
     "verdict": "routed",
     "rejected": {"region": ["b-1", "c-1"], "phi": ["d-1"]},
-    "attempts": [["e-1", "CH", "http_500", 12], ["acme-one", "CH", "ok", 345]],
+    "attempts": [["e-1", "CH", "http_500", 12, 0], ["acme-one", "CH", "ok", 345, 17]],
     "catalog": "c" * 64,
     "card": "d" * 64,
     "request_sha256": "e" * 64,
@@ -62,6 +78,9 @@ ANSWER_RECORD = {
     "region_served": "CH",
     "residency": "contract",
     "agreement": "agreement-1",
+    "agreements": {
+        "acme-one": ["agreement-1", "nFADP", AGREEMENT.effective_at_s, AGREEMENT.expires_at_s]
+    },
     "usage": {
         "in": 100,
         "out": 50,
@@ -72,9 +91,9 @@ ANSWER_RECORD = {
         "bytes_out": 200,
     },
     "price": [240_000, 480_000, 240_000, 240_000],
-    "cost": {"computed": 48, "charged": 48},
+    "cost": {"computed": 48, "charged": 48, "held": 100},
 }
-SERVED = {"row", "provider", "region_served", "residency", "agreement"}
+SERVED = {"row", "provider", "region_served", "residency", "agreement", "agreements"}
 CHARGED = {"usage", "price", "cost"}
 
 
@@ -93,20 +112,19 @@ RECORDS: dict[str, tuple[Facts, dict[str, Any]]] = {
         without(
             set(),
             usage={**ANSWER_RECORD["usage"], "source": "estimated"},  # type: ignore[dict-item]
-            cost={"computed": 90, "charged": 48},
+            cost={"computed": 90, "charged": 48, "held": 100},
         ),
     ),
     "a refusal": (
-        replace(ANSWER, verdict="phi_blocked", row=None, charge=None, ended="refused"),
+        replace(
+            ANSWER, verdict="phi_blocked", row=None, charge=None, agreements={}, ended="refused"
+        ),
         without(SERVED | CHARGED, verdict="phi_blocked", ended="refused"),
     ),
     "a refusal before anything was read": (
         replace(
-            ANSWER,
+            REFUSAL,
             verdict="invalid_request",
-            row=None,
-            charge=None,
-            ended="refused",
             region=None,
             phi=None,
             rejections=(),
@@ -128,8 +146,12 @@ RECORDS: dict[str, tuple[Facts, dict[str, Any]]] = {
         ),
     ),
     "general traffic at a row without agreement": (
-        replace(ANSWER, phi=False, row=make_row(agreement=None)),
-        without(set(), phi=False, tier="general", agreement=None),
+        replace(ANSWER, phi=False, row=make_row(agreement=None), agreements={}),
+        without({"agreements"}, phi=False, tier="general", agreement=None),
+    ),
+    "a key that nobody vouches for": (
+        replace(ANSWER, is_certified=False),
+        without(set(), certified=False),
     ),
     "refusals that left none are counted": (
         replace(ANSWER, refusals_without_receipt=3),
@@ -171,8 +193,50 @@ def test_a_record_of_the_real_catalog_fits_one_write_unit(region: str) -> None:
         refusals_without_receipt=12_345,
     )
     assert len(route.rejections) >= len(catalog.rows) - 1
-    written = json.dumps(record(facts), separators=(",", ":")).encode()
-    assert len(zlib.compress(written)) <= RECEIPT_BYTES_MAX
+    payload = orjson.dumps(record(facts), option=orjson.OPT_SORT_KEYS)
+    signed = Signed(payload, "k" * 43, bytes(64), bytes(64))
+    call = writes.receipt("t", "an-account-of-24-letters", HOLD, 48, signed)
+    assert item_bytes(call["Item"]) <= RECEIPT_BYTES_MAX
+    assert stored_receipt("acme", call["Item"]).signed == signed
+
+
+SIZES: dict[str, Callable[[str], int]] = {
+    "S": lambda text: len(text.encode()),
+    "N": lambda digits: len(digits) // 2 + 2,
+    "B": lambda encoded: len(base64.b64decode(encoded)),
+}
+
+
+def item_bytes(item: dict[str, Any]) -> int:
+    """An item's size as DynamoDB counts it: names and values; a number has half its digits and 1.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    size = len("pksk")
+    for name, value in item.items():
+        ((kind, content),) = value.items()
+        size += len(name) * (name not in ("pk", "sk"))
+        size += SIZES[kind](content)
+    return size
+
+
+# A record as an earlier version stored it. If it cannot be read any more, neither can anybody's.
+STORED = (
+    b"pdTBDoIwDAbgd/GMyToGjrsnn0BDPGABTRT14PvHUWB0cxp1vYyRwZL1/8ZzhBeTY/TSZJ+X8JKnCrtmebvSZeWu"
+    b"sxErIM2pb6CFzhV1z09aQ59Qf+YLC6QJXVLOe7A4piozv2aRrCPLiTRGVoiE0txEPxtQgPjM4rERxzXqrt1V2+Ju"
+    b"kZwhzETSASdK0zDOhsE105/qv25o33JRm67tE6boQG3E/nWIUxNZv3BsI8tyZukj1ivGmg7ZlJx94+mN8GmtCFJX"
+    b"wsUuhcdd+t5hBA9iIp99b/4J"
+)
+
+
+def test_what_was_stored_once_can_always_be_read() -> None:
+    assert inflate(base64.b64decode(STORED), RECORD_WORDS) == orjson.dumps(
+        ANSWER_RECORD, option=orjson.OPT_SORT_KEYS
+    )
+
+
+def test_a_record_that_somebody_garbled_is_empty() -> None:
+    assert inflate(b"\xff\xff\xff", RECORD_WORDS) == b""
 
 
 BODY = b'{"messages": "canary"}'

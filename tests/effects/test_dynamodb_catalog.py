@@ -218,7 +218,7 @@ def _other_content_under_its_own_name(stack: Stack, name: str) -> None:
 
 def _signed_by_a_stranger(stack: Stack, name: str) -> None:
     stranger = new_signer()
-    signature = stranger.sign(b"phigate catalog snapshot\0" + name.encode())
+    signature = stranger.signature(b"phigate catalog snapshot\0" + name.encode())
     item = stack.db.items["CATALOG", f"S#{name}"]
     item["sig"] = {"B": base64.b64encode(signature).decode()}
 
@@ -230,7 +230,7 @@ def _key_that_nobody_trusts(stack: Stack, name: str) -> None:
 
 def _signed_for_another_purpose(stack: Stack, name: str) -> None:
     item = stack.db.items["CATALOG", f"S#{name}"]
-    item["sig"] = {"B": base64.b64encode(stack.signer.sign(name.encode())).decode()}
+    item["sig"] = {"B": base64.b64encode(stack.signer.signature(name.encode())).decode()}
 
 
 def _without_signature(stack: Stack, name: str) -> None:

@@ -1,5 +1,6 @@
 """The key file is made once, kept private, and signs what nobody else can."""
 
+import asyncio
 import os
 import threading
 from pathlib import Path
@@ -41,8 +42,8 @@ def signer() -> KeyFileSigner:
 def test_the_file_is_made_once_and_read_again(tmp_path: Path) -> None:
     first = load_or_create_key_file(tmp_path / "key.pem")
     second = load_or_create_key_file(tmp_path / "key.pem")
-    assert first.public_jwk() == second.public_jwk()
-    assert verify(first.public_key, MESSAGE, second.sign(MESSAGE))
+    assert first.public_jwk == second.public_jwk
+    assert verify(first.public_key, MESSAGE, asyncio.run(second.sign(MESSAGE)))
     assert os.listdir(tmp_path) == ["key.pem"]
 
 
@@ -86,7 +87,7 @@ def test_a_file_that_is_no_p256_key_is_refused_and_left_alone(
 
 def test_a_signature_holds_for_its_message_and_its_key() -> None:
     ours, other = signer(), signer()
-    signature = ours.sign(MESSAGE)
+    signature = ours.signature(MESSAGE)
     assert len(signature) == 64
     assert verify(ours.public_key, MESSAGE, signature)
     assert not verify(ours.public_key, MESSAGE + b".", signature)
@@ -99,7 +100,7 @@ def test_bad_signatures_are_false_and_no_error(signature: bytes) -> None:
 
 
 def test_the_jwk_names_the_curve_and_holds_nothing_private() -> None:
-    jwk = signer().public_jwk()
+    jwk = signer().public_jwk
     assert set(jwk) == {"kty", "crv", "x", "y", "kid", "alg", "use"}
     assert (jwk["kty"], jwk["crv"], jwk["alg"]) == ("EC", "P-256", "ES256")
     assert all(len(jwk[member]) == 43 for member in ("x", "y", "kid"))

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from phigate.core.attributes import inflate
 from phigate.core.keys import make_key
+from phigate.core.receipt_item import RECORD_WORDS
 from phigate.core.types import Json
+from phigate.effects.key_files import FILES
 from tests.http.calls import CHAT, PIXEL
 from tests.http.echoing_upstream import ANSWERS, echoing
 from tests.local.running import HOST, RunningStack, started
@@ -276,16 +279,18 @@ def test_nothing_stands_in_an_item(left: Left) -> None:
     receipts = [item for item in left.items if item["pk"]["S"].startswith("R#acme#")]
     assert len(receipts) > 2 * (len(FAILURES) + len(ANSWERS))
     inflated = [
-        zlib.decompress(base64.b64decode(item["z"]["B"]), wbits=-zlib.MAX_WBITS)
+        inflate(base64.b64decode(item["z"]["B"]), RECORD_WORDS)
         for item in receipts
         if item.get("z", {}).get("B")
     ]
     assert len(inflated) == len(receipts)
     assert all(json.loads(record)["request_sha256"] for record in inflated)
     assert found((text for item in left.items for text in texts_of(item)), needles(left.key)) == []
+    # Records are packed behind a dictionary, which `found` does not know.
+    assert found(inflated, needles(left.key)) == []
 
 
 def test_what_holds_a_key_is_its_owners_alone(left: Left) -> None:
     assert left.modes["local.env"] == 0o600
-    assert left.modes["catalog-key.pem"] == 0o600
+    assert {left.modes[name] for name, _ in FILES.values()} == {0o600}
     assert left.modes["state"] == 0o700

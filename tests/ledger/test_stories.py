@@ -10,13 +10,19 @@ from phigate.core.account import IllegalStep
 from phigate.core.errors import Overloaded
 from phigate.core.limits import HOLDS_MAX, LEDGER_TRIES_MAX, REFUSALS_PER_MINUTE_MAX
 from phigate.core.protocols import Held, HoldRefused, HoldRequest, Swept
+from phigate.core.receipt import Signed
 from phigate.effects.dynamodb_admin import CreditRefUsed, NoSuchAccount
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from tests.fakes import FAULTS, FakeDynamo, Fault
 from tests.ledger.conftest import RealStore
 from tests.ledger.stage import NOW_S, Stage, drive
 
-RECORD = b'{"row":"simulated","tokens_in":100,"tokens_out":50}' * 8
+RECORD = Signed(
+    payload=b'{"row":"simulated","tokens_in":100,"tokens_out":50}' * 8,
+    kid="kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+    signature=bytes(range(64)),
+    text_signature=bytes(range(64, 128)),
+)
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -56,7 +62,7 @@ def test_a_call_costs_what_its_receipt_says_and_the_rest_comes_back(stage: Stage
     assert (view.available_micros, view.held_micros, view.spent_micros) == (952, 0, 48)
     receipt = drive(stage.ledger().receipt(stage.account, held.id))
     assert receipt is not None
-    assert (receipt.state, receipt.cost_micros, receipt.record) == ("done", 48, RECORD)
+    assert (receipt.state, receipt.cost_micros, receipt.signed) == ("done", 48, RECORD)
 
 
 def test_a_call_takes_three_writes_and_no_read(stage: Stage) -> None:
@@ -214,7 +220,7 @@ def test_a_hold_past_its_time_costs_what_it_noted(stage: Stage) -> None:
     assert (stage.view().spent_micros, stage.view().available_micros) == (5, 95)
     tombstone = drive(stage.ledger().receipt(stage.account, held.id))
     assert tombstone is not None
-    assert (tombstone.state, tombstone.cost_micros, tombstone.record) == ("expired", 5, b"")
+    assert (tombstone.state, tombstone.cost_micros, tombstone.signed) == ("expired", 5, None)
 
 
 def test_a_call_that_ended_before_its_settle_is_settled_by_its_receipt(stage: Stage) -> None:
@@ -240,7 +246,7 @@ def test_a_late_call_pays_the_difference_once(stage: Stage) -> None:
     assert (view.available_micros, view.held_micros, view.spent_micros) == (-48, 60, 48)
     receipt = drive(stage.ledger().receipt(stage.account, held.id))
     assert receipt is not None
-    assert (receipt.state, receipt.cost_micros, receipt.record) == ("late", 48, RECORD)
+    assert (receipt.state, receipt.cost_micros, receipt.signed) == ("late", 48, RECORD)
 
 
 def test_a_hold_names_the_others_that_are_past_their_time(stage: Stage) -> None:

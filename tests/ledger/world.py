@@ -14,6 +14,7 @@ from phigate.core.attributes import int_at, map_at
 from phigate.core.errors import Overloaded
 from phigate.core.ids import new_id
 from phigate.core.protocols import HoldRefused, HoldRequest
+from phigate.core.receipt import Signed
 from phigate.effects.dynamodb import Dynamo, DynamoError
 from phigate.effects.dynamodb_admin import CreditRefUsed, DynamoAdmin
 from phigate.effects.dynamodb_ledger import DynamoLedger
@@ -21,7 +22,7 @@ from tests.fakes import FakeClock, FakeDynamo, Fault, Item, fault_error
 
 START_S = 1_790_000_000
 HOLD_S = 100
-RECORD = b'{"answer":"none"}'
+RECORD = Signed(b'{"answer":"none"}', "k" * 42 + "A", bytes(64))
 PLAIN_KEY = "k1"
 LIMITED_KEY = "k2"
 SPEND_LIMIT = 60

@@ -16,12 +16,15 @@ from phigate.core.attributes import int_at
 from phigate.core.keys import key_sha256, make_key
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row
 from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.effects.receipt_signer import EnvironmentSigner
 from phigate.effects.zones import SystemZones
 from phigate.gateway import Call, Gateway, Stack
 from tests.builders import NOW_S, make_body, make_catalog, make_price, make_row
 from tests.fakes import (
     FakeClock,
     FakeLedger,
+    FakeRoot,
     FakeUpstream,
     RecordingJournal,
     RecordingOut,
@@ -107,6 +110,7 @@ class Stage:
         self.journal = RecordingJournal()
         self.upstream = FakeUpstream(self.clock, scripts)
         self.out = RecordingOut(self.clock)
+        self.root = FakeRoot()
         self._drawn = 0
         principal = Principal(
             ACCOUNT, key_id, policy or KeyPolicy(), int(NOW_S) - 1, expires_at_s, b"salt"
@@ -115,6 +119,14 @@ class Stage:
             stack=Stack("stack-1", "CH", regions),
             keys=StaticKeys({key_sha256(KEY): principal}),
             ledger=self.ledger,
+            signer=EnvironmentSigner(
+                root=self.root,
+                store=DynamoReceipts(self.ledger.dynamo, self.clock).put_certificate,
+                clock=self.clock,
+                journal=self.journal,
+                issuer="http://stack.test",
+                stack="stack-1",
+            ),
             catalog=StaticCatalog(catalog or make_catalog(rows), NOW_S),
             upstream=self.upstream,
             clock=self.clock,
@@ -186,13 +198,18 @@ class Stage:
     @property
     def records(self) -> list[Json]:
         """Every receipt's record, in the order of writing."""
-        return [json.loads(record) for record in self.ledger.records.values()]
+        return [json.loads(record.payload) for record in self.ledger.records.values()]
 
     @property
     def record(self) -> Json:
         """The one receipt's record."""
         (record,) = self.records
         return record
+
+    @property
+    def attempts(self) -> list[list[Any]]:
+        """The one receipt's attempts: row, region, outcome, milliseconds; without their starts."""
+        return [attempt[:4] for attempt in self.record["attempts"]]
 
     def account(self) -> dict[str, int]:
         """Avail, held, spent and top; asserts the invariant."""

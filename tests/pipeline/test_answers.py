@@ -15,7 +15,7 @@ from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
 from phigate.core.receipt import nonce
 from phigate.core.types import Json, KeyPolicy, Row
-from tests.builders import GEMMA_PRICE, NOW_S, make_body, make_row
+from tests.builders import GEMMA_PRICE, NOW_S, make_agreement, make_body, make_row
 from tests.fakes import FakeLedger, Script
 from tests.pipeline.stage import (
     ACCOUNT,
@@ -41,6 +41,7 @@ BODIES = {"json": PLAIN, "stream": STREAM}
 # The dearest candidate: 20 bytes of names and text and 40 tokens of overhead at 2.00 USD per
 # million, and 8,192 tokens of output at 4.00.
 HOLD_MICROS = 60 * 2 + 8_192 * 4
+AGREEMENT = make_agreement()
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 
 
@@ -138,8 +139,11 @@ def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
         hashes = [hashlib.sha256(each).hexdigest() for each in (sent, told.body)]
     assert stage.record == {
         "id": receipt_id,
+        "account": ACCOUNT,
+        "key": "k1",
         "seq": 1,
         "time": int(NOW_S),
+        "signed": int(NOW_S),
         "stack": "stack-1",
         "region_asked": "CH",
         "region_served": "CH",
@@ -147,7 +151,7 @@ def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
         "tier": tier,
         "verdict": "routed",
         "rejected": {},
-        "attempts": [["acme-one", "CH", "ok", 0]],
+        "attempts": [["acme-one", "CH", "ok", 0, 0]],
         "catalog": "c" * 64,
         "card": "d" * 64,
         "request_sha256": hashes[0],
@@ -157,6 +161,9 @@ def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
         "provider": "acme",
         "residency": "contract",
         "agreement": "agreement-1",
+        "agreements": {
+            "acme-one": ["agreement-1", "nFADP", AGREEMENT.effective_at_s, AGREEMENT.expires_at_s]
+        },
         "usage": {
             "in": 10,
             "out": 5,
@@ -172,7 +179,7 @@ def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
             GEMMA_PRICE.cache_read_micros_per_mtok,
             GEMMA_PRICE.cache_write_micros_per_mtok,
         ],
-        "cost": {"computed": USAGE_MICROS, "charged": USAGE_MICROS},
+        "cost": {"computed": USAGE_MICROS, "charged": USAGE_MICROS, "held": HOLD_MICROS},
     }
 
 
@@ -364,7 +371,7 @@ def test_usage_that_cannot_be_true_is_estimated_and_can_be_recomputed(
     # ceil(bytes * 10 / 35): 20 bytes are 6 tokens, 16 are 5.
     assert (used["in"], used["out"]) == (6, 5)
     micros = -(-(6 * 240_000 + 5 * 480_000) // 1_000_000)
-    assert stage.record["cost"] == {"computed": micros, "charged": micros}
+    assert stage.record["cost"] == {"computed": micros, "charged": micros, "held": HOLD_MICROS}
     assert stage.account()["spent"] == micros
     said = told.comment["usage"] if body is STREAM else told.headers["x-phi-usage"]
     assert said == "estimated"
@@ -384,7 +391,7 @@ def test_a_cost_above_the_hold_is_charged_as_held_and_both_figures_are_kept(body
     stage = Stage(good(body))
     stage.ledger = stage.gateway.ledger = ShortLedger(stage.clock, account=ACCOUNT)
     told = stage.chat(body)
-    assert stage.record["cost"] == {"computed": USAGE_MICROS, "charged": 3}
+    assert stage.record["cost"] == {"computed": USAGE_MICROS, "charged": 3, "held": 3}
     assert stage.record["usage"]["source"] == "estimated"
     assert stage.account() == {"avail": 999_997, "held": 0, "spent": 3, "top": 1_000_000}
     said = told.comment["usage"] if body is STREAM else told.headers["x-phi-usage"]

@@ -107,7 +107,7 @@ def test_for_a_caller_who_has_gone_a_failure_is_the_end_and_free(body: Json) -> 
     story(stage, body, [b"gone", UpstreamFailed("connect")], [])
     assert stage.upstream.rows == ["acme-one"]
     assert stage.account() == {"avail": 1_000_000, "held": 0, "spent": 0, "top": 1_000_000}
-    assert stage.record["attempts"] == [["acme-one", "CH", "connect", 0]]
+    assert stage.attempts == [["acme-one", "CH", "connect", 0]]
 
 
 def test_a_caller_who_goes_during_the_pause_is_not_called_for_again() -> None:

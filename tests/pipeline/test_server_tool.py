@@ -97,7 +97,12 @@ def test_the_loop_has_one_hold_one_raise_one_receipt_and_one_settle() -> None:
     names = [line[0] for line in stage.log]
     assert names == ["hold", "raise", "receipt", "settle"]
     assert stage.log[-1] == ("settle", TWO_TURNS_MICROS)
-    assert stage.record["cost"] == {"computed": TWO_TURNS_MICROS, "charged": TWO_TURNS_MICROS}
+    (raised,) = [micros for name, micros, *_ in stage.log if name == "raise"]
+    assert stage.record["cost"] == {
+        "computed": TWO_TURNS_MICROS,
+        "charged": TWO_TURNS_MICROS,
+        "held": raised,
+    }
     assert [turn[:3] for turn in stage.record["turns"]] == [["acme-one", 10, 5]] * 2
     assert stage.account()["held"] == 0
 

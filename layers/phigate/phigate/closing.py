@@ -21,14 +21,15 @@ from phigate.core.errors import (
     RateLimited,
 )
 from phigate.core.ids import new_id
-from phigate.core.limits import HOLD_GRACE_S
+from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S
 from phigate.core.meter import believed, bound, cost, estimate, total
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
-from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce, record
+from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce
 from phigate.core.request import Pinned
 from phigate.core.types import Asked, Attempt, Principal, Row, Usage
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
+from phigate.signing import agreements, signed, uncertified
 from phigate.wire.openai import Stamp
 
 _UPSTREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
@@ -113,6 +114,19 @@ class Ticket:
         request.update(self._call.body or b"")
         return request.hexdigest()
 
+    async def vouch(self, order: Order) -> None:
+        """Ask for a key that can sign this call's receipt to its end. Where the stack requires one
+        it is waited for, so that nothing is sent that could not be accounted for. Raises
+        Overloaded."""
+        signer = self.gateway.signer
+        until_s = order.deadline_s + DRAIN_TIMEOUT_S
+        if not self._needs_certificate:
+            signer.begin(until_s)
+            return
+        key = await signer.key(until_s)
+        if key.expires_at_s is None or key.expires_at_s <= until_s:
+            raise uncertified()
+
     async def hold(self, order: Order) -> None:
         """Hold the greatest cost over the candidates. Raises 401, 402, 429."""
         policy = self.principal.policy
@@ -151,6 +165,7 @@ class Ticket:
             bytes_out=sum(turn.bytes_out for turn in turns),
             computed_micros=computed,
             charged_micros=charged,
+            held_micros=held.micros,
             turns=tuple((turn.row, turn.usage) for turn in turns),
         )
         return self.charge
@@ -184,18 +199,22 @@ class Ticket:
         return raised
 
     async def receipt(self, verdict: str, ended: Ended, row: Row | None) -> None:
-        """Write the record; from here on the charge is certain. Raises Overloaded."""
+        """Sign and write the record; from here on the charge is certain. Raises Overloaded."""
         if self.held is None:
             raise OutOfOrder("a receipt needs a hold")
+        key = await self.gateway.signer.key(self.gateway.clock.now_s())
+        if key.expires_at_s is None and ended != "refused" and self._needs_certificate:
+            raise uncertified()
         micros = self.charge.charged_micros if self.charge is not None else 0
+        facts = self._facts(
+            self.held, verdict, ended, row, is_certified=key.expires_at_s is not None
+        )
         self._in_doubt = True  # until the store has answered, nothing else may be written
         written = await self.gateway.ledger.put_receipt(
             account=self.principal.account,
             hold_id=self.id,
             cost_micros=micros,
-            record=orjson.dumps(
-                record(self._facts(self.held, verdict, ended, row)), option=orjson.OPT_SORT_KEYS
-            ),
+            record=signed(facts, key),
         )
         self._in_doubt = False
         self._charged_micros = micros
@@ -307,13 +326,23 @@ class Ticket:
             is_refusal=is_refusal,
         )
 
-    def _facts(self, held: Held, verdict: str, ended: Ended, row: Row | None) -> Facts:
+    @property
+    def _needs_certificate(self) -> bool:
+        pinned = self.pinned
+        return pinned is not None and self.gateway.stack.requires_receipt(pinned.phi)
+
+    def _facts(
+        self, held: Held, verdict: str, ended: Ended, row: Row | None, *, is_certified: bool
+    ) -> Facts:
         order = self.order
         pinned = self.pinned
         return Facts(
             id=self.id,
+            account=held.account,
+            key_id=self.principal.key_id,
             seq=held.seq,
             time_s=int(self.started_s),
+            signed_at_s=int(self.gateway.clock.now_s()),
             stack=self.gateway.stack.name,
             region=pinned.region if pinned else None,
             phi=pinned.phi if pinned else None,
@@ -327,6 +356,8 @@ class Ticket:
             ended=ended,
             row=row,
             charge=self.charge,
+            agreements=agreements(order, self.attempts),
+            is_certified=is_certified,
             upstream_id=self.upstream_id,
             refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),
         )

@@ -6,6 +6,7 @@ Nothing here does I/O. `wiring` builds it, `pipeline` is handed it.
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from phigate.core.breaker import Breaker
 from phigate.core.gate import Stand
@@ -17,17 +18,21 @@ from phigate.core.protocols import (
     Journal,
     Keys,
     Ledger,
+    ReceiptSigner,
     Upstream,
 )
 from phigate.core.tool_loop import Zones
 from phigate.core.types import REGIONS, Task
+
+ReceiptsRequired = Literal["phi", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
     """One deployment: the jurisdictions it serves and the deadlines its transport allows.
 
-    `unproven_allowed` holds `row/region` pairs, or `*` on a local stack.
+    `unproven_allowed` holds `row/region` pairs, or `*` on a local stack. `receipts_required` names
+    the traffic that stops when its receipts cannot be certified.
     """
 
     name: str
@@ -36,6 +41,11 @@ class Stack:
     unproven_allowed: frozenset[str] = frozenset()
     json_timeout_s: float = JSON_TIMEOUT_S
     stream_timeout_s: float = STREAM_TIMEOUT_S
+    receipts_required: ReceiptsRequired = "phi"
+
+    def requires_receipt(self, phi: bool) -> bool:
+        """Whether such a request stops when its receipt cannot be certified."""
+        return self.receipts_required == "all" or (phi and self.receipts_required == "phi")
 
     def stand(self, view: CatalogView, now_s: float) -> Stand:
         """What the gate has to know besides the request, now."""
@@ -69,6 +79,7 @@ class Gateway:
     stack: Stack
     keys: Keys
     ledger: Ledger
+    signer: ReceiptSigner
     catalog: CatalogSource
     upstream: Upstream
     clock: Clock

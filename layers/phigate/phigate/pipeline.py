@@ -1,7 +1,7 @@
-"""One request, top to bottom: authenticate → read → route → hold → adapt → send → adapt back →
-receipt → settle. Read this first.
+"""One request, top to bottom: authenticate → read → route → vouch → hold → adapt → send → adapt
+back → receipt → settle. Read this first.
 
-`serve` is the story; the pieces stand in `order` (read and route), `closing` (hold, receipt,
+`serve` is the story; the pieces stand in `order` (read and route), `closing` (vouch, hold, receipt,
 settle) and `turn` (adapt and send). Everything that does I/O comes in through the Gateway.
 """
 
@@ -40,6 +40,7 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
     """Answer one chat call on `out`. Raises InternalError for a bug, and nothing else."""
     try:
         await _serve(gateway, call, out)
+        await gateway.signer.renew()
     except Exception as bug:
         # Its text may quote the request: what goes on from here names its class alone.
         gateway.journal.note("bug", kind=type(bug).__name__)
@@ -57,6 +58,7 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> None:
         ticket.order = order
         if order.route.code is not None:
             raise refused(order.route.code, order.asked)
+        await ticket.vouch(order)
         await ticket.hold(order)
         turn = Turn(ticket, order, out)
         await (_serve_stream if order.stream else _serve_json)(ticket, order, turn, out)

@@ -239,7 +239,9 @@ class Turn:
 
     def _note(self, row: Row, outcome: str, started_s: float) -> None:
         ms = max(0, round((self._now_s() - started_s) * 1000))
-        self._ticket.attempts.append(Attempt(row.id, self._order.asked.region, outcome, ms))
+        at_ms = max(0, int((started_s - int(self._ticket.started_s)) * 1000))
+        attempt = Attempt(row.id, self._order.asked.region, outcome, ms, at_ms)
+        self._ticket.attempts.append(attempt)
 
     def _tried(self) -> list[Attempt]:
         """The attempts of this turn."""

@@ -15,8 +15,10 @@ from phigate.core.types import Catalog
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_catalog import DynamoCatalog
 from phigate.effects.dynamodb_keys import DynamoKeys
+from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.http_upstream import Access, HttpUpstream
-from phigate.effects.signer import PublicKey
+from phigate.effects.receipt_signer import EnvironmentSigner
+from phigate.effects.signer import PublicKey, Signer
 from phigate.effects.zones import SystemZones
 from phigate.gateway import Gateway, Stack
 
@@ -26,7 +28,10 @@ _SIMULATED_KEY = "simulated"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What differs between a local stack and one on AWS."""
+    """What differs between a local stack and one on AWS.
+
+    `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name.
+    """
 
     stack: Stack
     dynamodb: DynamoDB
@@ -35,6 +40,8 @@ class Parts:
     journal: Journal
     trusted_keys: Mapping[str, PublicKey]
     access: Mapping[str, Access]
+    receipt_root: Signer
+    issuer: str
     providers_without_key: frozenset[str] = frozenset()
 
 
@@ -45,6 +52,14 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         stack=parts.stack,
         keys=DynamoKeys(parts.dynamodb, parts.clock),
         ledger=parts.ledger,
+        signer=EnvironmentSigner(
+            root=parts.receipt_root,
+            store=DynamoReceipts(parts.dynamodb, parts.clock).put_certificate,
+            clock=parts.clock,
+            journal=parts.journal,
+            issuer=parts.issuer,
+            stack=parts.stack.name,
+        ),
         catalog=DynamoCatalog(
             parts.dynamodb,
             parts.clock,

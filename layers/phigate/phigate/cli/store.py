@@ -18,10 +18,11 @@ from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
 from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.key_files import key_file
 from phigate.effects.sigv4 import Credentials
+from phigate.proof.roots import CATALOGS
 
 DEFAULT_STATE = ".phigate"
-KEY_FILE = "catalog-key.pem"
 
 # Importing botocore costs 0.2 s, and only commands on AWS need it.
 _AWS_MODULE = "phigate.cli.aws"
@@ -61,7 +62,7 @@ class Store:
                 "a catalog on AWS is signed and verified with the stack's own key, "
                 "which this command cannot use; give the folder with --catalog, or use --state"
             )
-        return self.state / KEY_FILE
+        return key_file(self.state, CATALOGS)
 
 
 Work = Callable[[Store, argparse.Namespace], Awaitable[int]]

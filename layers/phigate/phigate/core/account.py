@@ -7,7 +7,8 @@ up can put a settled hold back; its seq is another one, so the receipt is not ch
 
     A#<account>#S0       avail spent top seq salt h{id: {a e p [d l]}} q{id: seq} k{key: on}
                          w{"key:minute": calls, "key:minuter": refusals} d{"key:YYYYMMDD": micros}
-    R#<account>#<day>    sk <id>: st, c = cost, p = charged by the sweeper, s = seq, z = record, ttl
+    R#<account>#<day>    sk <id>: st, c = cost, p = charged by the sweeper, s = seq, ttl, and the
+                         signed record (core.receipt_item); sk <id>.<seq>: a stray hold's number
 """
 
 import re
@@ -165,7 +166,12 @@ def account_pk(account: str) -> str:
 
 def receipt_pk(account: str, hold_id: str) -> str:
     """The partition of a receipt. Raises MalformedId."""
-    return f"R#{account}#{day_of(hold_id)}"
+    return receipts_pk(account, day_of(hold_id))
+
+
+def receipts_pk(account: str, day: str) -> str:
+    """The partition of an account's receipts of one UTC day, `YYYY-MM-DD`."""
+    return f"R#{account}#{day}"
 
 
 def key_pk(sha256: str) -> str:

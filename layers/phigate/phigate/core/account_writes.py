@@ -16,10 +16,12 @@ from phigate.core.account import (
     day_name,
     receipt_pk,
 )
-from phigate.core.attributes import Item, binary, flag, mapping, number, text
+from phigate.core.attributes import Item, flag, mapping, number, text
 from phigate.core.ids import seconds_of
 from phigate.core.limits import HOLDS_MAX, RECEIPT_DAYS, REFUSALS_PER_MINUTE_MAX
 from phigate.core.protocols import HoldRequest
+from phigate.core.receipt import Signed
+from phigate.core.receipt_item import signed_members
 
 Call = dict[str, Any]
 
@@ -150,14 +152,22 @@ def raise_hold(table: str, account: str, old: Hold, new_micros: int, used_micros
     }
 
 
-def receipt(table: str, account: str, hold: Hold, cost_micros: int, record: bytes) -> Call:
+def receipt(table: str, account: str, hold: Hold, cost_micros: int, record: Signed) -> Call:
     """PutItem: the record, and with it the cost, unless the sweeper has decided already."""
-    return _verdict(table, account, hold, ("done", cost_micros, 0), record)
+    return _verdict(table, account, hold, ("done", cost_micros, 0), signed_members(record))
 
 
 def tombstone(table: str, account: str, hold: Hold) -> Call:
     """PutItem: the hold's time is over and it costs what it noted, unless a receipt stands."""
-    return _verdict(table, account, hold, ("expired", hold.used_micros, hold.used_micros), b"")
+    return _verdict(table, account, hold, ("expired", hold.used_micros, hold.used_micros), {})
+
+
+def stray(table: str, account: str, hold: Hold) -> Call:
+    """PutItem: the number of a hold that a late write put back beside its settled receipt. It costs
+    nothing, and without it the account's numbers would seem to have a gap."""
+    call = _verdict(table, account, hold, ("expired", 0, 0), {})
+    call["Item"]["sk"] = text(f"{hold.id}.{hold.seq}")
+    return call
 
 
 def settle(table: str, account: str, hold: Hold, cost_micros: int) -> Call:
@@ -192,23 +202,25 @@ def late(
     *,
     cost_micros: int,
     swept_micros: int,
-    record: bytes,
+    record: Signed,
     day: str | None,
 ) -> Call:
     """TransactWriteItems: the record takes the tombstone's place, the account pays the difference.
 
     The one write that may leave avail below zero: the call was answered, so it is owed.
     """
+    signed = signed_members(record)
     answer = {
         "TableName": table,
         "Key": receipt_key(account, hold_id),
-        "UpdateExpression": "SET st = :late, c = :cost, z = :record",
+        "UpdateExpression": "SET st = :late, c = :cost, "
+        + ", ".join(f"{name} = :{name}" for name in signed),
         "ConditionExpression": IS_TOMBSTONE,
         "ExpressionAttributeValues": {
             ":late": text("late"),
             ":expired": text("expired"),
             ":cost": number(cost_micros),
-            ":record": binary(record),
+            **{f":{name}": value for name, value in signed.items()},
         },
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
@@ -271,7 +283,7 @@ def _held(request: HoldRequest) -> int:
 
 
 def _verdict(
-    table: str, account: str, hold: Hold, decided: tuple[str, int, int], record: bytes
+    table: str, account: str, hold: Hold, decided: tuple[str, int, int], signed: Item
 ) -> Call:
     state, cost_micros, swept_micros = decided
     item = receipt_key(account, hold.id) | {
@@ -280,9 +292,8 @@ def _verdict(
         "p": number(swept_micros),
         "s": number(hold.seq),
         "ttl": number(seconds_of(hold.id) + RECEIPT_DAYS * DAY_S),
+        **signed,
     }
-    if record:
-        item["z"] = binary(record)
     return {
         "TableName": table,
         "Item": item,

@@ -54,3 +54,9 @@ REFUSALS_PER_MINUTE_MAX = 60  # receipts of refusals a key may cause
 LEDGER_TRIES_MAX = 5  # same write, same condition
 RECEIPT_BYTES_MAX = 1_024  # one DynamoDB write unit
 RECEIPT_DAYS = 2_190  # six years: 45 CFR 164.316(b)(2)(i)
+
+# Receipts.
+CERTIFICATE_LIFE_S = 3_600  # a receipt key that leaks signs for an hour at most
+CERTIFICATE_RENEW_S = 900  # renewed after an answer when less is left; the longest call has 840 s
+CERTIFY_TIMEOUT_S = 3.0  # KMS and one write; together they take some 30 ms
+CERTIFY_RETRY_S = 5.0  # between two tries that failed: a KMS that is down is not hammered

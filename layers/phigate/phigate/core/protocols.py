@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from phigate.core.receipt import Signed
 from phigate.core.types import Catalog, Principal, Row
 
 
@@ -73,13 +74,17 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
-    """A receipt or tombstone: `done`, `expired` or `late`, its cost and the record's JSON bytes."""
+    """A receipt or tombstone: `done`, `expired` or `late`, its number, cost and signed record.
+
+    `signed` is None for a tombstone: the call never came to its end.
+    """
 
     account: str
     id: str
     state: Literal["done", "expired", "late"]
+    seq: int
     cost_micros: int
-    record: bytes
+    signed: Signed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class Ledger(Protocol):
     ) -> bool: ...
 
     async def put_receipt(
-        self, *, account: str, hold_id: str, cost_micros: int, record: bytes
+        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
     ) -> Literal["done", "late"]:
         """Write the record once. `late`: the sweeper was first, and nothing is left to settle."""
         ...
@@ -116,6 +121,34 @@ class Ledger(Protocol):
     async def account(self, account: str) -> AccountView | None: ...
 
     async def receipt(self, account: str, hold_id: str) -> StoredReceipt | None: ...
+
+
+class SigningKey(Protocol):
+    """A key that signs records. `expires_at_s` is its certificate's end, None without one."""
+
+    @property
+    def kid(self) -> str: ...
+
+    @property
+    def expires_at_s(self) -> int | None: ...
+
+    def sign(self, message: bytes) -> bytes: ...
+
+
+class ReceiptSigner(Protocol):
+    """Keys for records, made by this process and certified for at most an hour (DESIGN 4)."""
+
+    def begin(self, until_s: float) -> None:
+        """Ask for a key that is certified until then, where there is none. Does not wait."""
+        ...
+
+    async def key(self, until_s: float) -> SigningKey:
+        """A key that is certified until then; after a bounded wait one that is not."""
+        ...
+
+    async def renew(self) -> None:
+        """After an answer: a new key when the certificate soon ends. Never raises."""
+        ...
 
 
 class Keys(Protocol):

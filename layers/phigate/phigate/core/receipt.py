@@ -3,17 +3,21 @@ what price. It holds ids, names, counts, hashes and micros; never content.
 
 The hashes of general traffic are SHA-256 of the bytes. Under PHI they are HMAC-SHA256 under a
 nonce that only the key's holder can compute, so that nobody else can test guesses (DESIGN 4).
+A record is signed as it stands and checked by `proof`, which owns what its members must agree with.
 """
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from phigate.core.types import Attempt, Json, Price, Rejection, Row, Usage
+from phigate.core.types import Agreement, Attempt, Json, Price, Rejection, Row, Usage
 
 Ended = Literal["complete", "upstream_cut", "deadline", "hang_up", "refused"]
+
+RECEIPT_TYP = "residency-receipt+jwt"
+RECEIPT_ALG = "EdDSA"  # with an Ed25519 key (RFC 8037)
 
 
 class Digest(Protocol):
@@ -35,6 +39,19 @@ def digest(phi: bool, phi_nonce: bytes) -> Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """A record as it is stored: its canonical JSON and the signature over the JWS of it.
+
+    `kid` names the key; `text_signature` is the same key's over `hash_text`, for general answers.
+    """
+
+    payload: bytes
+    kid: str
+    signature: bytes
+    text_signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """What an answer cost. `computed` may be above what the hold allowed to charge."""
 
@@ -44,16 +61,24 @@ class Charge:
     bytes_out: int
     computed_micros: int
     charged_micros: int
+    held_micros: int
     turns: tuple[tuple[Row, Usage], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that a record says. `row` and `charge` are None for a refusal."""
+    """Everything that a record says. `row` and `charge` are None for a refusal.
+
+    `time_s` is when the request began, `signed_at_s` when its record was signed. `agreements` are
+    those of the rows that were tried, by row.
+    """
 
     id: str
+    account: str
+    key_id: str
     seq: int
     time_s: int
+    signed_at_s: int
     stack: str
     region: str | None
     phi: bool | None
@@ -67,23 +92,33 @@ class Facts:
     ended: Ended
     row: Row | None = None
     charge: Charge | None = None
+    agreements: Mapping[str, Agreement] = field(default_factory=dict)
     refusals_without_receipt: int = 0
     upstream_id: str | None = None
+    is_certified: bool = True
+
+
+def hash_text(request_sha256: str, response_sha256: str) -> str:
+    """What RedPill's signatures are made over: the two hashes with a colon between."""
+    return f"{request_sha256}:{response_sha256}"
 
 
 def record(facts: Facts) -> Json:
     """The record as JSON members; absent members mean `none`."""
     members: Json = {
         "id": facts.id,
+        "account": facts.account,
+        "key": facts.key_id,
         "seq": facts.seq,
         "time": facts.time_s,
+        "signed": facts.signed_at_s,
         "stack": facts.stack,
         "region_asked": facts.region,
         "phi": facts.phi,
         "tier": None if facts.phi is None else "phi" if facts.phi else "general",
         "verdict": facts.verdict,
         "rejected": _by_rule(facts.rejections),
-        "attempts": [[a.row, a.region, a.outcome, a.ms] for a in facts.attempts],
+        "attempts": [[a.row, a.region, a.outcome, a.ms, a.at_ms] for a in facts.attempts],
         "catalog": facts.catalog_sha256,
         "card": facts.card_sha256,
         "request_sha256": facts.request_sha256,
@@ -97,8 +132,16 @@ def record(facts: Facts) -> Json:
     if facts.upstream_id is not None and facts.row is not None and facts.row.confidential:
         # A confidential provider signs its answer under its own id.
         members["upstream_id"] = facts.upstream_id
+    if facts.agreements:
+        members["agreements"] = {
+            row: [a.id, a.law, a.effective_at_s, a.expires_at_s]
+            for row, a in facts.agreements.items()
+        }
     if facts.refusals_without_receipt:
         members["refusals_without_receipt"] = facts.refusals_without_receipt
+    if not facts.is_certified:
+        # Nobody vouches for the key; general traffic goes on when certification fails.
+        members["certified"] = False
     return members
 
 
@@ -125,7 +168,11 @@ def _charged(charge: Charge, price: Price) -> dict[str, Any]:
             "bytes_out": charge.bytes_out,
         },
         "price": _rates(price),
-        "cost": {"computed": charge.computed_micros, "charged": charge.charged_micros},
+        "cost": {
+            "computed": charge.computed_micros,
+            "charged": charge.charged_micros,
+            "held": charge.held_micros,
+        },
         **_turns(charge),
     }
 

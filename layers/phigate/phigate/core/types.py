@@ -191,9 +191,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at a candidate. `outcome` is `ok`, `http_<status>`, `connect`, `timeout`, …"""
+    """One try at a candidate. `outcome` is `ok`, `http_<status>`, `connect`, `timeout`, …
+
+    `at_ms` is when it began, counted from the whole second in which the request did.
+    """
 
     row: str
     region: str
     outcome: str
     ms: int
+    at_ms: int = 0

@@ -66,8 +66,8 @@ async def push_snapshot(db: Dynamo, document_bytes: bytes, signer: Signer, now_s
     created = {"N": str(now_s)}
     snapshot = {
         "doc": _packed(document_bytes),
-        "sig": _binary(signer.sign(_signed_message(name))),
-        "kid": {"S": signer.kid},
+        "sig": _binary(await signer.sign(_signed_message(name))),
+        "kid": {"S": (await signer.jwk())["kid"]},
         "created": created,
     }
     card = {"doc": _packed(canonical_bytes(pricing_card(catalog))), "created": created}

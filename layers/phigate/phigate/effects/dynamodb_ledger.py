@@ -28,7 +28,7 @@ from phigate.core.account import (
     verdict_of,
     view,
 )
-from phigate.core.attributes import Item, bytes_at, deflate, inflate, int_at, map_at, text, text_at
+from phigate.core.attributes import Item, int_at, map_at, text, text_at
 from phigate.core.errors import GatewayError
 from phigate.core.limits import LEDGER_TRIES_MAX
 from phigate.core.protocols import (
@@ -40,6 +40,8 @@ from phigate.core.protocols import (
     StoredReceipt,
     Swept,
 )
+from phigate.core.receipt import Signed
+from phigate.core.receipt_item import stored_receipt
 from phigate.effects.dynamodb import (
     ConditionFailed,
     Dynamo,
@@ -122,7 +124,7 @@ class DynamoLedger:
         return True
 
     async def put_receipt(
-        self, *, account: str, hold_id: str, cost_micros: int, record: bytes
+        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
     ) -> Literal["done", "late"]:
         """Write the record and the cost once, or pay the difference where the sweeper was first."""
         known = await self._known(account, hold_id)
@@ -132,11 +134,10 @@ class DynamoLedger:
             raise IllegalStep("a cost is not negative and not above its hold")
         # Before it is sent: until its outcome is known, nothing but itself may follow.
         self._remember(hold_id, Open(state, hold))
-        packed = deflate(record)
         if hold is None:
             verdict = await self._verdict(account, hold_id)
         else:
-            call = writes.receipt(self._dynamo.table, account, hold, cost_micros, packed)
+            call = writes.receipt(self._dynamo.table, account, hold, cost_micros, record)
             verdict = await self._put(call)
         if verdict is not None and verdict.state == "expired":
             day = None if hold is None else hold.day
@@ -146,7 +147,7 @@ class DynamoLedger:
                 hold_id,
                 cost_micros=cost_micros,
                 swept_micros=verdict.swept_micros,
-                record=packed,
+                record=record,
                 day=day,
             )
             verdict = await self._answer(call) or replace(
@@ -184,6 +185,8 @@ class DynamoLedger:
             found = await self._put(writes.tombstone(self._dynamo.table, account, hold))
             verdict = found or Verdict("expired", hold.seq, hold.used_micros, hold.used_micros)
             step(state_of(hold, verdict), "sweep")
+            if verdict.seq != hold.seq:
+                await self._put(writes.stray(self._dynamo.table, account, hold))
             cost_micros = swept_charge(hold, verdict)
             if await self._settle(account, hold, cost_micros):
                 by_receipt += verdict.state == "done"
@@ -220,14 +223,10 @@ class DynamoLedger:
         return None if item is None else view(account, item)
 
     async def receipt(self, account: str, hold_id: str) -> StoredReceipt | None:
-        """The receipt or tombstone of an id; a tombstone's record is empty. Raises MalformedId."""
+        """The receipt or tombstone of an id; None where there is none. Raises MalformedId."""
         pk = receipt_pk(account, hold_id)
         item = await read_item(self._dynamo, self._clock, pk, hold_id)
-        if item is None:
-            return None
-        verdict = verdict_of(item)
-        record = inflate(bytes_at(item, "z"))
-        return StoredReceipt(account, hold_id, verdict.state, verdict.cost_micros, record)
+        return None if item is None else stored_receipt(account, item)
 
     async def _settle(self, account: str, hold: Hold, cost_micros: int) -> bool:
         """End a hold; False where it is gone. A raise that was not seen only changes the refund."""

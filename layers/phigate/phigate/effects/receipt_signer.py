@@ -1,0 +1,152 @@
+"""The keys that sign receipts: made by this process, certified by the stack's root (DESIGN 4).
+
+Law 1: a key is made when the first request asks, never at init: a snapshot of a process that has
+one would give many environments the same key.
+Law 2: a certificate is stored before the first receipt that needs it, so every receipt can be
+checked.
+Law 3: one key, one certificate, one hour. Ages are measured on the wall clock: an environment
+freezes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from phigate.core.errors import PhigateError
+from phigate.core.limits import (
+    CERTIFICATE_LIFE_S,
+    CERTIFICATE_RENEW_S,
+    CERTIFY_RETRY_S,
+    CERTIFY_TIMEOUT_S,
+)
+from phigate.core.protocols import Clock, Journal
+from phigate.effects.signer import Signer, SigningFailed
+from phigate.proof.certificate import ALG, Certificate, certificate_payload
+from phigate.proof.roots import CERTIFICATES
+from phigate.wire.jwk import ed25519_jwk, thumbprint
+from phigate.wire.jws import compact, signing_input
+
+StoreCertificate = Callable[[str, str, int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One Ed25519 key (see core.protocols.SigningKey)."""
+
+    private: Ed25519PrivateKey
+    kid: str
+    certificate: Certificate | None = None
+
+    @property
+    def expires_at_s(self) -> int | None:
+        """See SigningKey."""
+        return None if self.certificate is None else self.certificate.expires_at_s
+
+    def sign(self, message: bytes) -> bytes:
+        """See SigningKey."""
+        return self.private.sign(message)
+
+    def lasts(self, now_s: float, until_s: float) -> bool:
+        """Whether it is certified now and will be until then."""
+        certificate = self.certificate
+        return certificate is not None and certificate.covers(now_s) and certificate.covers(until_s)
+
+
+class EnvironmentSigner:
+    """Implements core.protocols.ReceiptSigner. `store` keeps a certificate by its key's name, with
+    its end."""
+
+    def __init__(
+        self,
+        *,
+        root: Signer,
+        store: StoreCertificate,
+        clock: Clock,
+        journal: Journal,
+        issuer: str,
+        stack: str,
+    ) -> None:
+        self._root = root
+        self._store = store
+        self._clock = clock
+        self._journal = journal
+        self._issuer = issuer
+        self._stack = stack
+        self._certified: Key | None = None
+        self._uncertified: Key | None = None
+        self._failed_at_s: float | None = None
+        self._flight: asyncio.Task[None] | None = None
+
+    def begin(self, until_s: float) -> None:
+        """See ReceiptSigner."""
+        if not self._lasts(until_s) and not self._failed_lately():
+            self._fly()
+
+    async def key(self, until_s: float) -> Key:
+        """See ReceiptSigner."""
+        self.begin(until_s)
+        # A key that is good now is good enough for a signature now; do not wait for a better one.
+        if not self._lasts(until_s) and self._flight is not None:
+            # Shielded: a caller who hangs up must not end what others wait for.
+            await asyncio.shield(self._flight)
+        now_s = self._clock.now_s()
+        if self._certified is not None and self._certified.lasts(now_s, now_s):
+            return self._certified
+        if self._uncertified is None:
+            # Never certified later: a receipt that says it is uncertified stays so.
+            self._uncertified = _new_key()
+        return self._uncertified
+
+    async def renew(self) -> None:
+        """See ReceiptSigner."""
+        if self._certified is not None:
+            self.begin(self._clock.now_s() + CERTIFICATE_RENEW_S)
+        if self._flight is not None:
+            await asyncio.shield(self._flight)
+
+    def _lasts(self, until_s: float) -> bool:
+        return self._certified is not None and self._certified.lasts(self._clock.now_s(), until_s)
+
+    def _failed_lately(self) -> bool:
+        failed_at_s = self._failed_at_s
+        return failed_at_s is not None and 0 <= self._clock.now_s() - failed_at_s < CERTIFY_RETRY_S
+
+    def _fly(self) -> None:
+        """Certify a new key, unless that is under way."""
+        if self._flight is None or self._flight.done():
+            self._flight = asyncio.create_task(self._certify())
+
+    async def _certify(self) -> None:
+        try:
+            async with asyncio.timeout(CERTIFY_TIMEOUT_S):
+                self._certified = await self._new_certified()
+            self._failed_at_s = None
+        except (SigningFailed, PhigateError, TimeoutError) as exc:
+            self._failed_at_s = self._clock.now_s()
+            self._journal.note("certification_failed", kind=type(exc).__name__)
+
+    async def _new_certified(self) -> Key:
+        key = _new_key()
+        now_s = int(self._clock.now_s())
+        certificate = Certificate(
+            kid=key.kid,
+            jwk=ed25519_jwk(key.private.public_key().public_bytes_raw()),
+            issuer=self._issuer,
+            stack=self._stack,
+            issued_at_s=now_s,
+            expires_at_s=now_s + CERTIFICATE_LIFE_S,
+        )
+        root_kid = (await self._root.jwk())["kid"]
+        message = signing_input(
+            alg=ALG, typ=CERTIFICATES, kid=root_kid, payload=certificate_payload(certificate)
+        )
+        text = compact(message, await self._root.sign(message))
+        await self._store(key.kid, text, certificate.expires_at_s)
+        return Key(key.private, key.kid, certificate)
+
+
+def _new_key() -> Key:
+    private = Ed25519PrivateKey.generate()
+    return Key(private, thumbprint(ed25519_jwk(private.public_key().public_bytes_raw())))

@@ -1,0 +1,5 @@
+"""What a check says when it does not hold."""
+
+
+class ProofFailed(ValueError):
+    """Something that was to be checked does not hold; the message says what, for a person."""

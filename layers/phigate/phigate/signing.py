@@ -1,0 +1,38 @@
+"""A record on its way to becoming a receipt: what it says of agreements, and its signatures."""
+
+from collections.abc import Iterable
+
+import orjson
+
+from phigate.core.errors import Overloaded
+from phigate.core.protocols import SigningKey
+from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Facts, Signed, hash_text, record
+from phigate.core.types import Agreement, Attempt
+from phigate.order import Order
+from phigate.wire.jws import signing_input
+
+
+def signed(facts: Facts, key: SigningKey) -> Signed:
+    """The record of these facts under this key. A general answer's hashes are signed once more as
+    the text that RedPill's verifiers know."""
+    payload = orjson.dumps(record(facts), option=orjson.OPT_SORT_KEYS)
+    message = signing_input(alg=RECEIPT_ALG, typ=RECEIPT_TYP, kid=key.kid, payload=payload)
+    text_signature = b""
+    if facts.phi is False and facts.charge is not None:
+        text = hash_text(facts.request_sha256, facts.response_sha256)
+        text_signature = key.sign(text.encode("ascii"))
+    return Signed(payload, key.kid, key.sign(message), text_signature)
+
+
+def agreements(order: Order | None, attempts: Iterable[Attempt]) -> dict[str, Agreement]:
+    """Those of the rows that were tried."""
+    rows = {} if order is None else order.catalog.rows_by_id
+    tried = [rows[attempt.row] for attempt in attempts if attempt.row in rows]
+    return {row.id: row.agreement for row in tried if row.agreement is not None}
+
+
+def uncertified() -> Overloaded:
+    return Overloaded(
+        "Receipts cannot be certified at the moment, and this traffic is not served without them. "
+        "Nothing was sent to a provider; try again in a few seconds."
+    )
