@@ -13,8 +13,9 @@ from phigate.core.account import Verdict, account_pk, holds, receipt_pk, verdict
 from phigate.core.attributes import int_at, map_at
 from phigate.core.errors import Overloaded
 from phigate.core.ids import new_id
-from phigate.core.protocols import HoldRefused, HoldRequest
+from phigate.core.protocols import HoldRefused, HoldRequest, StoredReceipt
 from phigate.core.receipt import Signed
+from phigate.core.receipt_item import stored_receipt
 from phigate.effects.dynamodb import Dynamo, DynamoError
 from phigate.effects.dynamodb_admin import CreditRefUsed, DynamoAdmin
 from phigate.effects.dynamodb_ledger import DynamoLedger
@@ -111,6 +112,7 @@ class World:
         self._execute = execute
         self._mutation = mutation
         self._used: dict[tuple[str, int], int] = {}
+        self._voided: set[int] = set()
         _open(execute, account)
 
     def ledger(self) -> DynamoLedger:
@@ -205,8 +207,37 @@ class World:
         assert int_at(item, "spent") == sum(costs.values()), "each receipt is charged exactly once"
         for hold_id, cost in self.told.items():
             assert costs[hold_id] == cost, "a receipt that was confirmed stands as confirmed"
+        self._check_numbers(item)
         self._check_credit(item)
         self._check_days(item, costs)
+
+    def _check_numbers(self, item: Item) -> None:
+        """Every number that a hold took stands in a receipt or a tombstone, once; what stands as a
+        receipt can be checked as it was signed."""
+        stored = [receipt for hold_id in self.ids for receipt in self._stored(hold_id)]
+        numbers = sorted(receipt.seq for receipt in stored)
+        assert len(set(numbers)) == len(numbers), "no two receipts have one number"
+        missing = set(range(1, int_at(item, "seq") + 1)) - set(numbers)
+        assert missing <= self._voided, "every number is accounted for"
+        assert set(numbers) <= set(range(1, int_at(item, "seq") + 1))
+        for receipt in stored:
+            assert receipt.signed == (None if receipt.state == "expired" else RECORD)
+
+    def _stored(self, hold_id: str) -> list[StoredReceipt]:
+        """The receipt or tombstone of an id, and those of stray holds under the same id."""
+        query = {
+            "TableName": "phigate",
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": receipt_pk(self.account, hold_id)}},
+            "ConsistentRead": True,
+        }
+        items = self._execute("Query", query)["Items"]
+        names = [item["sk"]["S"] for item in items]
+        return [
+            stored_receipt(self.account, item)
+            for name, item in zip(names, items, strict=True)
+            if name.partition(".")[0] == hold_id
+        ]
 
     def _check_credit(self, item: Item) -> None:
         credited = 0
@@ -249,6 +280,8 @@ class World:
         micros = held.micros
         name = {"account": self.account, "hold_id": hold_id}
         if plan.voids:
+            # Nothing in the pipeline voids a hold without a receipt; its number would be a gap.
+            self._voided.add(held.seq)
             ledger = self.ledger() if plan.forgets else ledger
             await ledger.settle(**name, held_micros=micros, cost_micros=0)
             return
