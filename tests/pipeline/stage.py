@@ -115,13 +115,15 @@ class Stage:
         principal = Principal(
             ACCOUNT, key_id, policy or KeyPolicy(), int(NOW_S) - 1, expires_at_s, b"salt"
         )
+        receipts = DynamoReceipts(self.ledger.dynamo, self.clock)
         self.gateway = Gateway(
             stack=Stack("stack-1", "CH", regions),
             keys=StaticKeys({key_sha256(KEY): principal}),
             ledger=self.ledger,
+            receipts=receipts,
             signer=EnvironmentSigner(
                 root=self.root,
-                store=DynamoReceipts(self.ledger.dynamo, self.clock).put_certificate,
+                store=receipts.put_certificate,
                 clock=self.clock,
                 journal=self.journal,
                 issuer="http://stack.test",

@@ -4,9 +4,9 @@ Nothing here does I/O. `wiring` builds it, `pipeline` is handed it.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from phigate.core.breaker import Breaker
 from phigate.core.gate import Stand
@@ -23,6 +23,7 @@ from phigate.core.protocols import (
 )
 from phigate.core.tool_loop import Zones
 from phigate.core.types import REGIONS, Task
+from phigate.proof.roots import Root
 
 ReceiptsRequired = Literal["phi", "all", "none"]
 
@@ -72,6 +73,14 @@ class Call:
         return token.strip() if scheme.lower() == "bearer" else ""
 
 
+class ReceiptStore(Protocol):
+    """What stands beside the receipts: who vouches for their keys. Both may raise Overloaded."""
+
+    async def certificate(self, kid: str) -> str | None: ...
+
+    async def roots(self) -> Sequence[Root]: ...
+
+
 @dataclass(slots=True)
 class Gateway:
     """Everything that one process needs to serve requests."""
@@ -80,6 +89,7 @@ class Gateway:
     keys: Keys
     ledger: Ledger
     signer: ReceiptSigner
+    receipts: ReceiptStore
     catalog: CatalogSource
     upstream: Upstream
     clock: Clock

@@ -48,18 +48,20 @@ class Parts:
 def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
     """The gateway, and its connection pool to be closed at the end. Needs a running event loop."""
     upstream = HttpUpstream(parts.access)
+    receipts = DynamoReceipts(parts.dynamodb, parts.clock)
     gateway = Gateway(
         stack=parts.stack,
         keys=DynamoKeys(parts.dynamodb, parts.clock),
         ledger=parts.ledger,
         signer=EnvironmentSigner(
             root=parts.receipt_root,
-            store=DynamoReceipts(parts.dynamodb, parts.clock).put_certificate,
+            store=receipts.put_certificate,
             clock=parts.clock,
             journal=parts.journal,
             issuer=parts.issuer,
             stack=parts.stack.name,
         ),
+        receipts=receipts,
         catalog=DynamoCatalog(
             parts.dynamodb,
             parts.clock,

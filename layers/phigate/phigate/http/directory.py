@@ -1,7 +1,5 @@
 """The endpoints that answer about the gateway: models, prices, a dry run, the account, health."""
 
-from collections.abc import Mapping
-
 import orjson
 from fastapi import APIRouter, Request, Response
 
@@ -10,17 +8,20 @@ from phigate.core.errors import NotFound, Overloaded
 from phigate.core.keys import policy_to_json
 from phigate.core.types import Json
 from phigate.gateway import Call, Gateway
+from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of, read_body
 from phigate.http.pricing_page import pricing_page
+from phigate.http.receipts import Receipts
 from phigate.pipeline import authenticate, dry_run
 
 
 def directory(gateway: Gateway) -> APIRouter:
     """All endpoints but chat; the caller adds them under each base path."""
     router = APIRouter()
-    endpoints = Directory(gateway)
-    for method, path, name, summary in _ENDPOINTS:
-        router.add_api_route(path, getattr(endpoints, name), methods=[method], summary=summary)
+    about, receipts = Directory(gateway), Receipts(gateway)
+    for method, path, endpoints, name, summary in _ENDPOINTS:
+        bound = about if endpoints is Directory else receipts
+        router.add_api_route(path, getattr(bound, name), methods=[method], summary=summary)
     return router
 
 
@@ -33,7 +34,9 @@ class Directory:
     async def models(self) -> Response:
         """All rows of the snapshot in use."""
         catalog = (await self._gateway.catalog.current()).catalog
-        return _json({"object": "list", "data": [model_item(catalog, r) for r in catalog.rows]})
+        return json_answer(
+            {"object": "list", "data": [model_item(catalog, r) for r in catalog.rows]}
+        )
 
     async def model(self, row_id: str) -> Response:
         """One row."""
@@ -41,37 +44,39 @@ class Directory:
         row = catalog.rows_by_id.get(row_id)
         if row is None:
             raise NotFound("No model row has this id; GET /v1/models lists them.", param="id")
-        return _json(model_item(catalog, row))
+        return json_answer(model_item(catalog, row))
 
     async def pricing(self, request: Request, card: str | None = None) -> Response:
         """The rate card, as JSON or as a page."""
         content = await _card(self._gateway, card)
         if "text/html" in request.headers.get("accept", ""):
             return Response(pricing_page(content), media_type="text/html")
-        return _json(content)
+        return json_answer(content)
 
     async def route(self, request: Request) -> Response:
         """The dry run."""
-        return _json(await dry_run(self._gateway, await _call(request)))
+        return json_answer(await dry_run(self._gateway, await _call(request)))
 
     async def account(self, request: Request) -> Response:
         """The caller's account; right after an answer it may still show the hold."""
-        return _json(await _account(self._gateway, await _call(request)))
+        return json_answer(await _account(self._gateway, await _call(request)))
 
     async def healthz(self) -> Response:
         """Alive, and what was counted since the start."""
-        return _json(
+        return json_answer(
             {"status": "ok", "stack": self._gateway.stack.name, **self._gateway.counters()}
         )
 
 
-_ENDPOINTS = (
-    ("GET", "/v1/models", "models", "Every model row. Open without a key."),
-    ("GET", "/v1/models/{row_id:path}", "model", "One model row by its id."),
-    ("GET", "/v1/pricing", "pricing", "The live rate card, or an older one by `card`."),
-    ("POST", "/v1/route", "route", "Dry run of a chat call: no upstream call, no charge."),
-    ("GET", "/v1/account", "account", "The calling key's account."),
-    ("GET", "/healthz", "healthz", "Whether this process answers."),
+_ENDPOINTS: tuple[tuple[str, str, type, str, str], ...] = (
+    ("GET", "/v1/models", Directory, "models", "Every model row. Open without a key."),
+    ("GET", "/v1/models/{row_id:path}", Directory, "model", "One model row by its id."),
+    ("GET", "/v1/pricing", Directory, "pricing", "The live rate card, or an older one by `card`."),
+    ("POST", "/v1/route", Directory, "route", "Dry run of a chat call: not sent, not charged."),
+    ("GET", "/v1/account", Directory, "account", "The calling key's account."),
+    ("GET", "/v1/receipts/{receipt_id}", Receipts, "receipt", "A receipt of this account."),
+    ("GET", "/.well-known/jwks.json", Receipts, "jwks", "The keys that receipts stand on."),
+    ("GET", "/healthz", Directory, "healthz", "Whether this process answers."),
 )
 
 
@@ -102,9 +107,8 @@ async def _account(gateway: Gateway, call: Call) -> Json:
         "held_micro": view.held_micros,
         "spent_micro": view.spent_micros,
         "topped_up_micro": view.topped_up_micros,
-        "key": {"id": principal.key_id, "policy": orjson.loads(policy_to_json(principal.policy))},
+        "key": {
+            "id": principal.key_id,
+            "policy": orjson.loads(policy_to_json(principal.policy)),
+        },
     }
-
-
-def _json(content: Mapping[str, object]) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")

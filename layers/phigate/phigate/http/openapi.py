@@ -47,7 +47,10 @@ def openapi_document(router: APIRouter) -> Json:
     document["paths"]["/v1/route"] = {"post": _chat("RouteBody")}
     card = document["paths"]["/v1/pricing"]["get"]["responses"]["200"]["content"]
     card["text/html"] = {"schema": {"type": "string"}}
-    document["paths"]["/v1/account"]["get"]["security"] = [{"bearer": []}]
+    receipt = document["paths"]["/v1/receipts/{receipt_id}"]["get"]["responses"]["200"]["content"]
+    receipt["application/jose"] = {"schema": {"type": "string"}}
+    for path in ("/v1/account", "/v1/receipts/{receipt_id}"):
+        document["paths"][path]["get"]["security"] = [{"bearer": []}]
     for path in document["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)

@@ -1,0 +1,56 @@
+"""Receipts and the keys behind them: what anyone needs to check afterwards what ran where."""
+
+from fastapi import Request, Response
+
+from phigate.core.errors import NotFound
+from phigate.core.ids import MalformedId
+from phigate.core.protocols import StoredReceipt
+from phigate.gateway import Call, Gateway
+from phigate.http.answers import json_answer
+from phigate.http.chat import headers_of
+from phigate.pipeline import authenticate
+from phigate.proof.receipt import jws_of, receipt_body
+from phigate.proof.roots import jwks
+
+COMPLETION_PREFIX = "chatcmpl-"
+JOSE = "application/jose"
+
+
+class Receipts:
+    """The endpoints' functions, bound to one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def receipt(self, request: Request, receipt_id: str) -> Response:
+        """A receipt, to the account that made the call: JSON, or the bare JWS by Accept."""
+        stored = await own_receipt(self._gateway, request, receipt_id)
+        signed = stored.signed
+        certificate = (
+            None if signed is None else await self._gateway.receipts.certificate(signed.kid)
+        )
+        if JOSE not in request.headers.get("accept", ""):
+            return json_answer(receipt_body(stored, certificate))
+        if signed is None:
+            raise NotFound("The call never came to its end, so it left no receipt.", param="id")
+        headers = {} if certificate is None else {"x-phi-certificate": certificate}
+        return Response(jws_of(signed), media_type=JOSE, headers=headers)
+
+    async def jwks(self) -> Response:
+        """The roots, the ones that were replaced too. Open without a key."""
+        return json_answer(jwks(await self._gateway.receipts.roots()))
+
+
+async def own_receipt(gateway: Gateway, request: Request, receipt_id: str) -> StoredReceipt:
+    """The receipt of this id or completion id, if the calling key's account made that call.
+    Raises InvalidApiKey, NotFound."""
+    principal = await authenticate(gateway, Call("chat", headers_of(request.scope), b""))
+    try:
+        name = receipt_id.removeprefix(COMPLETION_PREFIX)
+        stored = await gateway.ledger.receipt(principal.account, name)
+    except MalformedId:
+        stored = None
+    if stored is None:
+        # The same for one of another account: whether it exists is not told.
+        raise NotFound("This account has no receipt of this id.", param="id")
+    return stored

@@ -1,0 +1,247 @@
+"""Whether a record agrees with itself: what a receipt says must not contradict what it says.
+
+A signature proves who said it; these rules prove that it may be said: the region that was asked is
+the one that served, PHI was tried only under agreements in force, the cost is prices times usage.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from phigate.core.errors import InvalidRequest
+from phigate.core.ids import MalformedId, seconds_of
+from phigate.core.limits import STREAM_TIMEOUT_S
+from phigate.core.meter import cost
+from phigate.core.types import Json, Price, Usage
+from phigate.proof.failed import ProofFailed
+from phigate.wire.json_body import parse_object
+
+# The longest call, its drain, and a ledger that answers late; then the hold itself has expired.
+CALL_S_MAX = STREAM_TIMEOUT_S + 120
+
+Finding = tuple[str, str]  # the rule that does not hold, and the sentence for a person
+
+
+def read_record(payload: bytes) -> Json:
+    """The record of a receipt's payload. Raises ProofFailed for what is no record of ours."""
+    try:
+        record = parse_object(payload)
+    except InvalidRequest as exc:
+        raise ProofFailed(f"the record cannot be read: {exc.message}") from exc
+    wrong = [name for name, fits in MEMBERS.items() if not fits(record.get(name))]
+    wrong += [name for name, fits in OPTIONAL.items() if name in record and not fits(record[name])]
+    if wrong:
+        raise ProofFailed(f"the record's member {wrong[0]} is missing or not what it must be")
+    if record.keys() - MEMBERS.keys() - OPTIONAL.keys():
+        raise ProofFailed("the record has a member that no version of it has")
+    if orjson.dumps(record, option=orjson.OPT_SORT_KEYS) != payload:
+        raise ProofFailed("the record is not canonical JSON")
+    return record
+
+
+def contradictions(record: Json) -> Iterator[Finding]:
+    """Every rule that the record breaks."""
+    for name, rule in RULES.items():
+        for sentence in rule(record):
+            yield name, sentence
+
+
+def recomputed_micros(record: Json) -> int:
+    """What the turns cost at the unit prices that the record names."""
+    turns = record.get("turns")
+    if turns is None:
+        usage = record["usage"]
+        counts = [usage[name] for name in ("in", "out", "cache_read", "cache_write")]
+        turns = [[record["row"], *counts, *record["price"]]]
+    return cost((Price(*turn[5:]), Usage(*turn[1:5])) for turn in turns)
+
+
+def _time(record: Json) -> Iterator[str]:
+    try:
+        began_s = seconds_of(record["id"])
+    except MalformedId:
+        yield "the id is no receipt id"
+        return
+    if began_s != record["time"]:
+        yield f"the id was made at {began_s}, the record says {record['time']}"
+    if not 0 <= record["signed"] - record["time"] <= CALL_S_MAX:
+        yield f"it was signed {record['signed'] - record['time']} s after the call began"
+
+
+def _tier(record: Json) -> Iterator[str]:
+    tier = {True: "phi", False: "general", None: None}[record["phi"]]
+    if record["tier"] != tier:
+        yield f"the tier is {record['tier']}, PHI is {record['phi']}"
+
+
+def _region(record: Json) -> Iterator[str]:
+    asked = record["region_asked"]
+    if "row" in record and record["region_served"] != asked:
+        yield f"region {asked} was asked, {record['region_served']} served"
+    for row, region, *_ in record["attempts"]:
+        if region != asked:
+            yield f"region {asked} was asked, {row} was tried in {region}"
+
+
+def _agreement(record: Json) -> Iterator[str]:
+    """Also where the headers do not tell whether it was PHI: then nothing may have been tried."""
+    if record["phi"] is False:
+        return
+    agreements = record.get("agreements", {})
+    for row, _, _, _, at_ms in record["attempts"]:
+        if row not in agreements:
+            yield f"PHI was sent to {row} without an agreement"
+            continue
+        agreement_id, _, effective_s, expires_s = agreements[row]
+        if not effective_s * 1000 <= record["time"] * 1000 + at_ms < expires_s * 1000:
+            yield f"PHI was sent to {row} while its agreement {agreement_id} was not in force"
+    if "row" in record and record["residency"] == "unproven":
+        yield f"PHI was served by {record['row']}, whose residency is unproven"
+    if "row" in record and record["row"] not in agreements:
+        yield f"PHI was served by {record['row']} without an agreement"
+
+
+def _served(record: Json) -> Iterator[str]:
+    tried = {attempt[0] for attempt in record["attempts"]}
+    if "row" in record and record["row"] not in tried:
+        yield f"{record['row']} served and was never tried"
+    agreements = record.get("agreements", {})
+    if "row" in record:
+        named = agreements.get(record["row"], [None])[0]
+        if named != record["agreement"]:
+            yield f"the agreement is {record['agreement']} in one place and {named} in another"
+
+
+def _cost(record: Json) -> Iterator[str]:
+    members = ("usage", "price", "cost")
+    if len({name in record for name in members}) == 2:
+        yield "a cost without its usage and prices, or these without it"
+        return
+    if "cost" not in record:
+        return
+    computed = recomputed_micros(record)
+    told = record["cost"]
+    if computed != told["computed"]:
+        yield f"prices times usage is {computed} micro-USD, the record computed {told['computed']}"
+    if told["charged"] != min(told["computed"], told["held"]):
+        yield f"{told['charged']} micro-USD were charged of {told['computed']}"
+    if "turns" in record:
+        sums = [sum(turn[i] for turn in record["turns"]) for i in range(1, 5)]
+        usage = record["usage"]
+        if sums != [usage[name] for name in ("in", "out", "cache_read", "cache_write")]:
+            yield "the usage is not the sum over the turns"
+
+
+RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
+    "time": _time,
+    "tier": _tier,
+    "region": _region,
+    "agreement": _agreement,
+    "served": _served,
+    "cost": _cost,
+}
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _sha256(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")
+
+
+def _list_of(*kinds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """A list whose items are lists of just these kinds."""
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, list) and all(_fits_each(item, kinds) for item in value)
+
+    return fits
+
+
+def _map_of(*kinds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def fits(value: Any) -> bool:
+        return isinstance(value, dict) and all(_fits_each(item, kinds) for item in value.values())
+
+    return fits
+
+
+def _fits_each(item: Any, kinds: tuple[Callable[[Any], bool], ...]) -> bool:
+    if not isinstance(item, list) or len(item) != len(kinds):
+        return False
+    return all(fits(member) for fits, member in zip(kinds, item, strict=True))
+
+
+def _rejected(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(rows, list) and all(map(_text, rows)) for rows in value.values()
+    )
+
+
+def _counts(*names: str, **others: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """An object with just these counts, and others."""
+
+    def fits(value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and value.keys() == {*names, *others}
+            and all(_count(value[name]) for name in names)
+            and all(fits(value[name]) for name, fits in others.items())
+        )
+
+    return fits
+
+
+_FOUR_COUNTS = (_count,) * 4
+MEMBERS: Mapping[str, Callable[[Any], bool]] = {
+    "id": _text,
+    "account": _text,
+    "key": _text,
+    "seq": _count,
+    "time": _count,
+    "signed": _count,
+    "stack": _text,
+    "region_asked": _text_or_none,
+    "phi": lambda value: value is None or isinstance(value, bool),
+    "tier": _text_or_none,
+    "verdict": _text,
+    "rejected": _rejected,
+    "attempts": _list_of(_text, _text, _text, _count, _count),
+    "catalog": lambda value: value is None or _sha256(value),
+    "card": lambda value: value is None or _sha256(value),
+    "request_sha256": _sha256,
+    "response_sha256": _sha256,
+    "ended": _text,
+}
+OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
+    "row": _text,
+    "provider": _text,
+    "region_served": _text,
+    "residency": _text,
+    "agreement": _text_or_none,
+    "agreements": _map_of(_text, _text, _count, _count),
+    "usage": _counts(
+        "in",
+        "out",
+        "cache_read",
+        "cache_write",
+        "bytes_in",
+        "bytes_out",
+        source=lambda value: value in ("verified", "estimated"),
+    ),
+    "price": lambda value: _fits_each(value, _FOUR_COUNTS),
+    "cost": _counts("computed", "charged", "held"),
+    "turns": _list_of(_text, *_FOUR_COUNTS, *_FOUR_COUNTS),
+    "upstream_id": _text,
+    "refusals_without_receipt": _count,
+    "certified": lambda value: value is False,
+}
