@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from phigate.cli import account, catalog, credit, keys, local, route, sweep
+from phigate.cli import account, catalog, credit, keys, local, route, sweep, verify
 from phigate.cli.command import Command, CommandFailed, Environment, Parser, WrongUsage, remark
 from phigate.core.catalog import CatalogInvalid
 from phigate.core.errors import PhigateError
@@ -131,6 +131,7 @@ COMMANDS: tuple[Command, ...] = (
     *route.COMMANDS,
     *catalog.COMMANDS,
     *sweep.COMMANDS,
+    *verify.COMMANDS,
 )
 
 if __name__ == "__main__":
