@@ -4,6 +4,7 @@ FakeDynamo executes the gateway's own DynamoDB calls in memory, so a FakeLedger 
 runs in production on another engine. tests/ledger proves both alike on the same state machine.
 """
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -247,12 +248,13 @@ class FakeLedger:
 
 
 class FakeRoot:
-    """A root in memory; while it `fails` it answers as a KMS that is down."""
+    """A root in memory; while it `fails` or `hangs` it answers as a KMS that is down."""
 
     def __init__(self) -> None:
         self.signer = KeyFileSigner(ec.generate_private_key(ec.SECP256R1()))
         self.asked = 0
         self.fails = False
+        self.hangs = False
 
     async def jwk(self) -> Jwk:
         """As the Protocol says."""
@@ -261,6 +263,8 @@ class FakeRoot:
     async def sign(self, message: bytes) -> bytes:
         """As the Protocol says."""
         self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.fails:
             raise SigningFailed("unreachable")
         return await self.signer.sign(message)

@@ -19,7 +19,10 @@ from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.receipt_signer import EnvironmentSigner
 from phigate.effects.zones import SystemZones
-from phigate.gateway import Call, Gateway, Stack
+from phigate.gateway import Call, Gateway, ReceiptsRequired, Stack
+from phigate.proof.certificate import Certificate, read_certificate
+from phigate.proof.receipt import Bundle, Evidence, jws_of, verify
+from phigate.proof.roots import CERTIFICATES, Root, Roots, by_kid
 from tests.builders import NOW_S, make_body, make_catalog, make_price, make_row
 from tests.fakes import (
     FakeClock,
@@ -104,6 +107,7 @@ class Stage:
         expires_at_s: int | None = None,
         regions: tuple[str, ...] = ("CH",),
         key_id: str = "k1",
+        receipts_required: ReceiptsRequired = "phi",
     ) -> None:
         self.clock = FakeClock(NOW_S)
         self.ledger = FakeLedger(self.clock, account=ACCOUNT, micros=credit_micros)
@@ -117,7 +121,7 @@ class Stage:
         )
         receipts = DynamoReceipts(self.ledger.dynamo, self.clock)
         self.gateway = Gateway(
-            stack=Stack("stack-1", "CH", regions),
+            stack=Stack("stack-1", "CH", regions, receipts_required=receipts_required),
             keys=StaticKeys({key_sha256(KEY): principal}),
             ledger=self.ledger,
             receipts=receipts,
@@ -181,6 +185,7 @@ class Stage:
         """What the last call's caller got; asserts that the answer was begun and ended once."""
         assert len(self.out.starts) == 1
         assert self.out.last_at == len(self.out.writes) - 1
+        self.check_receipts()
         status, headers = self.out.starts[0]
         return Told(status, headers, b"".join(self.out.writes))
 
@@ -212,6 +217,30 @@ class Stage:
     def attempts(self) -> list[list[Any]]:
         """The one receipt's attempts: row, region, outcome, milliseconds; without their starts."""
         return [attempt[:4] for attempt in self.record["attempts"]]
+
+    @property
+    def roots(self) -> Roots:
+        """What a caller would find in the stack's key set."""
+        return by_kid([Root(self.root.signer.public_jwk, CERTIFICATES, 0)])
+
+    def certificate(self, kid: str) -> Certificate:
+        """The stored certificate of a key."""
+        text = self.ledger.dynamo.items[f"CERT#{kid}", "C"]["jws"]["S"]
+        return read_certificate(text, self.roots)
+
+    def bundle(self, receipt_id: str) -> Bundle:
+        """A receipt with its certificate, as the endpoint hands it out."""
+        signed = self.ledger.records[receipt_id]
+        certificate = self.ledger.dynamo.items.get((f"CERT#{signed.kid}", "C"))
+        return Bundle(jws_of(signed), None if certificate is None else certificate["jws"]["S"])
+
+    def check_receipts(self) -> None:
+        """Every receipt of every story holds before a stranger, whatever came of the call."""
+        for receipt_id, signed in self.ledger.records.items():
+            verified = verify(self.bundle(receipt_id), Evidence(roots=self.roots))
+            uncertified = json.loads(signed.payload).get("certified") is False
+            found = {check.name for check in verified.checks if check.outcome == "fails"}
+            assert found == ({"certificate"} if uncertified else set()), verified.checks
 
     def account(self) -> dict[str, int]:
         """Avail, held, spent and top; asserts the invariant."""

@@ -29,8 +29,11 @@ def read_record(payload: bytes) -> Json:
         record = parse_object(payload)
     except InvalidRequest as exc:
         raise ProofFailed(f"the record cannot be read: {exc.message}") from exc
-    wrong = [name for name, fits in MEMBERS.items() if not fits(record.get(name))]
+    wrong = [name for name, fits in MEMBERS.items() if name not in record or not fits(record[name])]
     wrong += [name for name, fits in OPTIONAL.items() if name in record and not fits(record[name])]
+    for together in TOGETHER:
+        if together & record.keys():
+            wrong += sorted(together - record.keys())
     if wrong:
         raise ProofFailed(f"the record's member {wrong[0]} is missing or not what it must be")
     if record.keys() - MEMBERS.keys() - OPTIONAL.keys():
@@ -114,10 +117,6 @@ def _served(record: Json) -> Iterator[str]:
 
 
 def _cost(record: Json) -> Iterator[str]:
-    members = ("usage", "price", "cost")
-    if len({name in record for name in members}) == 2:
-        yield "a cost without its usage and prices, or these without it"
-        return
     if "cost" not in record:
         return
     computed = recomputed_micros(record)
@@ -144,7 +143,7 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
 
 
 def _count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value <= _COUNT_MAX
 
 
 def _text(value: Any) -> bool:
@@ -201,6 +200,7 @@ def _counts(*names: str, **others: Callable[[Any], bool]) -> Callable[[Any], boo
     return fits
 
 
+_COUNT_MAX = 2**53  # what every JSON parser reads exactly
 _FOUR_COUNTS = (_count,) * 4
 MEMBERS: Mapping[str, Callable[[Any], bool]] = {
     "id": _text,
@@ -245,3 +245,8 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "refusals_without_receipt": _count,
     "certified": lambda value: value is False,
 }
+# Members that stand together or not at all.
+TOGETHER = (
+    frozenset({"row", "provider", "region_served", "residency", "agreement"}),
+    frozenset({"usage", "price", "cost"}),
+)
