@@ -40,6 +40,9 @@ class Wire:
                 wire.response = answer.read()
                 return answer
 
+            def close(self) -> None:
+                inner.close()
+
         http_client = httpx2.Client(transport=Kept())
         return OpenAI(base_url=stack.base_url, api_key=key, max_retries=0, http_client=http_client)
 

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from phigate.core.protocols import Clock, Journal, Ledger
+from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner
 from phigate.core.types import Catalog
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_catalog import DynamoCatalog
@@ -30,7 +30,8 @@ _SIMULATED_KEY = "simulated"
 class Parts:
     """What differs between a local stack and one on AWS.
 
-    `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name.
+    `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name;
+    `signer` replaces the one that is built of them.
     """
 
     stack: Stack
@@ -42,6 +43,7 @@ class Parts:
     access: Mapping[str, Access]
     receipt_root: Signer
     issuer: str
+    signer: ReceiptSigner | None = None
     providers_without_key: frozenset[str] = frozenset()
 
 
@@ -53,7 +55,8 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         stack=parts.stack,
         keys=DynamoKeys(parts.dynamodb, parts.clock),
         ledger=parts.ledger,
-        signer=EnvironmentSigner(
+        signer=parts.signer
+        or EnvironmentSigner(
             root=parts.receipt_root,
             store=receipts.put_certificate,
             clock=parts.clock,
