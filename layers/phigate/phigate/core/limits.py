@@ -54,3 +54,13 @@ REFUSALS_PER_MINUTE_MAX = 60  # receipts of refusals a key may cause
 LEDGER_TRIES_MAX = 5  # same write, same condition
 RECEIPT_BYTES_MAX = 1_024  # one DynamoDB write unit
 RECEIPT_DAYS = 2_190  # six years: 45 CFR 164.316(b)(2)(i)
+
+# Figures.
+SVG_BYTES_MAX = 2_000_000  # what the sandbox lets through; text in ten of them fits an answer
+SVG_DEPTH_MAX = 64  # charts nest under 12 levels; renderers recurse
+# Elements as written: the smallest mark of a real chart is 40 bytes, so 2 MB hold fewer of them.
+SVG_NODES_MAX = 50_000
+# Elements as drawn, every `use` and pattern unfolded, 256 bytes of path counted as one: a chart of
+# 2 MB draws 20,000 marks of up to 1 KB each.
+SVG_DRAWN_MAX = 400_000
+SVG_SELECTORS_MAX = 200  # a browser tests each against every element; ggplot2 writes 7
