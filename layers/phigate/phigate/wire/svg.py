@@ -61,6 +61,8 @@ class _Writer:
                 node.id = None
         check(root, by_id)
         self._rules = _matching(nodes, by_id)
+        for node in nodes:
+            node.children = [child for child in node.children if not self._is_empty_sheet(child)]
         used = {named for node in nodes for _, named in references(node)}
         parts = {part for rule in _all(self._rules.values()) for part in _parts(rule)}
         used.update(part[1:] for part in parts if part[0] == "#")
@@ -81,13 +83,16 @@ class _Writer:
         self._element(self._root, in_text=False)
         return "".join(self._out).rstrip("\n")
 
+    def _is_empty_sheet(self, child: Node | str) -> bool:
+        return isinstance(child, Node) and child.name == "style" and not self._rules[id(child)]
+
     def _element(self, node: Node, *, in_text: bool) -> None:
         out = self._out
         out.append(f"<{node.name}{self._attributes(node)}")
         # Space between shapes means nothing, space in text does.
         end = "" if in_text else "\n"
         if node.name == "style":
-            out.append(f' type="text/css">{self._sheet(node)}</style>\n')
+            out.append(f' type="text/css">{self._sheet(node)}</style>{end}')
         elif not node.children:
             out.append(f"/>{end}")
         else:

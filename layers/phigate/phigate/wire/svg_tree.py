@@ -8,12 +8,13 @@ SVG's, or none, as models write it. Comments and processing instructions are nev
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from defusedxml.common import DefusedXmlException, DTDForbidden
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
 from phigate.core.figures import SvgRefused
-from phigate.core.limits import SVG_DEPTH_MAX, SVG_NODES_MAX
+from phigate.core.limits import SVG_DEPTH_MAX, SVG_NODES_MAX, SVG_SELECTORS_MAX
 from phigate.wire import svg_policy as policy
 from phigate.wire.svg_style import Declarations, Rule, declarations, rules, value_of
 
@@ -111,9 +112,10 @@ class _Builder:
             return
         node = self._open.pop()
         if node.name == "style":
-            node.rules = tuple(rules("".join(map(str, node.children))))
-            node.children.clear()
-            node.attributes.clear()
+            sheet = "".join(map(str, node.children))
+            node.rules = tuple(islice(rules(sheet), SVG_SELECTORS_MAX))
+            # Nothing else about a sheet is drawn, or can be referred to.
+            self._open[-1].children[-1] = node = Node("style", {}, rules=node.rules)
         # A filter without all of its primitives may paint nothing at all, so what it stands on is
         # shown without it.
         unusable = node.name == "filter" and not (node.whole and node.children)
@@ -148,7 +150,8 @@ class _Builder:
 
     def _node(self, name: str, attributes: dict[str, str]) -> Node:
         node = Node(name, {}, href=_href(name, attributes))
-        for key, written in attributes.items():
+        for key, as_written in attributes.items():
+            written = as_written.translate(_SPACES)
             if key == "style":
                 style = self._styles.get(written)
                 if style is None:
