@@ -20,7 +20,7 @@ _REFERENCE = re.compile(r"\[[\s*_]*figure[\s*_]+([0-9]{1,3})[\s*_]*\]", re.IGNOR
 _IMAGE = re.compile(
     r"!(\[[\s*_]*figure[\s*_]+([0-9]{1,3})\b[^\]\n]{0,200}\])\([^()\n]{0,200}\)", re.IGNORECASE
 )
-_BLOCK_START = re.compile(r"#{1,6}(?: |$)|```|~~~")
+_HEADING = re.compile(r"#{1,6}(?: |$)")
 
 
 class SvgRefused(ValueError):
@@ -55,7 +55,8 @@ def clean_text(text: str, sanitise: Callable[[str], str]) -> str:
 
 def stitch(text: str, figures: Sequence[str]) -> tuple[str, int]:
     """The cleaned text with the cleaned figures in it, and how many they are."""
-    lines = read(_IMAGE.sub(lambda found: _plain(found, len(figures)), text))
+    plain = _IMAGE.sub(lambda found: _plain(found, len(figures)), text)
+    lines = read(plain) if plain.strip() else []
     places: dict[int, list[list[str]]] = {}
     named = _first_named(lines)
     unnamed = [number for number in range(1, len(figures) + 1) if number not in named]
@@ -127,7 +128,8 @@ def _place(lines: list[Line], named_at: int) -> int:
         line = lines[at]
         if line.kind in ("text", "opens") and line.text[:1].strip():
             after_blank = lines[at - 1].kind == "text" and not lines[at - 1].text.strip()
-            if after_blank or _BLOCK_START.match(line.text):
+            at_margin = line.kind == "opens" and line.text.startswith(line.mark)
+            if after_blank or at_margin or _HEADING.match(line.text):
                 return at
     return len(lines)
 

@@ -18,7 +18,12 @@ _FENCE = re.compile(r"(?P<mark>`{3,})(?P<info>[^`]*)$|(?P<tildes>~{3,})(?P<rest>
 # 5.2: a bullet or up to nine digits, then a space or the end of the line.
 _LIST_MARKER = re.compile(r"(?:[-+*]|[0-9]{1,9}[.)])(?= |$)")
 _THEMATIC_BREAK = re.compile(r"(?:\* *){3,}$|(?:- *){3,}$|(?:_ *){3,}$")  # 4.1
+_INTERRUPTING = ("-", "+", "*", "1.", "1)")
+_QUOTE = re.compile(">")  # 5.1
+_HEADING = re.compile(r"#{1,6}(?: |$)")  # 4.2
+_SETEXT = re.compile(r" {0,3}(?:=+|-+) *$")  # 4.3
 _LINE_END = re.compile(r"\r\n|\n|\r")  # 2.1
+_ANY_CONTAINERS = re.compile(r"[\s>*+\-.)0-9]*")
 _ANY_FENCE = re.compile(
     r"([\s>*+\-.)0-9]*(?:`{3,}(?=[^`]*$)|~{3,})[ \t]*)([^ \t]*)(.*)$", re.DOTALL
 )
@@ -97,9 +102,10 @@ def relabelled(line: str) -> str:
 def outside_fences(line: Line) -> str:
     """A line of prose that starts no HTML block, no raw svg element and no drawing's fence."""
     text = relabelled(line.text)
-    # However far it is moved in: a list item that goes on lazily may reach further than we think.
-    if _HTML_BLOCK.match(line.content.lstrip(" ")):
-        text = text.replace("<", "&lt;", 1)  # nothing before it, of containers alone, holds one
+    # Whatever containers a reader sees before it: they differ on what goes on lazily.
+    block = _ANY_CONTAINERS.match(text)
+    if block and _HTML_BLOCK.match(text, block.end()):
+        text = f"{block[0]}&lt;{text[block.end() + 1 :]}"
     return _RAW_SVG.sub("&lt;", text)
 
 
@@ -111,11 +117,12 @@ def fenced(content: str, label: str) -> list[str]:
 
 
 class _Reader:
-    """Knows the open containers and the open fence; takes one line after the other."""
+    """Knows the open containers, fence and paragraph; takes one line after the other."""
 
     def __init__(self) -> None:
         self._containers: list[_Container] = []
         self._fence: _Open | None = None
+        self._in_paragraph = False
 
     def line(self, text: str) -> Line:
         columns = text.expandtabs(4)  # 2.2
@@ -123,13 +130,20 @@ class _Reader:
         if self._fence is not None and matched >= self._fence.depth:
             return self._in_fence(text, columns[at:], self._fence)
         self._fence = None
-        del self._containers[matched:]
+        if matched < len(self._containers):
+            # 5.1: a line of prose goes on with a paragraph without repeating its containers.
+            if self._in_paragraph and _is_prose(columns[at:]):
+                return Line("text", text, columns[at:])
+            self._in_paragraph = False
+            del self._containers[matched:]
         at = self._entered(columns, at)
         content = columns[at:]
         indent = _indent(content)
         found = _FENCE.match(content.lstrip(" ")) if indent <= 3 else None
         if found is None or len(self._containers) > _CONTAINERS_MAX:
+            self._in_paragraph = self._goes_on(content)
             return Line("text", text, content)
+        self._in_paragraph = False
         mark = found["mark"] or found["tildes"]
         self._fence = _Open(mark, indent, len(self._containers))
         return Line(
@@ -141,6 +155,12 @@ class _Reader:
             label=label_of(found["info"] or found["rest"] or ""),
             mark=mark,
         )
+
+    def _goes_on(self, content: str) -> bool:
+        """Whether a paragraph is open after this line; indented code is none (4.4, 4.3)."""
+        if self._in_paragraph:
+            return bool(content.strip()) and _is_prose(content) and not _SETEXT.match(content)
+        return bool(content.strip()) and _indent(content) <= 3 and _is_prose(content)
 
     def _continued(self, columns: str) -> tuple[int, int]:
         """Where the line's content begins in the containers that it continues, and how many."""
@@ -169,12 +189,19 @@ class _Reader:
                 break
             if inner.startswith(">"):
                 self._containers.append(_Container(0))
+                self._in_paragraph = False
                 at += indent + 1
                 at += columns[at : at + 1] == " "
                 continue
             marker = _LIST_MARKER.match(inner)
             if marker is None or _THEMATIC_BREAK.match(inner):
                 break
+            # 5.2: what a list has to begin with to end a paragraph.
+            if self._in_paragraph and (
+                not inner[marker.end() :].strip() or marker[0] not in _INTERRUPTING
+            ):
+                break
+            self._in_paragraph = False
             gap = _indent(inner[marker.end() :])
             # 5.2: code that begins the item, or nothing, stands one column after the marker.
             width = (
@@ -198,6 +225,15 @@ class _Reader:
             self._fence = None
             return Line("closes", text, rest)
         return Line("inside", text, rest[min(indent, fence.indent) :])
+
+
+def _is_prose(content: str) -> bool:
+    """Whether the line could only go on with a paragraph, as no block begins in it."""
+    inner = content.lstrip(" ")
+    if len(content) - len(inner) > 3:
+        return True
+    begins = (_QUOTE, _LIST_MARKER, _FENCE, _HEADING, _THEMATIC_BREAK)
+    return bool(inner) and not any(block.match(inner) for block in begins)
 
 
 def _indent(text: str) -> int:

@@ -11,10 +11,10 @@ _KIND = re.compile(
     r"(?:flowchart(?:-elk)?|graph|sequenceDiagram|erDiagram|gantt|stateDiagram(?:-v2)?)(?![\w-])"
 )
 # The renderer takes an unclosed directive for one, so its end is optional here as well.
-_DIRECTIVE = re.compile(r"%%\s*\{.*?(?:\}\s*%%|\Z)", re.DOTALL)
-_FRONT_MATTER = re.compile(r"\A---[^\n]*\n.*?(?:\n\s*---[^\n]*(?:\n|\Z)|\Z)", re.DOTALL)
+_DIRECTIVE = re.compile(r"%%\{.*?(?:\}\s*%%|\Z)", re.DOTALL)
+_FRONT_MATTER = re.compile(r"\A---.*?(?:\n[ \t]*---[^\n]*|\Z)", re.DOTALL)
 # `@{ img: … }` loads a picture, and YAML can spell a key in many ways.
-_METADATA = re.compile(r"@\s*\{[^}]*(?:\}|\Z)")
+_METADATA = re.compile(r"@\{[^}]*(?:\}|\Z)")
 _LINKS = re.compile(r"[\s\ufeff]*(?:click|href|links?|callback|call)(?!\w)", re.I)
 # Of an actor's menu in a sequence diagram; elsewhere they are good names of things.
 _MENU = re.compile(r"[\s\ufeff]*(?:properties|details)(?!\w)", re.I)
@@ -26,13 +26,15 @@ _BREAK = re.compile(r"<br\s*/?>", re.I)
 # States are drawn by stereotypes: `state fork <<fork>>`.
 _STEREOTYPE = re.compile(r"<<(?:choice|fork|join)>>", re.I)
 _TAG = re.compile(r"<[A-Za-z/!?][^<>\n]*>")
+_TAG_START = re.compile(r"<(?=[A-Za-z/!?])")
 _BLANK = "\ufeff \t\n"
 _KEPT = re.compile(rf"({_BREAK.pattern}|{_STEREOTYPE.pattern})", re.I)
 
 
 def clean_diagram(source: str) -> str | None:
     """The diagram, clean, or None where it is none of the kinds that are drawn."""
-    text = _DIRECTIVE.sub("\n", source).strip(_BLANK)
+    # Each step leaves a space or a line end in its place, so none completes what another looks for.
+    text = _DIRECTIVE.sub("\n", _without_tags(source)).strip(_BLANK)
     text = _FRONT_MATTER.sub("", text, count=1).strip(_BLANK)
     text = _METADATA.sub(" ", text)
     lines = text.split("\n")
@@ -44,7 +46,7 @@ def clean_diagram(source: str) -> str | None:
         return None
     in_sequence = kind[0].startswith("sequence")
     cleaned = (_line(line, in_sequence=in_sequence) for line in lines)
-    return "\n".join(line for line in cleaned if line is not None)
+    return "\n".join(line for line in cleaned if line is not None).strip(_BLANK)
 
 
 def _line(line: str, *, in_sequence: bool) -> str | None:
@@ -55,9 +57,7 @@ def _line(line: str, *, in_sequence: bool) -> str | None:
             break  # an address may hold a semicolon, too
         if _may_stay(statement):
             kept.append(statement)
-    if not "".join(kept).strip() and line.strip():
-        return None
-    return _without_tags(";".join(kept))
+    return ";".join(kept) if "".join(kept).strip() or not line.strip() else None
 
 
 def _may_stay(statement: str) -> bool:
@@ -66,11 +66,9 @@ def _may_stay(statement: str) -> bool:
     return _STYLING.match(statement) is None or _STYLE.fullmatch(statement) is not None
 
 
-def _without_tags(line: str) -> str:
-    """Tags become spaces, and a `<` that could begin one becomes Mermaid's own name for it."""
-    pieces = _KEPT.split(line)
+def _without_tags(text: str) -> str:
+    """Tags become spaces, and what could begin one over lines is parted from its name."""
+    pieces = _KEPT.split(text)
     # Every second piece is one to keep.
-    pieces[::2] = [
-        re.sub(r"<(?=[A-Za-z/!?])", "#lt;", _TAG.sub(" ", piece)) for piece in pieces[::2]
-    ]
+    pieces[::2] = [_TAG_START.sub("< ", _TAG.sub(" ", piece)) for piece in pieces[::2]]
     return "".join(pieces)
