@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from phigate.core.figures import SvgRefused, clean_text, figure_label, stitch
+from phigate.wire.svg import sanitise
 
 
 def marked(svg: str) -> str:
@@ -33,6 +34,10 @@ CLEAN: dict[str, tuple[str, str]] = {
     "tildes": ("~~~svg\nshape\n~~~", "```svg\n<svg>shape</svg>\n```"),
     "backticks after tildes": ("~~~svg `a`\nshape\n~~~", "```svg\n<svg>shape</svg>\n```"),
     "backticks after backticks are no fence": ("```svg `a`\nx\n", "```svg `a`\nx\n"),
+    "a fence after backticks that are none": (
+        "```text `\n```svg\nshape\n```",
+        "```text `\n```svg\n<svg>shape</svg>\n```",
+    ),
     "three spaces": ("   ```svg\n   shape\n  ```\nb", "   ```svg\n<svg>shape</svg>\n```\nb"),
     "four spaces are no fence": ("    ```svg\nx", "    ```text\nx"),
     "a tab is no fence": ("\t```svg\nx", "\t```text\nx"),
@@ -130,6 +135,16 @@ def test_the_sanitiser_gets_what_stands_in_the_fence_and_no_more() -> None:
     assert seen == ["<svg>\n  a\n</svg>", "b\n"]
 
 
+def test_an_answer_with_a_figure_that_is_cleaned_again_stays_as_it_is() -> None:
+    figure = sanitise('<svg><g id="a"/><use href="#a"/><text>```</text></svg>')
+    written = "[Figure 1]\n\n- ```svg\n  <svg onload='x'><rect/></svg>\n  ```\n"
+    answer, count = stitch(clean_text(written, sanitise), [figure])
+    assert count == 1
+    assert f"````svg\n{figure}\n````" in answer
+    assert "onload" not in answer
+    assert clean_text(answer, sanitise) == answer
+
+
 def block(number: int) -> str:
     return f"```svg\n<svg>{number}</svg>\n```"
 
@@ -210,6 +225,11 @@ STITCHED: dict[str, tuple[str, int, str]] = {
         "[Figure 1]\n```py\n\nx",
         2,
         f"[Figure 1]\n\n{block(1)}\n\n```py\n\nx\n```\n\n[Figure 2]\n\n{block(2)}",
+    ),
+    "after code of a list's item that goes on lazily": (
+        "- a\nb\n  ```py\n  x",
+        1,
+        f"- a\nb\n  ```py\n  x\n\n[Figure 1]\n\n{block(1)}",
     ),
     "after a quote's code that is never closed": (
         "> ~~~\n> x",

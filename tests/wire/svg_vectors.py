@@ -65,6 +65,12 @@ LEFT: dict[str, tuple[str, str]] = {
         '<b xmlns="http://www.w3.org/1999/xhtml"><rect xmlns="http://www.w3.org/2000/svg"/></b>',
         "",
     ),
+    "an allowed name in HTML's namespace": (
+        '<style xmlns="http://www.w3.org/1999/xhtml">g{fill:red}</style><h:title '
+        'xmlns:h="http://www.w3.org/1999/xhtml">a</h:title><rect xmlns=""/>',
+        "",
+    ),
+    "a shape in a title": ("<title>a<text>b</text></title>", "<title>a</title>"),
     "MathML": (
         '<math xmlns="http://www.w3.org/1998/Math/MathML"><mi href="javascript:1"/></math>',
         "",
@@ -213,6 +219,10 @@ LEFT: dict[str, tuple[str, str]] = {
     "a font face": ("<style>@font-face{font-family:a;src:url(https://x.test)}</style>", ""),
     "a rule inside a query": ("<style>@media all{rect{fill:url(//x)}}</style>", ""),
     "keyframes": ("<style>@keyframes a{from{fill:red}to{fill:blue}}</style>", ""),
+    "a rule inside a rule": (
+        "<style>g{rect{fill:red} ;stroke:red}text{fill:red}</style>",
+        '<style type="text/css">.F-c1 g{stroke: red}.F-c1 text{fill: red}</style>',
+    ),
     "a rule that loads": ("<style>rect{fill:url(https://x.test)}</style><rect/>", "<rect/>"),
     "a rule that refers": ("<style>g{fill:url(#a)}</style><g id='a'/>", "<g/>"),
     "a rule with an escape": ("<style>rect{fill:\\75 rl(x);}</style>", ""),

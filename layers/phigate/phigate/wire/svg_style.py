@@ -60,14 +60,12 @@ def declarations(text: str) -> Declarations:
 
 
 def rules(text: str) -> Iterator[Rule]:
-    """The rules of a style sheet that may stay. A reference there is not followed: see svg_cost."""
+    """The rules of a style sheet that may stay. None refers to anything: see svg_cost."""
     text = _COMMENT.sub(" ", text)
     at = 0
     while (opening := text.find("{", at)) >= 0:
-        head = text[at:opening].rpartition(";")[2]
-        at, nested = _end_of_block(text, opening)
-        if nested or "@" in head:
-            continue
+        head = text[at:opening].rpartition(";")[2]  # past an at-rule without a block
+        at = _end_of_block(text, opening)
         kept = tuple(
             (name, value)
             for name, value in declarations(text[opening + 1 : at - 1])
@@ -78,16 +76,13 @@ def rules(text: str) -> Iterator[Rule]:
             yield Rule(selectors, kept)
 
 
-def _end_of_block(text: str, opening: int) -> tuple[int, bool]:
-    """Where the block that opens here has ended, and whether another stands inside it."""
+def _end_of_block(text: str, opening: int) -> int:
     depth = 0
-    nested = False
     for brace in _BRACE.finditer(text, opening):
         depth += 1 if brace[0] == "{" else -1
-        nested = nested or depth > 1
         if depth == 0:
-            return brace.end(), nested
-    return len(text) + 1, nested  # a browser closes it at the end of the sheet
+            return brace.end()
+    return len(text) + 1  # a browser closes it at the end of the sheet
 
 
 def _selector(text: str) -> Selector | None:
