@@ -60,3 +60,13 @@ CERTIFICATE_LIFE_S = 3_600  # a receipt key that leaks signs for an hour at most
 CERTIFICATE_RENEW_S = 900  # renewed after an answer when less is left; the longest call has 840 s
 CERTIFY_TIMEOUT_S = 3.0  # KMS and one write; together they take some 30 ms
 CERTIFY_RETRY_S = 5.0  # between two tries that failed: a KMS that is down is not hammered
+
+# Figures.
+SVG_BYTES_MAX = 2_000_000  # what the sandbox lets through; text in ten of them fits an answer
+SVG_DEPTH_MAX = 64  # charts nest under 12 levels; renderers recurse
+# Elements as written: the smallest mark of a real chart is 40 bytes, so 2 MB hold fewer of them.
+SVG_NODES_MAX = 50_000
+# Elements as drawn, every `use` and pattern unfolded, 256 bytes of path counted as one: a chart of
+# 2 MB draws 20,000 marks of up to 1 KB each.
+SVG_DRAWN_MAX = 400_000
+SVG_SELECTORS_MAX = 200  # a browser tests each against every element; ggplot2 writes 7

@@ -1,0 +1,147 @@
+"""Puts a request's figures into the final answer, and makes the rest of its drawing code safe.
+
+Law 1: the model's own text is cleaned before a figure enters it, so nothing of the model's is ever
+taken for a figure. Law 2: each figure stands in the answer exactly once: after the passage that
+first names it as `[Figure 1]`, else at the end, under that name. Law 3: it goes only where it does
+not change how the lines around it are read. Law 4: what is still labelled `svg` or `mermaid` was
+cleaned; everything else is shown as text.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from phigate.core.markdown import Line, fenced, outside_fences, read, relabelled
+from phigate.core.mermaid import clean_diagram
+
+# In any case, with emphasis and space inside. A bare "Figure 1" is prose: it may be one of a paper
+# that the caller asked about.
+_REFERENCE = re.compile(r"\[[\s*_]*figure[\s*_]+([0-9]{1,3})[\s*_]*\]", re.IGNORECASE)
+# Models also write figures as images of files that exist nowhere.
+_IMAGE = re.compile(
+    r"!(\[[\s*_]*figure[\s*_]+([0-9]{1,3})\b[^\]\n]{0,200}\])\([^()\n]{0,200}\)", re.IGNORECASE
+)
+_HEADING = re.compile(r"#{1,6}(?: |$)")
+
+
+class SvgRefused(ValueError):
+    """Nothing that could be shown is left of an SVG; says why, and never quotes it."""
+
+
+def figure_label(number: int) -> str:
+    """How an answer refers to a figure; they are counted from 1 over a request."""
+    return f"[Figure {number}]"
+
+
+def clean_text(text: str, sanitise: Callable[[str], str]) -> str:
+    """The model's final text, every drawing in it cleaned, or shown as text.
+
+    `sanitise` gives an SVG back clean or raises SvgRefused.
+    """
+    cleaned: list[str] = []
+    block: list[Line] = []
+    for line in read(text):
+        if block and line.kind not in ("inside", "closes"):
+            cleaned.extend(_block(block, sanitise))
+            block = []
+        if line.kind == "text":
+            cleaned.append(outside_fences(line))
+        else:
+            block.append(line)
+            if line.kind == "closes":
+                cleaned.extend(_block(block, sanitise))
+                block = []
+    return "\n".join(cleaned + _block(block, sanitise))
+
+
+def stitch(text: str, figures: Sequence[str]) -> tuple[str, int]:
+    """The cleaned text with the cleaned figures in it, and how many they are."""
+    plain = _IMAGE.sub(lambda found: _plain(found, len(figures)), text)
+    lines = read(plain) if plain.strip() else []
+    places: dict[int, list[list[str]]] = {}
+    named = _first_named(lines)
+    unnamed = [number for number in range(1, len(figures) + 1) if number not in named]
+    for number, at in named.items():
+        if 1 <= number <= len(figures):
+            places.setdefault(_place(lines, at), []).append(fenced(figures[number - 1], "svg"))
+    out: list[str] = []
+    for at, line in enumerate(lines):
+        for block in places.get(at, []):
+            _append(out, block)
+            out.append("")
+        out.append(line.text)
+    if places.get(len(lines)) or unnamed:
+        out.extend(_closing(lines))
+    for block in places.get(len(lines), []):
+        _append(out, block)
+    for number in unnamed:
+        _append(out, [figure_label(number), "", *fenced(figures[number - 1], "svg")])
+    return "\n".join(out), len(figures)
+
+
+def _block(lines: list[Line], sanitise: Callable[[str], str]) -> list[str]:
+    """A fenced block, from the line that opens it; it may lack the one that closes it."""
+    if not lines or lines[0].label is None:
+        return [lines[0].text, *(relabelled(line.text) for line in lines[1:])] if lines else []
+    opening = lines[0]
+    source = "\n".join(line.content for line in lines if line.kind == "inside")
+    clean = _cleaned(opening.label or "", source, sanitise)
+    if clean is None:
+        return [relabelled(line.text) for line in lines]
+    first, *rest = fenced(clean, opening.label or "")
+    # The opening line may begin the containers that the others continue: `- ` and two spaces.
+    indented = opening.text.expandtabs(4)
+    before = indented[: indented.index(opening.mark, opening.start)]
+    return [before + first, *(opening.prefix + line for line in rest)]
+
+
+def _cleaned(label: str, source: str, sanitise: Callable[[str], str]) -> str | None:
+    if label == "mermaid":
+        return clean_diagram(source)
+    try:
+        return sanitise(source)
+    except SvgRefused:
+        return None
+
+
+def _plain(found: re.Match[str], count: int) -> str:
+    number = int(found[2])
+    return figure_label(number) if 1 <= number <= count else found[0]
+
+
+def _first_named(lines: list[Line]) -> dict[int, int]:
+    """Per figure the line that names it first, in the order of the text; code does not name."""
+    named: dict[int, int] = {}
+    for at, line in enumerate(lines):
+        if line.kind == "text":
+            for found in _REFERENCE.finditer(line.text):
+                named.setdefault(int(found[1]), at)
+    return named
+
+
+def _place(lines: list[Line], named_at: int) -> int:
+    """The first line after the passage before which a block at the margin is only that.
+
+    A line at the margin after a blank one, or one that begins a heading or a fence there, ends
+    every quote and list item before it anyway (CommonMark 0.31: 4.2, 4.5, 5.1, 5.2).
+    """
+    for at in range(named_at + 1, len(lines)):
+        line = lines[at]
+        if line.kind in ("text", "opens") and line.text[:1].strip():
+            after_blank = lines[at - 1].kind == "text" and not lines[at - 1].text.strip()
+            at_margin = line.kind == "opens" and line.text.startswith(line.mark)
+            if after_blank or at_margin or _HEADING.match(line.text):
+                return at
+    return len(lines)
+
+
+def _closing(lines: list[Line]) -> list[str]:
+    """What ends a fence that the text leaves open; one in a quote or a list ends with it."""
+    opening = next((line for line in reversed(lines) if line.kind in ("opens", "closes")), None)
+    is_open = opening is not None and opening.kind == "opens" and lines[-1].kind != "text"
+    return [opening.mark] if opening is not None and is_open and not opening.prefix else []
+
+
+def _append(out: list[str], block: list[str]) -> None:
+    if out and out[-1].strip():
+        out.append("")
+    out.extend(block)
