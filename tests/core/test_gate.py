@@ -283,6 +283,18 @@ def cases_of_the_repository_by_name() -> Iterator[Case]:
             yield Case(catalog, changed, 0.0, NOTHING, at_s)
 
 
+def cases_of_math() -> Iterator[Case]:
+    """Each kind of row alone and a second beside it, asked for a math agent."""
+    for region in REGIONS:
+        catalogs = [
+            *catalogs_of(KINDS_ALONE, 1, region),
+            *catalogs_of([Kind(), Kind("none"), Kind(tools=False)], 2, region),
+        ]
+        for asked, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
+            for catalog in catalogs:
+                yield Case(catalog, replace(asked, task="math"), age_s)
+
+
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "each row alone": cases_of_one_row,
     "every pair of rows": cases_of_two_rows,
@@ -290,6 +302,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "preferences": cases_of_preferences,
     "strict preferences": cases_of_strict_preferences,
     "more rows than attempts": cases_of_many_rows,
+    "math": cases_of_math,
     "the catalog of the repository": cases_of_the_repository,
     "the catalog of the repository by name": cases_of_the_repository_by_name,
 }
@@ -335,7 +348,8 @@ def phi_is_lawful(row: Row, region: str, at_s: float, age_s: float) -> bool:
 def row_may_serve(row: Row, case: Case, at_s: float) -> bool:
     age_s = case.age_s + (at_s - case.routed_at_s)
     return row_serves(row, case) and (
-        not case.asked.phi or phi_is_lawful(row, case.asked.region, at_s, age_s)
+        not case.asked.phi
+        or (case.asked.task != "math" and phi_is_lawful(row, case.asked.region, at_s, age_s))
     )
 
 
@@ -358,7 +372,8 @@ def expected(case: Case) -> tuple[frozenset[str], str | None]:
         return NOTHING, "no_route"
     lawful = [row for row in serving if row_may_serve(row, case, case.routed_at_s)]
     if not lawful:
-        return NOTHING, "no_route" if case.asked.images else "phi_blocked"
+        images_decide = case.asked.images and case.asked.task != "math"
+        return NOTHING, "no_route" if images_decide else "phi_blocked"
     wanted = [row for row in lawful if row_is_preferred(row, case.asked)]
     return frozenset(row.id for row in wanted), None if wanted else "no_route"
 
@@ -379,6 +394,7 @@ def expected_tries(case: Case, candidates: Sequence[Row], failing: frozenset[str
 # --- The check --------------------------------------------------------------------------------
 
 PHI_LAW = "no PHI attempt at a row without an agreement in force"
+SANDBOX_LAW = "no PHI attempt for a math agent"
 REGION_LAW = "no attempt at a row that does not process in the region"
 CODE_LAW = "a refusal has the code of DESIGN 1"
 CANDIDATES_LAW = "the candidates are exactly the rows that may serve"
@@ -432,6 +448,8 @@ def _laws_broken_by_tries(
             yield REGION_LAW
         elif asked.phi and not phi_is_lawful(row, asked.region, at_s, stand.catalog_age_s):
             yield PHI_LAW
+        elif asked.phi and asked.task == "math":
+            yield SANDBOX_LAW
         tried.append(row.id)
         at_s += ATTEMPT_S
         if row.id not in failing:
@@ -501,6 +519,10 @@ def as_if_just_read(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, S
 
 def passes_without_agreement(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
     return row, replace(asked, phi=asked.phi and row.agreement is not None), stand
+
+
+def as_if_chat(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    return row, replace(asked, task="chat"), stand
 
 
 def as_if_confidential(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
@@ -609,6 +631,7 @@ MUTANTS: dict[str, tuple[Subject, str]] = {
     "skip the check before a second attempt": (Subject(attempts=looks_once), PHI_LAW),
     "skip the check before every attempt": (Subject(attempts=never_looks), PHI_LAW),
     "check attempts by the route's clock": (Subject(attempts=looks_at_an_old_clock), PHI_LAW),
+    "take PHI for a math agent": (deceived(as_if_chat), SANDBOX_LAW),
     "preferences widen": (Subject(decide=widens), CANDIDATES_LAW),
     "a pinned model widens": (Subject(decide=falls_back_always), CANDIDATES_LAW),
     "take a row that is not confidential": (deceived(as_if_confidential), CANDIDATES_LAW),
@@ -618,6 +641,12 @@ MUTANTS: dict[str, tuple[Subject, str]] = {
     "record no rejection": (Subject(decide=forgets_rejections), RECORD_LAW),
     "refuse PHI images as phi_blocked": (
         with_code(lambda asked, code: "phi_blocked" if asked.phi else code),
+        CODE_LAW,
+    ),
+    "refuse PHI images of a math agent as no_route": (
+        with_code(
+            lambda asked, code: "no_route" if asked.task == "math" and asked.images else code
+        ),
         CODE_LAW,
     ),
     "refuse PHI text as no_route": (with_code(lambda asked, code: "no_route"), CODE_LAW),
@@ -654,6 +683,13 @@ RULES: dict[str, tuple[Row, Asked, Stand, str | None]] = {
         make_stand(unproven_allowed=frozenset({"acme-one/CH"})),
         "phi_residency_unproven",
     ),
+    "PHI for a math agent": (
+        make_row(),
+        make_asked(phi=True, task="math"),
+        make_stand(),
+        "phi_sandbox",
+    ),
+    "general traffic for a math agent": (make_row(), make_asked(task="math"), make_stand(), None),
     "staged": (make_row(status="staged"), make_asked(), make_stand(), "status_staged"),
     "no key": (make_row(status="no_key"), make_asked(), make_stand(), "status_no_key"),
     "alpha": (make_row(status="alpha"), make_asked(), make_stand(), "status_alpha"),
@@ -880,7 +916,13 @@ def test_the_code_follows_from_the_step_and_the_images(
     step: tuple[str, bool, int], code: str
 ) -> None:
     emptied_by, phi, images = step
-    assert refusal_code(emptied_by, phi=phi, images=images) == code
+    assert refusal_code(emptied_by, make_asked(phi=phi, images=images)) == code
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_a_math_agents_phi_is_blocked_whatever_it_shows(images: int) -> None:
+    asked = make_asked(phi=True, images=images, task="math")
+    assert refusal_code("phi", asked) == "phi_blocked"
 
 
 def test_a_catalog_without_rows_refuses() -> None:

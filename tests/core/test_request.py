@@ -193,8 +193,9 @@ def test_members_decide_what_is_asked(members: dict[str, Any], fields: dict[str,
     assert asked == replace(asked, **fields)
 
 
-def test_math_needs_tools() -> None:
-    assert asked_of(make_body(), task="math").needs_tools
+def test_math_alone_needs_no_tools() -> None:
+    """Where there is no sandbox the model reasons without one; `order` asks for tools elsewhere."""
+    assert not asked_of(make_body(), task="math").needs_tools
 
 
 def user(content: Any) -> dict[str, Any]:

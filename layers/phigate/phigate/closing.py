@@ -24,9 +24,18 @@ from phigate.core.ids import new_id
 from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S
 from phigate.core.meter import believed, bound, cost, estimate, total
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
-from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce
+from phigate.core.receipt import (
+    Charge,
+    Digest,
+    Ended,
+    Facts,
+    digest,
+    nonce,
+    sandbox_told,
+)
 from phigate.core.request import Pinned
-from phigate.core.types import Asked, Attempt, Principal, Row, Usage
+from phigate.core.runs import Run
+from phigate.core.types import Asked, Attempt, Json, Principal, Row, Usage
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
 from phigate.signing import agreements, signed, uncertified
@@ -69,6 +78,9 @@ class Ticket:
         self.bytes_out = 0  # what it has written in this turn so far
         self.upstream_id: str | None = None
         self._turns: list[_Turned] = []
+        self.image: str | None = None  # of the sandbox, once there is one
+        self.runs: list[Run] = []
+        self.figures = 0
         self.is_counted = True  # False while an upstream may be using tokens
         self._call = call
         self._charged_micros: int | None = None
@@ -86,6 +98,11 @@ class Ticket:
         """How many more calls the key may make in this minute."""
         calls = self.held.calls_this_minute if self.held is not None else 0
         return max(0, self.principal.policy.rpm - calls)
+
+    @property
+    def sandbox(self) -> Json | None:
+        """What is told of the sandbox; None without one."""
+        return None if self.image is None else sandbox_told(self.image, self.runs)
 
     @property
     def is_open(self) -> bool:
@@ -180,6 +197,13 @@ class Ticket:
         """The upstream's own id of its answer; kept when it is an id and nothing else."""
         is_id = isinstance(upstream_id, str) and _UPSTREAM_ID.fullmatch(upstream_id) is not None
         self.upstream_id = str(upstream_id) if is_id else None
+
+    def ran(self, run: Run) -> None:
+        """One program ran; the operator's line names its language, exit and time."""
+        self.runs.append(run)
+        self.gateway.journal.note(
+            "program", id=self.id, language=run.language, exit=run.exit_code, ms=run.wall_ms
+        )
 
     async def raise_for(self, order: Order) -> bool:
         """Hold what the next turn needs on top of what is used; False: credit does not cover it."""
@@ -358,6 +382,8 @@ class Ticket:
             charge=self.charge,
             agreements=agreements(order, self.attempts),
             is_certified=is_certified,
+            image=self.image,
+            runs=self.runs,
             upstream_id=self.upstream_id,
             refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),
         )

@@ -19,6 +19,7 @@ from phigate.core.protocols import (
     Keys,
     Ledger,
     ReceiptSigner,
+    Sandboxes,
     Upstream,
 )
 from phigate.core.tool_loop import Zones
@@ -96,6 +97,7 @@ class Gateway:
     journal: Journal
     zones: Zones
     random_bytes: Callable[[int], bytes]
+    sandboxes: Sandboxes | None = None
     counters: Callable[[], Mapping[str, object]] = dict
     breaker: Breaker = field(default_factory=Breaker)
     _refusals: dict[str, int] = field(default_factory=dict)

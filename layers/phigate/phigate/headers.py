@@ -27,13 +27,15 @@ def answer_headers(
         "x-ratelimit-remaining-requests": str(ticket.calls_left),
         "x-ratelimit-reset-requests": f"{60 - int(ticket.started_s) % 60}s",
     }
-    if asked.has_tools:
+    if order.sent_tools:
         headers["x-phi-tools"] = "supported" if row.supports_tools else "unsupported"
     if asked.tokens_out is None:
         headers["x-phi-max-tokens"] = str(row.tokens_out_default)
     reason = fallback_reason(order.catalog, order.route, row)
     if reason is not None:
         headers["x-phi-fallback"] = reason
+    if asked.task == "math":
+        headers["x-phi-sandbox-figures"] = str(ticket.figures)
     if dropped:
         headers["x-phi-dropped"] = _listed(dropped)
     return headers

@@ -5,9 +5,20 @@ turn; what follows after a turn is decided by `core.tool_loop`.
 from dataclasses import replace
 
 from phigate.closing import Ticket
-from phigate.core.tool_loop import Counts, followed, run_datetime, split, without_tools
+from phigate.core.limits import MATH_TIMEOUT_S
+from phigate.core.tool_loop import (
+    Counts,
+    ServerTools,
+    followed,
+    run_datetime,
+    split,
+    without_tools,
+)
 from phigate.core.types import Json, Row
 from phigate.order import Order, next_order
+from phigate.programs import Programs, illustrate
+
+_JSON_FORMATS = ("json_object", "json_schema")
 
 
 class Loop:
@@ -16,8 +27,14 @@ class Loop:
     def __init__(self, ticket: Ticket, order: Order) -> None:
         self._ticket = ticket
         self._order = order
-        self._counts = Counts(calls_max=order.body.get("max_tool_calls"))
+        self._counts: Counts | None = None
+        self.programs: Programs | None = None
+        self._until_s = ticket.started_s + MATH_TIMEOUT_S
         self._is_last = False
+        if order.server is not None:
+            self._counts = Counts(order.server, calls_max=order.body.get("max_tool_calls"))
+            if order.server.programs:
+                self.programs = Programs(ticket, order.asked.region, self._until_s)
 
     @property
     def has_tools(self) -> bool:
@@ -27,23 +44,24 @@ class Loop:
     def usage(self) -> Json | None:
         """The `usage` of the whole answer, summed over turns; None where the upstream's stands."""
         charge = self._ticket.charge
-        if not self.has_tools or charge is None:
+        if self._counts is None or charge is None:
             return None
         used = charge.usage
         return {
             "prompt_tokens": used.tokens_in,
             "completion_tokens": used.tokens_out,
             "total_tokens": used.tokens_in + used.tokens_out,
-            "server_tool_use": {"datetime_requests": self._counts.datetime_requests},
+            "server_tool_use": self._counts.used(self._ticket.runs),
         }
 
     async def after(self, message: Json, row: Row) -> Order | None:
         """The order of the next turn, or None when `message` is the answer.
 
-        The gateway's calls are taken out of an answer. Raises ServerToolLimit, ServerToolError.
+        The gateway's calls are taken out of an answer. Raises ServerToolLimit, ServerToolError,
+        SandboxError, RateLimited.
         """
-        order = self._order
-        if order.server is None:
+        order, counts = self._order, self._counts
+        if order.server is None or counts is None:
             return None
         ours, theirs = split(message, order.server)
         if not ours:
@@ -51,14 +69,39 @@ class Loop:
         if theirs or self._is_last:
             message["tool_calls"] = theirs
             return None
-        self._counts.count(len(ours))
-        gateway = self._ticket.gateway
-        now_s = gateway.clock.now_s()
-        results = [(call, run_datetime(call, order.server, gateway.zones, now_s)) for call in ours]
+        counts.count(ours)
+        results = [(call, await self._result(call, order.server)) for call in ours]
         following = next_order(order, followed(order.body, message, results), row)
-        if not await self._ticket.raise_for(following):
-            # Credit does not cover a turn that may call again: one last turn without tools.
+        is_raised = await self._ticket.raise_for(following)
+        is_late = self._ticket.gateway.clock.now_s() >= self._until_s
+        if not is_raised or counts.is_over or (self.programs is not None and is_late):
+            # Neither credit, turns nor time cover a turn that may call again: one last turn
+            # without tools answers with what there is.
             self._is_last = True
             following = replace(following, body=without_tools(following.body))
         self._order = following
         return following
+
+    async def close(self) -> None:
+        """End what stands for the request alone."""
+        if self.programs is not None:
+            await self.programs.close()
+
+    def finish(self, message: Json) -> tuple[str, ...]:
+        """A math agent's final message, illustrated and cleaned; what could not be honoured."""
+        order = self._order
+        if order.asked.task != "math":
+            return ()
+        figures = () if self.programs is None else self.programs.figures
+        if (order.body.get("response_format") or {}).get("type") in _JSON_FORMATS:
+            # Figures would end the JSON that was asked for.
+            return (*order.dropped, "figures") if figures else order.dropped
+        illustrate(message, figures)
+        self._ticket.figures = len(figures)
+        return order.dropped
+
+    async def _result(self, call: Json, tools: ServerTools) -> str:
+        if self.programs is not None and call["function"]["name"] in tools.programs:
+            return await self.programs.result(call)
+        gateway = self._ticket.gateway
+        return run_datetime(call, tools, gateway.zones, gateway.clock.now_s())

@@ -37,7 +37,10 @@ from phigate.wire.json_body import parse_object
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A call that was read and routed. `route.code` is set when it is refused."""
+    """A call that was read and routed. `route.code` is set when it is refused.
+
+    `sent_tools`: the caller's own body had tools; `dropped` names what no row can honour.
+    """
 
     body: Json
     asked: Asked
@@ -49,6 +52,8 @@ class Order:
     deadline_s: float
     server: ServerTools | None = None
     wanted: Wanted = field(default_factory=Wanted)
+    sent_tools: bool = False
+    dropped: tuple[str, ...] = ()
 
     @property
     def catalog(self) -> Catalog:
@@ -81,14 +86,21 @@ def read_order(
     """Body, policy, route and bound, in the order of DESIGN's table. Raises CallerError."""
     body = parse_object(call.take_body())
     check_shape(shape, body)
-    server = server_tools(body, zones, now_s)
+    catalog = view.catalog
+    is_math = call.task == "math"
+    if is_math and body.get("stream") is True:
+        raise InvalidRequest(
+            "The math endpoint answers in one piece: leave stream out.", param="stream"
+        )
+    has_sandbox = is_math and catalog.regions[pinned.region].sandbox
+    sent_tools = bool(body.get("tools"))
+    server = server_tools(body, zones, now_s, programs=has_sandbox)
     if server is not None:
         body = offered(body, server)
     asked = read_asked(body, pinned, call.task)
     body = canonical(body)
     if server is not None:
         asked = replace(asked, needs_tools=True)
-    catalog = view.catalog
     _check_tokens_out(asked, catalog)
     check_policy(pinned, policy)
     asks = _check_debug(wanted(body), pinned, policy)
@@ -118,6 +130,8 @@ def read_order(
         deadline_s=now_s + (stack.stream_timeout_s if stream else stack.json_timeout_s),
         server=server,
         wanted=asks,
+        sent_tools=sent_tools,
+        dropped=("sandbox",) if is_math and not has_sandbox else (),
     )
 
 
@@ -210,7 +224,8 @@ _REFUSALS: Mapping[Code, tuple[type[CallerError], str]] = {
     "phi_blocked": (
         PhiBlocked,
         "No provider in region {region} has an agreement in force that permits PHI for this "
-        "request. It was not sent anywhere. POST /v1/route shows every row and its rule.",
+        "request. It was not sent anywhere. POST /v1/route shows every row and its rule. No "
+        "agreement covers the math agent's sandbox, so math is general traffic only.",
     ),
     "key_policy": (
         KeyPolicyViolated,

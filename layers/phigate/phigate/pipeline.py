@@ -165,14 +165,23 @@ async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> N
 async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[Answered, bytes]:
     """Turn after turn until there is an answer, and its receipt."""
     loop = Loop(ticket, order)
-    answered = await _turn(ticket, turn)
-    while following := await loop.after(openai.message(answered.body), answered.row):
-        answered = await _turn(ticket, Turn(ticket, following, out))
+    try:
+        answered = await _turn(ticket, turn)
+        while following := await loop.after(openai.message(answered.body), answered.row):
+            answered = await _turn(ticket, Turn(ticket, following, out))
+    finally:
+        await loop.close()
+    answered.dropped += loop.finish(openai.message(answered.body))
     if (usage := loop.usage()) is not None:
         answered.body["usage"] = usage
     if order.wanted.any:
         answered.body |= extras(
-            order.wanted, order.route, ticket.attempts, answered.dropped, answered.exchanged
+            order.wanted,
+            order.route,
+            ticket.attempts,
+            answered.dropped,
+            answered.exchanged,
+            sandbox=ticket.sandbox,
         )
     body = openai.completion(answered.body, ticket.stamp(answered.row))
     ticket.response.update(body)

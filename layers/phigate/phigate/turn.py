@@ -252,8 +252,7 @@ class Turn:
         route = self._order.route
         if not self._tried() and now_s < self._order.deadline_s:
             # Every agreement lapsed between the route and now.
-            asked = route.asked
-            return refused(refusal_code("agreement", phi=asked.phi, images=asked.images), asked)
+            return refused(refusal_code("agreement", route.asked), route.asked)
         timed_out = now_s >= self._order.deadline_s or all(
             attempt.outcome == "timeout" for attempt in self._tried()
         )

@@ -232,6 +232,7 @@ def _region(table: Json) -> RegionDefaults:
     return RegionDefaults(
         rows={task: table[task] for task in TASKS if task in table},
         aws_regions=tuple(table["aws_regions"]),
+        sandbox=table.get("sandbox", False),
     )
 
 

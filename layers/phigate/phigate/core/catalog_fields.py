@@ -188,4 +188,5 @@ REGION_FIELDS: Fields = {
     "chat": Field(_ID, is_required=False),
     "vision": Field(_ID, is_required=False),
     "math": Field(_ID, is_required=False),
+    "sandbox": Field(_flag, is_required=False),
 }

@@ -59,8 +59,10 @@ def extras(
     attempts: Sequence[Attempt],
     dropped: Sequence[str],
     exchanged: Exchanged | None,
+    *,
+    sandbox: Json | None = None,
 ) -> Json:
-    """The members to add to the answer."""
+    """The members to add to the answer; `sandbox` is what the receipt says of the programs."""
     members: Json = {}
     listed = [
         {"row": a.row, "region": a.region, "outcome": a.outcome, "ms": a.ms} for a in attempts
@@ -76,6 +78,8 @@ def extras(
             },
             "dropped_parameters": list(dropped),
         }
+        if sandbox is not None:
+            members["meta"]["sandbox"] = sandbox
     if asks.upstream_request and exchanged is not None:
         members["upstream_request"] = exchanged.sent
     if asks.upstream_response and exchanged is not None:

@@ -3,7 +3,8 @@
 Law 1: a step only removes rows, and records the rule for each; nothing adds a row back.
 Law 2: the steps run in the order of STEPS; the one that empties the list decides the refusal.
 Law 3: under PHI a row passes only with an agreement that covers the region, is in force now,
-forbids retention and training, at a place whose residency is proven, from a fresh catalog.
+forbids retention and training, at a place whose residency is proven, from a fresh catalog; and for
+a math agent none does: no agreement covers the sandbox.
 """
 
 from collections.abc import Callable, Sequence
@@ -74,12 +75,13 @@ def may_attempt(row: Row, asked: Asked, stand: Stand, steps: Steps | None = None
     )
 
 
-def refusal_code(emptied_by: str, *, phi: bool, images: int) -> Code:
-    """One function of the step that emptied the list and whether there are images (DESIGN 1)."""
+def refusal_code(emptied_by: str, asked: Asked) -> Code:
+    """One function of the step that emptied the list and whether there are images (DESIGN 1); for
+    PHI with a math agent the reason is never the images."""
     if emptied_by == "key_policy":
         return "key_policy"
-    if phi and not images and emptied_by in ("phi", "agreement"):
-        return "phi_blocked"
+    if asked.phi and emptied_by in ("phi", "agreement"):
+        return "no_route" if asked.images and asked.task != "math" else "phi_blocked"
     return "no_route"
 
 
@@ -123,6 +125,10 @@ def _capability(row: Row, asked: Asked, stand: Stand) -> str | None:
 def _phi(row: Row, asked: Asked, stand: Stand) -> str | None:
     if not asked.phi:
         return None
+    return "phi_sandbox" if asked.task == "math" else _phi_terms(row, asked)
+
+
+def _phi_terms(row: Row, asked: Asked) -> str | None:
     agreement = row.agreement
     if agreement is None or asked.region not in agreement.regions:
         return "phi_no_agreement"

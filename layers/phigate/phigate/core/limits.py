@@ -35,6 +35,15 @@ SOCKET_UNUSED_MAX_S = 20.0  # a POST is not sent on a pooled socket that was idl
 
 TURNS_FOLLOW_MAX = 8  # turns after the first one in a server tool's loop
 
+# The math agent.
+MATH_TURNS_MAX = 12  # turns that may call programs; one more is left to answer
+MATH_TIMEOUT_S = 240.0  # all turns and programs; the JSON deadline is 280 s
+PROGRAM_TIMEOUT_S = 60.0
+PROGRAM_OUTPUT_BYTES_MAX = 64 * 1024
+PROGRAM_CODE_BYTES_MAX = 256 * 1024  # far more than a model writes in one turn
+PROGRAMS_MAX = 32  # a turn may ask for several at once; the receipt names each
+FIGURES_MAX = 10  # over all programs of a request
+
 # The breaker.
 BREAKER_FAILURES = 5
 BREAKER_WINDOW_S = 60.0

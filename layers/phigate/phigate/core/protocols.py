@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from phigate.core.receipt import Signed
+from phigate.core.runs import Language
 from phigate.core.types import Catalog, Principal, Row
-
-Language = Literal["python", "r"]
 
 
 class Clock(Protocol):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from phigate.core.runs import Run
 from phigate.core.types import Agreement, Attempt, Json, Price, Rejection, Row, Usage
 
 Ended = Literal["complete", "upstream_cut", "deadline", "hang_up", "refused"]
@@ -70,7 +71,7 @@ class Facts:
     """Everything that a record says. `row` and `charge` are None for a refusal.
 
     `time_s` is when the request began, `signed_at_s` when its record was signed. `agreements` are
-    those of the rows that were tried, by row.
+    those of the rows that were tried, by row; `image` is what the programs of `runs` ran in.
     """
 
     id: str
@@ -96,6 +97,8 @@ class Facts:
     refusals_without_receipt: int = 0
     upstream_id: str | None = None
     is_certified: bool = True
+    image: str | None = None
+    runs: Sequence[Run] = ()
 
 
 def hash_text(request_sha256: str, response_sha256: str) -> str:
@@ -137,12 +140,19 @@ def record(facts: Facts) -> Json:
             row: [a.id, a.law, a.effective_at_s, a.expires_at_s]
             for row, a in facts.agreements.items()
         }
+    if facts.image is not None:
+        members["sandbox"] = sandbox_told(facts.image, facts.runs)
     if facts.refusals_without_receipt:
         members["refusals_without_receipt"] = facts.refusals_without_receipt
     if not facts.is_certified:
         # Nobody vouches for the key; general traffic goes on when certification fails.
         members["certified"] = False
     return members
+
+
+def sandbox_told(image: str, runs: Iterable[Run]) -> Json:
+    """What a receipt and `meta` tell of a sandbox: what ran in it, never which program."""
+    return {"image": image, "runs": [[run.language, run.exit_code, run.wall_ms] for run in runs]}
 
 
 def _served(row: Row, region: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def read_asked(body: Json, pinned: Pinned, task: Task) -> Asked:
         model_tier=pinned.model_tier,
         task=task,
         images=images_asked,
-        needs_tools=_needs_tools(body, task),
+        needs_tools=body.get("tool_choice") not in (None, "none", "auto"),
         needs_json_schema=_format(body) == "json_schema",
         has_tools=bool(tools),
         tokens_out=_tokens_out(body),
@@ -159,10 +159,6 @@ def _check_images(body: Json, *, phi: bool) -> int:
     if phi:
         check_image_config(body)
     return count
-
-
-def _needs_tools(body: Json, task: Task) -> bool:
-    return task == "math" or body.get("tool_choice") not in (None, "none", "auto")
 
 
 def _format(body: Json) -> str | None:

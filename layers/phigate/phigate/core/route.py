@@ -43,7 +43,7 @@ def decide(catalog: Catalog, asked: Asked, stand: Stand, steps: Steps | None = N
     """
     verdict = admit(catalog.rows, asked, stand, steps)
     if verdict.emptied_by is not None:
-        code = refusal_code(verdict.emptied_by, phi=asked.phi, images=asked.images)
+        code = refusal_code(verdict.emptied_by, asked)
         return Route(asked, (), verdict.rejections, code)
     candidates, others = _ordered(catalog, asked, verdict.rows)
     if asked.model != AUTO and not asked.preferences.allow_fallbacks:

@@ -1,8 +1,9 @@
-"""The loop round a server tool: what a turn asked for, and what the next one is told.
+"""The loop round the gateway's tools: what a turn asked for, and what the next one is told.
 
 Law 1: a turn that mixes the gateway's tool with the caller's own functions ends the loop: the
 caller gets its own calls, the gateway's are dropped (the model may ask again), so no state is kept.
-Law 2: at most TURNS_FOLLOW_MAX turns follow the first one.
+Law 2: at most TURNS_FOLLOW_MAX turns follow the first one; of a math agent's, MATH_TURNS_MAX may
+call programs, and then one turn without tools is left to answer.
 """
 
 import json
@@ -12,7 +13,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from phigate.core.errors import InvalidRequest, ServerToolError, ServerToolLimit
-from phigate.core.limits import TURNS_FOLLOW_MAX
+from phigate.core.limits import MATH_TURNS_MAX, TURNS_FOLLOW_MAX
+from phigate.core.programs import LANGUAGES, functions
+from phigate.core.runs import Run
 from phigate.core.types import Json
 
 DATETIME = "gateway:datetime"
@@ -28,40 +31,78 @@ class Zones(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServerTools:
-    """The gateway's tools in one request: the names that the model calls them by."""
+    """The gateway's tools in one request: the names that the model calls them by. `programs` are
+    those that run in a sandbox; `timezone` None: the date and time are not offered."""
 
-    timezone: str
+    timezone: str | None
     names: frozenset[str] = frozenset({DATETIME_FUNCTION})
+    programs: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
 class Counts:
-    """How often the gateway's tools ran in one request."""
+    """How often the gateway's tools were called in one request, by name."""
 
-    datetime_requests: int = 0
+    tools: ServerTools
     calls_max: int | None = None
-    turns_followed: int = field(default=0)
+    turns_followed: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
 
-    def count(self, calls: int) -> None:
+    def count(self, calls: Sequence[Json]) -> None:
         """Before the calls of one turn are run. Raises ServerToolLimit, ServerToolError."""
-        self.datetime_requests += calls
+        for call in calls:
+            name = call["function"]["name"]
+            self.calls[name] = self.calls.get(name, 0) + 1
         self.turns_followed += 1
-        if self.calls_max is not None and self.datetime_requests > self.calls_max:
+        asked = sum(self.calls.values())
+        if self.calls_max is not None and asked > self.calls_max:
             raise ServerToolLimit(
-                f"The model asked for {self.datetime_requests} server tool calls; max_tool_calls "
+                f"The model asked for {asked} server tool calls; max_tool_calls "
                 f"allows {self.calls_max}. The turns until then are charged.",
                 param="max_tool_calls",
             )
-        if self.turns_followed > TURNS_FOLLOW_MAX:
+        if not self.tools.programs and self.turns_followed > TURNS_FOLLOW_MAX:
             raise ServerToolError(
                 f"The model still called the server tool after {TURNS_FOLLOW_MAX} turns. "
                 "The turns until then are charged."
             )
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the next turn is a math agent's last, which has to answer."""
+        return bool(self.tools.programs) and self.turns_followed >= MATH_TURNS_MAX
 
-def server_tools(body: Json, zones: Zones, now_s: float) -> ServerTools | None:
-    """The gateway's tools that the request names. Raises InvalidRequest for a bad time zone."""
-    for i, tool in enumerate(body.get("tools") or ()):
+    def used(self, runs: Sequence[Run]) -> Json:
+        """`usage.server_tool_use`: how often each tool that was offered ran."""
+        use: Json = {}
+        if self.tools.timezone is not None:
+            use["datetime_requests"] = self.calls.get(DATETIME_FUNCTION, 0)
+        if self.tools.programs:
+            for language in LANGUAGES.values():
+                use[f"{language}_runs"] = sum(run.language == language for run in runs)
+        return use
+
+
+def server_tools(
+    body: Json, zones: Zones, now_s: float, *, programs: bool = False
+) -> ServerTools | None:
+    """The gateway's tools: those that the request names, and with `programs` those of a math agent.
+    A caller's own function of the same name wins; then the gateway's is not offered.
+
+    Raises InvalidRequest for a bad time zone.
+    """
+    tools = body.get("tools") or ()
+    theirs = {tool["function"]["name"] for tool in tools if tool["type"] == "function"}
+    languages = frozenset(LANGUAGES) - theirs if programs else frozenset()
+    timezone = _datetime_zone(tools, zones, now_s)
+    if timezone is None and not languages:
+        return None
+    clock = frozenset() if timezone is None else frozenset({DATETIME_FUNCTION}) - theirs
+    return ServerTools(timezone, clock | languages, languages)
+
+
+def _datetime_zone(tools: Sequence[Json], zones: Zones, now_s: float) -> str | None:
+    for i, tool in enumerate(tools):
         if tool["type"] == DATETIME:
             where, timezone = _timezone(tool)
             if zones.local(timezone, now_s) is None:
@@ -69,18 +110,17 @@ def server_tools(body: Json, zones: Zones, now_s: float) -> ServerTools | None:
                     "There is no such time zone; send an IANA name such as Europe/London.",
                     param=f"tools.{i}.{where}",
                 )
-            names = {t["function"]["name"] for t in body["tools"] if t["type"] == "function"}
-            # A caller's own function of that name wins; then the gateway's is not offered.
-            return ServerTools(timezone, frozenset({DATETIME_FUNCTION} - names))
+            return timezone
     return None
 
 
 def offered(body: Json, tools: ServerTools) -> Json:
     """The body with the gateway's tools as functions, which is what a model can be offered."""
-    functions = [tool for tool in body["tools"] if tool["type"] == "function"]
-    if tools.names:
-        functions.append(_datetime_function(tools.timezone))
-    rewritten = {**body, "tools": functions}
+    offers = [tool for tool in body.get("tools") or () if tool["type"] == "function"]
+    if tools.timezone is not None and DATETIME_FUNCTION in tools.names:
+        offers.append(_datetime_function(tools.timezone))
+    offers += functions(tools.programs)
+    rewritten = {**body, "tools": offers}
     choice = body.get("tool_choice")
     kind = choice.get("type") if isinstance(choice, dict) else choice
     if kind == DATETIME:
@@ -103,7 +143,7 @@ def followed(body: Json, message: Json, results: Sequence[tuple[Json, str]]) -> 
 
 
 def without_tools(body: Json) -> Json:
-    """The last turn's body, when credit does not cover another turn with tools."""
+    """The last turn's body, when nothing covers another turn with tools."""
     return {**body, "tool_choice": "none"}
 
 

@@ -90,10 +90,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RegionDefaults:
-    """The resident default row per task (`chat`, `vision`, `math`); a task may have none."""
+    """The resident default row per task (`chat`, `vision`, `math`); a task may have none.
+
+    `sandbox`: programs can be run there.
+    """
 
     rows: Mapping[str, str]
     aws_regions: tuple[str, ...]
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)

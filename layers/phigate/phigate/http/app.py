@@ -35,15 +35,19 @@ def build_app(gateway: Gateway) -> "Surface":
     app.add_exception_handler(PhigateError, _our_error)
     # Without it the framework answers a bug with a text of its own before Surface sees it.
     app.add_exception_handler(Exception, _bug)
-    chat = ChatEndpoint(gateway, "chat", pipeline.serve)
+    tasks = {
+        "/v1/chat/completions": ChatEndpoint(gateway, "chat", pipeline.serve),
+        "/v1/math/chat/completions": ChatEndpoint(gateway, "math", pipeline.serve),
+    }
     router = directory(gateway)
     hot: dict[str, ChatEndpoint] = {}
     # Not orjson: the range of `seed` goes beyond 64 bits.
     document = json.dumps(openapi_document(router)).encode()
     for base in BASE_PATHS:
-        path = f"{base}/v1/chat/completions"
-        app.router.routes.append(Endpoint(path, chat, methods=["POST"]))
-        hot[path] = chat
+        for name, endpoint in tasks.items():
+            path = f"{base}{name}"
+            app.router.routes.append(Endpoint(path, endpoint, methods=["POST"]))
+            hot[path] = endpoint
         app.include_router(router, prefix=base)
 
         @app.get(f"{base}/openapi.json")

@@ -146,6 +146,10 @@ def _count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _COUNT_MAX
 
 
+def _whole(value: Any) -> bool:
+    return type(value) is int and abs(value) <= _COUNT_MAX
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -242,6 +246,12 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "cost": _counts("computed", "charged", "held"),
     "turns": _list_of(_text, *_FOUR_COUNTS, *_FOUR_COUNTS),
     "upstream_id": _text,
+    "sandbox": lambda value: (
+        isinstance(value, dict)
+        and value.keys() == {"image", "runs"}
+        and _text(value["image"])
+        and _list_of(_text, _whole, _count)(value["runs"])
+    ),
     "refusals_without_receipt": _count,
     "certified": lambda value: value is False,
 }

@@ -1,0 +1,101 @@
+"""The programs of one request: one sandbox, which nobody used before and nobody uses after.
+
+Law 1: it is opened when the first program is to be run, and closed whatever becomes of the request.
+Law 2: a program that fails is a result that the model is told; a sandbox that fails ends the call.
+Law 3: no figure that is not clean leaves here.
+"""
+
+from collections.abc import Sequence
+
+from phigate.closing import Ticket
+from phigate.core.errors import SandboxError
+from phigate.core.figures import SvgRefused, clean_text, figure_label, stitch
+from phigate.core.limits import (
+    FIGURES_MAX,
+    PROGRAM_CODE_BYTES_MAX,
+    PROGRAM_TIMEOUT_S,
+    PROGRAMS_MAX,
+)
+from phigate.core.programs import LANGUAGES, code_of, not_run, told
+from phigate.core.protocols import Ran, Sandbox
+from phigate.core.runs import Run
+from phigate.core.types import Json
+from phigate.wire.svg import sanitise
+
+
+class Programs:
+    """State of one request's programs. `until_s` is when the last of them has to end."""
+
+    def __init__(self, ticket: Ticket, region: str, until_s: float) -> None:
+        if ticket.gateway.sandboxes is None:
+            raise SandboxError(
+                "This stack has no sandbox to run programs in. Nothing was sent to a provider."
+            )
+        self._ticket = ticket
+        self._sandboxes = ticket.gateway.sandboxes
+        self._region = region
+        self._until_s = until_s
+        self._sandbox: Sandbox | None = None
+        self._figures: list[str] = []
+
+    @property
+    def figures(self) -> Sequence[str]:
+        """The figures that were kept, clean and in order."""
+        return self._figures
+
+    async def result(self, call: Json) -> str:
+        """Run what a call asks for; what the model is told. Raises SandboxError, RateLimited."""
+        code = code_of(call)
+        left_s = self._until_s - self._ticket.gateway.clock.now_s()
+        if code is None:
+            return not_run('The arguments must be {"code": "…"} and nothing else.')
+        if len(code.encode("utf-8", "replace")) > PROGRAM_CODE_BYTES_MAX:
+            return not_run(f"A program has at most {PROGRAM_CODE_BYTES_MAX} bytes.")
+        if left_s <= 0 or len(self._ticket.runs) >= PROGRAMS_MAX:
+            return not_run("There is no time left to run programs: answer with what you have.")
+        sandbox = await self._opened()
+        language = LANGUAGES[call["function"]["name"]]
+        ran = await sandbox.run(language, code, min(PROGRAM_TIMEOUT_S, left_s))
+        self._ticket.ran(Run(language, ran.exit_code, ran.wall_ms))
+        return told(ran, *self._kept(ran))
+
+    async def close(self) -> None:
+        """End the sandbox, also while the request is being cancelled."""
+        if self._sandbox is not None:
+            sandbox, self._sandbox = self._sandbox, None
+            await self._ticket.gateway.shielded(sandbox.close())
+
+    async def _opened(self) -> Sandbox:
+        if self._sandbox is None:
+            self._sandbox = await self._sandboxes.open(
+                account=self._ticket.principal.account,
+                request_id=self._ticket.id,
+                region=self._region,
+                until_s=self._until_s,
+            )
+            self._ticket.image = self._sandbox.image
+        return self._sandbox
+
+    def _kept(self, ran: Ran) -> tuple[list[str], list[str]]:
+        """The names of a program's figures, and why the others were refused."""
+        names: list[str] = []
+        refused: list[str] = []
+        for figure in ran.figures:
+            if len(self._figures) >= FIGURES_MAX:
+                refused.append(f"An answer has at most {FIGURES_MAX} figures.")
+                break
+            try:
+                self._figures.append(sanitise(figure))
+            except SvgRefused as exc:
+                refused.append(str(exc))
+                continue
+            names.append(figure_label(len(self._figures)))
+        return names, refused
+
+
+def illustrate(message: Json, figures: Sequence[str]) -> None:
+    """Clean a math answer's text and put its figures where it refers to them."""
+    content = message.get("content")
+    text, _ = stitch(clean_text(content if isinstance(content, str) else "", sanitise), figures)
+    if text or isinstance(content, str):
+        message["content"] = text
