@@ -38,7 +38,7 @@ CLEAN: dict[str, tuple[str, str]] = {
         "```text `\n```svg\nshape\n```",
         "```text `\n```svg\n<svg>shape</svg>\n```",
     ),
-    "three spaces": ("   ```svg\n   shape\n  ```\nb", "   ```svg\n<svg>shape</svg>\n```\nb"),
+    "three spaces": ("   ```svg\n   shape\n  ```\nb", "```svg\n<svg>shape</svg>\n```\nb"),
     "four spaces are no fence": ("    ```svg\nx", "    ```text\nx"),
     "a tab is no fence": ("\t```svg\nx", "\t```text\nx"),
     "two backticks are no fence": ("``svg\nshape\n``", "``svg\nshape\n``"),
@@ -61,6 +61,10 @@ CLEAN: dict[str, tuple[str, str]] = {
     "a fence shown in a longer one": (
         "````markdown\n```svg\nx\n```\n````",
         "````markdown\n```text\nx\n```\n````",
+    ),
+    "a fence in a diagram": (
+        "  ```mermaid\n  graph TD\n   ```svg\n  ```",
+        "````mermaid\ngraph TD\n ```text\n````",
     ),
     "a fence shown in tildes": ("~~~\n```svg\nshape\n~~~", "~~~\n```text\nshape\n~~~"),
     "in a quote": ("> ```svg\n> shape\n> ```\nb", "> ```svg\n> <svg>shape</svg>\n> ```\nb"),

@@ -89,9 +89,8 @@ def _block(lines: list[Line], sanitise: Callable[[str], str]) -> list[str]:
         return [relabelled(line.text) for line in lines]
     first, *rest = fenced(clean, opening.label or "")
     # The opening line may begin the containers that the others continue: `- ` and two spaces.
-    indented = opening.text.expandtabs(4)
-    before = indented[: indented.index(opening.mark, opening.start)]
-    return [before + first, *(opening.prefix + line for line in rest)]
+    before = opening.text.expandtabs(4)[: opening.start]
+    return [before + first, *(opening.prefix + relabelled(line) for line in rest)]
 
 
 def _cleaned(label: str, source: str, sanitise: Callable[[str], str]) -> str | None:
