@@ -3,7 +3,7 @@
 What they build is served: a live row with an agreement in force at NOW_S in CH, asked for in CH.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,10 @@ def make_catalog(
     *,
     defaults: Mapping[str, Mapping[str, str]] | None = None,
     aliases: Mapping[str, tuple[str, ...]] | None = None,
+    sandboxes: Container[str] = (),
 ) -> Catalog:
-    """A catalog of ten regions; `defaults` are the default rows per region and task."""
+    """A catalog of ten regions; `defaults` are the default rows per region and task, `sandboxes`
+    the regions where programs can be run."""
     rows = tuple(rows)
     given = defaults or {}
     return Catalog(
@@ -113,7 +115,9 @@ def make_catalog(
         card_sha256="d" * 64,
         rows=rows,
         rows_by_id={row.id: row for row in rows},
-        regions={name: RegionDefaults(given.get(name, {}), ()) for name in REGIONS},
+        regions={
+            name: RegionDefaults(given.get(name, {}), (), name in sandboxes) for name in REGIONS
+        },
         aliases=aliases or {},
     )
 

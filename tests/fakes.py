@@ -24,11 +24,13 @@ from phigate.core.protocols import (
     Held,
     HoldRefused,
     HoldRequest,
+    Ran,
     StoredReceipt,
     Swept,
     UpstreamRequest,
 )
 from phigate.core.receipt import Signed
+from phigate.core.runs import Language
 from phigate.core.types import Catalog, Principal
 from phigate.effects.dynamodb import (
     ConditionFailed,
@@ -245,6 +247,65 @@ class FakeLedger:
     async def receipt(self, account: str, hold_id: str) -> StoredReceipt | None:
         """As the Protocol says."""
         return await self._ledger.receipt(account, hold_id)
+
+
+# What a sandbox does with a program: it comes back, raises, or something happens first.
+Play = Ran | Exception | Callable[[], object]
+
+
+class FakeSandboxes:
+    """Hands out scripted sandboxes: each program gets the next play. `opened` are the requests,
+    `programs` what was run, `closed` counts; `refuses` is raised instead of opening."""
+
+    def __init__(self, clock: FakeClock, plays: Iterable[Play] = ()) -> None:
+        self.opened: list[dict[str, Any]] = []
+        self.programs: list[tuple[str, str, float]] = []
+        self.closed = 0
+        self.refuses: Exception | None = None
+        self._clock = clock
+        self._plays = list(plays)
+
+    async def open(
+        self, *, account: str, request_id: str, region: str, until_s: float
+    ) -> "FakeSandbox":
+        """As the Protocol says."""
+        if self.refuses is not None:
+            raise self.refuses
+        self.opened.append({"account": account, "id": request_id, "region": region})
+        self.opened[-1]["until_s"] = until_s
+        return FakeSandbox(self)
+
+    def play(self, program: tuple[str, str, float]) -> Ran:
+        """What becomes of one program."""
+        self.programs.append(program)
+        step = self._plays.pop(0)
+        while not isinstance(step, Ran):
+            if isinstance(step, Exception):
+                raise step
+            step()
+            step = self._plays.pop(0)
+        self._clock.time_s += step.wall_ms / 1000
+        return step
+
+
+class FakeSandbox:
+    """One of them."""
+
+    image = "sha256:simulated"
+
+    def __init__(self, sandboxes: FakeSandboxes) -> None:
+        self._sandboxes = sandboxes
+        self._is_open = True
+
+    async def run(self, language: Language, code: str, timeout_s: float) -> Ran:
+        """As the Protocol says."""
+        assert self._is_open, "a sandbox is not used after its end"
+        return self._sandboxes.play((language, code, timeout_s))
+
+    async def close(self) -> None:
+        """As the Protocol says."""
+        self._sandboxes.closed += self._is_open
+        self._is_open = False
 
 
 class FakeRoot:

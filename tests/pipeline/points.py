@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from phigate.core.protocols import UpstreamRequest
-from tests.fakes import FakeUpstream
+from tests.fakes import FakeSandboxes, FakeUpstream
 from tests.pipeline.stage import Stage
 
 Pass = Callable[[str], Awaitable[None]]
@@ -46,6 +46,20 @@ class WatchedUpstream:
         return Watched(self._upstream.open(request), "exchange", self._passes)
 
 
+class WatchedSandboxes:
+    """Sandboxes that are watched, and everything that is done in them."""
+
+    def __init__(self, sandboxes: FakeSandboxes, passes: Pass) -> None:
+        self._sandboxes = sandboxes
+        self._passes = passes
+
+    async def open(self, **named: Any) -> Any:
+        """As the Protocol says."""
+        await self._passes("before sandboxes.open")
+        # A cancelled `open` leaves nothing behind; one that came back is closed by who has it.
+        return Watched(await self._sandboxes.open(**named), "sandbox", self._passes)
+
+
 def watch(stage: Stage, passes: Pass) -> None:
     """Watch every effect of a stage's gateway; its Out is watched by who makes it."""
     gateway = stage.gateway
@@ -54,6 +68,8 @@ def watch(stage: Stage, passes: Pass) -> None:
     gateway.ledger = Watched(stage.ledger, "ledger", passes)
     gateway.upstream = WatchedUpstream(stage.upstream, passes)
     gateway.clock = Watched(stage.clock, "clock", passes)
+    gateway.signer = Watched(gateway.signer, "signer", passes)
+    gateway.sandboxes = WatchedSandboxes(stage.sandboxes, passes)
 
 
 def at(name: str, act: Callable[[], object]) -> Pass:

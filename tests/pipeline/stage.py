@@ -14,7 +14,7 @@ from phigate import pipeline
 from phigate.core.account import ACCOUNT_SK, account_pk, holds
 from phigate.core.attributes import int_at
 from phigate.core.keys import key_sha256, make_key
-from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row
+from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row, Task
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.receipt_signer import EnvironmentSigner
@@ -28,7 +28,9 @@ from tests.fakes import (
     FakeClock,
     FakeLedger,
     FakeRoot,
+    FakeSandboxes,
     FakeUpstream,
+    Play,
     RecordingJournal,
     RecordingOut,
     Script,
@@ -108,6 +110,7 @@ class Stage:
         regions: tuple[str, ...] = ("CH",),
         key_id: str = "k1",
         receipts_required: ReceiptsRequired = "phi",
+        plays: Sequence[Play] = (),
     ) -> None:
         self.clock = FakeClock(NOW_S)
         self.ledger = FakeLedger(self.clock, account=ACCOUNT, micros=credit_micros)
@@ -115,6 +118,7 @@ class Stage:
         self.upstream = FakeUpstream(self.clock, scripts)
         self.out = RecordingOut(self.clock)
         self.root = FakeRoot()
+        self.sandboxes = FakeSandboxes(self.clock, plays)
         self._drawn = 0
         principal = Principal(
             ACCOUNT, key_id, policy or KeyPolicy(), int(NOW_S) - 1, expires_at_s, b"salt"
@@ -125,6 +129,7 @@ class Stage:
             keys=StaticKeys({key_sha256(KEY): principal}),
             ledger=self.ledger,
             receipts=receipts,
+            sandboxes=self.sandboxes,
             signer=EnvironmentSigner(
                 root=self.root,
                 store=receipts.put_certificate,
@@ -133,7 +138,7 @@ class Stage:
                 issuer="http://stack.test",
                 stack="stack-1",
             ),
-            catalog=StaticCatalog(catalog or make_catalog(rows), NOW_S),
+            catalog=StaticCatalog(catalog or make_catalog(rows, sandboxes=("CH",)), NOW_S),
             upstream=self.upstream,
             clock=self.clock,
             journal=self.journal,
@@ -152,11 +157,12 @@ class Stage:
         *,
         key: str | None = KEY,
         on_last: Callable[[], object] = lambda: None,
+        task: Task = "chat",
     ) -> Told:
         """One call to its end, on an event loop of its own; `on_last` is called with its end."""
         out = RecordingOut(self.clock)
         out.on_last = on_last
-        asyncio.run(self.serve(body, headers, key=key, out=out))
+        asyncio.run(self.serve(body, headers, key=key, out=out, task=task))
         return self.told()
 
     def chat_gone(self, body: Json) -> None:
@@ -176,10 +182,11 @@ class Stage:
         *,
         key: str | None = KEY,
         out: RecordingOut | None = None,
+        task: Task = "chat",
     ) -> None:
         """The same on the running loop. `body` None is the shortest good body."""
         self.out = out or RecordingOut(self.clock)
-        await pipeline.serve(self.gateway, call(body, headers, key=key), self.out)
+        await pipeline.serve(self.gateway, call(body, headers, key=key, task=task), self.out)
 
     def told(self) -> Told:
         """What the last call's caller got; asserts that the answer was begun and ended once."""
@@ -279,11 +286,12 @@ def call(
     headers: Mapping[str, str] | None = None,
     *,
     key: str | None = KEY,
+    task: Task = "chat",
 ) -> Call:
     """A call as it came in."""
     raw = body if isinstance(body, bytes) else json.dumps(body or make_body()).encode()
     bearer = {} if key is None else {"authorization": f"Bearer {key}"}
-    return Call("chat", {**bearer, **(headers or {})}, raw)
+    return Call(task, {**bearer, **(headers or {})}, raw)
 
 
 def completion(content: Any = "Hi", *, usage: Any = USAGE, **members: Any) -> Json:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import pytest
 
 from phigate import pipeline
-from phigate.core.errors import InternalError, UpstreamFailed
-from phigate.core.types import Json
+from phigate.core.errors import InternalError, SandboxError, UpstreamFailed
+from phigate.core.protocols import Ran
+from phigate.core.types import Json, Task
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from tests.builders import make_body
-from tests.fakes import RecordingOut, Script
+from tests.fakes import Play, RecordingOut, Script
 from tests.pipeline.points import Pass, Watched, watch
 from tests.pipeline.stage import (
     DONE,
@@ -43,10 +44,34 @@ class Scene:
     scripts: tuple[Script, ...]
     micros: int
     most: int = 20  # where it is interrupted and charged by estimate
+    plays: tuple[Play, ...] = ()  # what programs do: a scene with some is a math call
+
+    @property
+    def task(self) -> Task:
+        """Which endpoint is called."""
+        return "math" if self.plays else "chat"
 
 
 LOOPS: Json = make_body(model="acme-one", tools=[{"type": "gateway:datetime"}], max_tokens=100)
 CALL = {"id": "1", "type": "function", "function": {"name": "gateway_datetime", "arguments": "{}"}}
+PROGRAM = answers(
+    choices=[
+        {
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "tool_calls": [
+                    {
+                        "id": "1",
+                        "type": "function",
+                        "function": {"name": "python", "arguments": '{"code": "6 * 7"}'},
+                    }
+                ],
+            },
+        }
+    ]
+)
+RAN = Ran("python", 0, "", "", "42", (), (), 12)
 CALLED = answers(choices=[{"index": 0, "message": {"role": "assistant", "tool_calls": [CALL]}}])
 CALLED_STREAM = streams(
     chunk(choices=[{"index": 0, "delta": {"tool_calls": [{"index": 0, **CALL}]}}]),
@@ -70,6 +95,16 @@ SCENES = {
     "json, two turns": Scene(LOOPS, (CALLED, answers()), 10, most=60),
     "stream, two turns": Scene(
         {**LOOPS, "stream": True}, (CALLED_STREAM, GOOD_STREAM), 10, most=60
+    ),
+    "math, two programs": Scene(
+        PLAIN,
+        (PROGRAM, PROGRAM, answers()),
+        15,
+        most=120,
+        plays=(RAN, RAN),
+    ),
+    "math, a sandbox that fails": Scene(
+        PLAIN, (PROGRAM, PROGRAM), 10, most=120, plays=(RAN, SandboxError("it is gone"))
     ),
     "refused": Scene(b"{", (), 0),
     "no credit": Scene(make_body(max_tokens=8_000, model="acme-one"), (), 0),
@@ -134,7 +169,7 @@ MODES: dict[str, Callable[[Interruption], None]] = {
 def play(scene: Scene, act: Callable[[Interruption], None], nth: int) -> tuple[Stage, Interruption]:
     """One request of a scene on a fresh account, interrupted at its n-th point."""
     credit = 100 if scene is SCENES["no credit"] else 1_000_000
-    stage = Stage(*scene.scripts, credit_micros=credit)
+    stage = Stage(*scene.scripts, credit_micros=credit, plays=scene.plays)
     interruption = Interruption(stage, act, nth)
     asyncio.run(_serve(stage, scene, interruption))
     return stage, interruption
@@ -147,7 +182,7 @@ async def _serve(stage: Stage, scene: Scene, interruption: Interruption) -> None
     stage.gateway.ledger = Watched(DynamoLedger(dynamo, stage.clock), "ledger", passes)
     stage.out = RecordingOut(stage.clock)
     out = Watched(stage.out, "out", passes)
-    serving = pipeline.serve(stage.gateway, call(scene.body), out)
+    serving = pipeline.serve(stage.gateway, call(scene.body, task=scene.task), out)
     interruption.task = asyncio.create_task(serving)
     with contextlib.suppress(asyncio.CancelledError, Killed, InternalError):
         await interruption.task
@@ -178,6 +213,9 @@ def test_interrupted_at_any_await_no_micro_is_lost_or_charged_twice(
         if served:
             assert account["spent"] == scene.micros, where
         assert {exchange.closed for exchange in stage.upstream.exchanges} <= {1}, where
+        if not interruption.dead and counted.points[nth - 1] != "before sandbox.close":
+            # A sandbox whose process was killed ends by itself, and its own `close` never raises.
+            assert stage.sandboxes.closed == len(stage.sandboxes.opened), where
 
 
 @pytest.mark.parametrize("act", [cancelled, cancelled_twice], ids=["once", "twice"])

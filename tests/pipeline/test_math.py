@@ -1,0 +1,368 @@
+"""The math agent: the model's programs run in one sandbox of the request's own, and whatever
+becomes of the request, that sandbox is closed and the turns are charged exactly once."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from phigate.core.errors import RateLimited, SandboxError
+from phigate.core.limits import FIGURES_MAX, MATH_TIMEOUT_S, MATH_TURNS_MAX, PROGRAMS_MAX
+from phigate.core.protocols import Ran
+from phigate.core.types import Json
+from tests.builders import make_body, make_catalog, make_row
+from tests.fakes import FakeSandboxes, Play, Script, StaticCatalog
+from tests.pipeline.stage import ROWS, USAGE, USAGE_MICROS, Stage, Told, answers, fails
+
+ASKS: Json = make_body(model="acme-one", max_tokens=100)
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"><path d="M0 0L4 4"/></svg>'
+MERMAID = "```mermaid\nflowchart TD\nclick A call x()\nA-->B\n```"
+LOOK_UP = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+
+
+def ran(**changes: Any) -> Ran:
+    """A program that printed 42."""
+    members: dict[str, Any] = {
+        "language": "python",
+        "exit_code": 0,
+        "stdout": "42\n",
+        "stderr": "",
+        "value": None,
+        "figures": (),
+        "limits": (),
+        "wall_ms": 12,
+    }
+    return Ran(**{**members, **changes})
+
+
+def program(code: str = "print(6 * 7)", language: str = "python", call_id: str = "c1") -> Json:
+    function = {"name": language, "arguments": json.dumps({"code": code})}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def calls(*tool_calls: Json, text: str | None = None, usage: Any = USAGE) -> Script:
+    message = {"role": "assistant", "content": text, "tool_calls": list(tool_calls)}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    return answers(choices=[choice], usage=usage)
+
+
+class Math(Stage):
+    """A stage that is asked for math."""
+
+    def ask(self, body: Json | None = None, **headers: str) -> Told:
+        """One math call."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        told = self.chat(body or ASKS, named, task="math")
+        assert self.sandboxes.closed == len(self.sandboxes.opened), "no sandbox is left"
+        return told
+
+    def results(self, turn: int = 1) -> list[Json]:
+        """The tool results that a turn's upstream was sent."""
+        sent = self.upstream.bodies[turn]["messages"]
+        return [json.loads(m["content"]) for m in sent if m["role"] == "tool"]
+
+
+def content(told: Told) -> str:
+    text: str = told.json["choices"][0]["message"]["content"]
+    return text
+
+
+def test_a_program_is_run_and_the_answer_comes_from_the_next_turn() -> None:
+    stage = Math(calls(program()), answers("It is 42."), plays=(ran(),))
+    told = stage.ask()
+    assert content(told) == "It is 42."
+    assert stage.results() == [{"exit_code": 0, "stdout": "42\n"}]
+    assert stage.sandboxes.programs == [("python", "print(6 * 7)", 60.0)]
+    assert told.json["usage"]["server_tool_use"] == {"python_runs": 1, "r_runs": 0}
+    assert told.json["usage"]["prompt_tokens"] == 2 * USAGE["prompt_tokens"]
+    assert told.headers["x-phi-sandbox-figures"] == "0"
+    assert "x-phi-tools" not in told.headers
+    assert [name for name, *_ in stage.log] == ["hold", "raise", "receipt", "settle"]
+    assert stage.account()["spent"] == 2 * USAGE_MICROS
+
+
+def test_the_model_is_offered_both_languages_beside_the_callers_tools() -> None:
+    stage = Math(answers("No need."))
+    told = stage.ask({**ASKS, "tools": [LOOK_UP]})
+    names = [tool["function"]["name"] for tool in stage.upstream.bodies[0]["tools"]]
+    assert names == ["look_up", "python", "r"]
+    assert told.headers["x-phi-tools"] == "supported"
+    assert stage.sandboxes.opened == []
+
+
+def test_one_sandbox_serves_all_programs_of_a_request_and_only_those() -> None:
+    stage = Math(
+        calls(program("x = 1"), program("x + 1", call_id="c2")),
+        calls(program("1 + 1", "r")),
+        answers("2"),
+        plays=(ran(), ran(value="2"), ran(language="r")),
+    )
+    told = stage.ask()
+    (opened,) = stage.sandboxes.opened
+    assert (opened["account"], opened["region"]) == ("acme", "CH")
+    assert opened["id"] == told.headers["x-phi-receipt"]
+    assert opened["until_s"] == stage.record["time"] + MATH_TIMEOUT_S
+    assert told.json["usage"]["server_tool_use"] == {"python_runs": 2, "r_runs": 1}
+
+
+def test_a_program_that_fails_is_a_result_that_the_model_sees() -> None:
+    failed = ran(exit_code=1, stdout="", stderr="ZeroDivisionError", limits=("wall",))
+    stage = Math(calls(program()), answers("It cannot be."), plays=(failed,))
+    assert stage.ask().status == 200
+    assert stage.results() == [{"exit_code": 1, "stderr": "ZeroDivisionError", "limits": ["wall"]}]
+
+
+def test_figures_are_numbered_over_the_request_and_stand_where_the_answer_names_them() -> None:
+    stage = Math(
+        calls(program()),
+        calls(program()),
+        answers("See [Figure 2] first.\n\nThen [Figure 1]."),
+        plays=(ran(figures=(SVG,)), ran(figures=(SVG.replace("4 4", "4 0"),))),
+    )
+    told = stage.ask()
+    assert [result["figures"] for result in stage.results(2)] == [["[Figure 1]"], ["[Figure 2]"]]
+    text = content(told)
+    assert text.count("```svg") == 2
+    assert text.index("[Figure 2]") < text.index("L4 0") < text.index("[Figure 1]")
+    assert told.headers["x-phi-sandbox-figures"] == "2"
+
+
+def test_what_is_hostile_in_a_figure_or_in_the_answer_is_not_handed_on() -> None:
+    hostile = SVG.replace("<path", '<script>alert(1)</script><path onload="x()"')
+    stage = Math(
+        calls(program()),
+        answers(f"```svg\n{hostile}\n```\n\n{MERMAID}"),
+        plays=(ran(figures=(hostile,)),),
+    )
+    text = content(stage.ask())
+    assert "script" not in text
+    assert "onload" not in text
+    assert "click" not in text
+    assert "A-->B" in text
+
+
+def test_a_figure_that_is_refused_is_told_to_the_model_and_not_counted() -> None:
+    stage = Math(calls(program()), answers("None."), plays=(ran(figures=("<html/>", SVG)),))
+    told = stage.ask()
+    (result,) = stage.results()
+    assert result["figures"] == ["[Figure 1]"]
+    assert len(result["figures_refused"]) == 1
+    assert told.headers["x-phi-sandbox-figures"] == "1"
+
+
+def test_there_are_not_more_figures_than_an_answer_may_have() -> None:
+    stage = Math(calls(program()), answers("Many."), plays=(ran(figures=(SVG,) * 12),))
+    told = stage.ask()
+    assert told.headers["x-phi-sandbox-figures"] == str(FIGURES_MAX)
+    assert "at most" in stage.results()[0]["figures_refused"][0]
+
+
+def test_json_that_was_asked_for_stays_json() -> None:
+    stage = Math(calls(program()), answers('{"x": 42}'), plays=(ran(figures=(SVG,)),))
+    told = stage.ask({**ASKS, "response_format": {"type": "json_object"}})
+    assert content(told) == '{"x": 42}'
+    assert told.headers["x-phi-dropped"] == "figures"
+
+
+# Arguments that are no program; the model is told, and nothing is opened.
+NO_PROGRAMS = {
+    "no JSON": "print(1)",
+    "no code": "{}",
+    "code that is no text": '{"code": 1}',
+    "a list": "[]",
+    "nothing": "",
+    "too long": json.dumps({"code": "#" * 300_000}),
+}
+
+
+@pytest.mark.parametrize("arguments", NO_PROGRAMS.values(), ids=NO_PROGRAMS)
+def test_arguments_that_are_no_program_are_told_and_open_no_sandbox(arguments: str) -> None:
+    call = program()
+    call["function"]["arguments"] = arguments
+    stage = Math(calls(call), answers("Sorry."))
+    assert stage.ask().status == 200
+    assert "error" in stage.results()[0]
+    assert stage.sandboxes.opened == []
+
+
+def test_meta_and_the_receipt_tell_what_ran_and_never_which_program() -> None:
+    stage = Math(
+        calls(program("secret = 1")),
+        calls(program("plot(1)", "r")),
+        answers("Done."),
+        plays=(ran(), ran(language="r", exit_code=1, wall_ms=300)),
+    )
+    told = stage.ask({**ASKS, "meta": True})
+    runs = [["python", 0, 12], ["r", 1, 300]]
+    assert told.json["meta"]["sandbox"] == {"image": "sha256:simulated", "runs": runs}
+    assert stage.record["sandbox"] == told.json["meta"]["sandbox"]
+    assert "secret" not in json.dumps(stage.record)
+    assert [line["language"] for line in stage.journal.fields("program")] == ["python", "r"]
+
+
+def test_a_stream_is_refused_and_phi_is_blocked_before_anything_is_called() -> None:
+    stage = Math()
+    told = stage.ask({**ASKS, "stream": True})
+    assert (told.status, told.error["param"]) == (400, "stream")
+    told = stage.ask(x_phi="true")
+    assert (told.status, told.error["code"]) == (403, "phi_blocked")
+    assert stage.upstream.requests == []
+    assert stage.records[1]["rejected"] == {"phi_sandbox": ["acme-one", "bolt-two", "cove-three"]}
+
+
+def test_where_there_is_no_sandbox_the_model_reasons_without_one() -> None:
+    drawn = answers("About 42.\n\n```svg\n<svg onload='x'/>\n```")
+    stage = Math(drawn, catalog=make_catalog(ROWS))
+    told = stage.ask()
+    assert told.headers["x-phi-dropped"] == "sandbox"
+    assert told.headers["x-phi-sandbox-figures"] == "0"
+    assert "tools" not in stage.upstream.bodies[0]
+    assert "onload" not in content(told)
+
+
+def test_a_stack_without_sandboxes_says_so_before_anything_is_called() -> None:
+    stage = Math()
+    stage.gateway.sandboxes = None
+    told = stage.ask()
+    assert (told.status, told.error["code"]) == (503, "sandbox_error")
+    assert stage.account()["spent"] == 0
+    assert stage.upstream.requests == []
+
+
+FAILURES: dict[str, tuple[Exception, int, str]] = {
+    "cannot start": (SandboxError("no capacity"), 503, "sandbox_error"),
+    "too many at once": (RateLimited("4 at once"), 429, "rate_limited"),
+}
+
+
+@pytest.mark.parametrize("error, status, code", FAILURES.values(), ids=FAILURES)
+def test_a_sandbox_that_cannot_start_charges_the_turns_already_made_and_nothing_else(
+    error: Exception, status: int, code: str
+) -> None:
+    stage = Math(calls(program()))
+    stage.sandboxes.refuses = error
+    told = stage.ask()
+    assert (told.status, told.error["code"]) == (status, code)
+    assert told.headers["x-should-retry"] == "false"
+    assert told.headers["x-phi-cost-micro"] == str(USAGE_MICROS)
+    assert stage.account()["spent"] == USAGE_MICROS
+    assert stage.record["verdict"] == code
+
+
+def test_a_sandbox_that_fails_under_way_is_closed_and_the_turns_are_charged() -> None:
+    stage = Math(
+        calls(program()), calls(program()), plays=(ran(), SandboxError("the sandbox is gone"))
+    )
+    told = stage.ask()
+    assert (told.status, told.error["code"]) == (503, "sandbox_error")
+    assert stage.account()["spent"] == 2 * USAGE_MICROS
+    assert stage.record["sandbox"]["runs"] == [["python", 0, 12]]
+
+
+def test_a_mixed_turn_hands_the_callers_calls_on_and_drops_the_programs() -> None:
+    theirs = {"id": "c9", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    stage = Math(calls(program(), theirs))
+    told = stage.ask({**ASKS, "tools": [LOOK_UP]})
+    assert told.json["choices"][0]["message"]["tool_calls"] == [theirs]
+    assert stage.sandboxes.programs == []
+
+
+def test_a_callers_own_python_is_the_callers() -> None:
+    own = {"type": "function", "function": {"name": "python", "parameters": {"type": "object"}}}
+    stage = Math(calls(program()))
+    told = stage.ask({**ASKS, "tools": [own]})
+    assert told.json["choices"][0]["message"]["tool_calls"] == [program()]
+    assert [t["function"]["name"] for t in stage.upstream.bodies[0]["tools"]] == ["python", "r"]
+    assert told.json["usage"]["server_tool_use"] == {"python_runs": 0, "r_runs": 0}
+
+
+def test_after_twelve_turns_the_model_answers_without_tools() -> None:
+    stage = Math(
+        *[calls(program())] * MATH_TURNS_MAX, answers("Enough."), plays=(ran(),) * MATH_TURNS_MAX
+    )
+    told = stage.ask()
+    assert content(told) == "Enough."
+    choices = [body.get("tool_choice") for body in stage.upstream.bodies]
+    assert choices == [None] * MATH_TURNS_MAX + ["none"]
+
+
+def test_a_model_that_calls_on_in_its_last_turn_is_not_run() -> None:
+    stage = Math(
+        *[calls(program(), text="Still.")] * (MATH_TURNS_MAX + 1), plays=(ran(),) * MATH_TURNS_MAX
+    )
+    told = stage.ask()
+    assert content(told) == "Still."
+    assert told.json["choices"][0]["message"]["tool_calls"] == []
+    assert len(stage.sandboxes.programs) == MATH_TURNS_MAX
+
+
+def test_when_the_time_is_over_the_model_answers_without_tools() -> None:
+    plays = (*[ran(wall_ms=59_000)] * 4, ran(wall_ms=4_000))
+    stage = Math(*[calls(program())] * 5, answers("In time."), plays=plays)
+    told = stage.ask()
+    assert content(told) == "In time."
+    timeouts = [timeout_s for _, _, timeout_s in stage.sandboxes.programs]
+    assert timeouts == [60.0, 60.0, 60.0, 60.0, pytest.approx(MATH_TIMEOUT_S - 4 * 59)]
+
+
+def test_there_is_an_end_to_programs_also_within_one_turn() -> None:
+    many = [program(call_id=f"c{i}") for i in range(PROGRAMS_MAX + 1)]
+    stage = Math(calls(*many), answers("Done."), plays=(ran(),) * PROGRAMS_MAX)
+    assert stage.ask().status == 200
+    assert "no time left" in stage.results()[-1]["error"]
+
+
+def test_max_tool_calls_binds_programs_too() -> None:
+    stage = Math(calls(program(), program(call_id="c2")))
+    told = stage.ask({**ASKS, "max_tool_calls": 1})
+    assert (told.status, told.error["code"]) == (400, "server_tool_limit")
+    assert stage.sandboxes.opened == []
+
+
+def test_credit_that_does_not_cover_another_turn_leaves_one_without_tools() -> None:
+    stage = Math(
+        calls(program()),
+        answers("Short."),
+        plays=(ran(stdout="9" * 60_000),),
+        credit_micros=first_hold_micros() + 50,
+    )
+    assert content(stage.ask()) == "Short."
+    assert stage.upstream.bodies[1]["tool_choice"] == "none"
+
+
+def first_hold_micros() -> int:
+    """What the first turn of a math call holds."""
+    stage = Math(answers("Hi"))
+    stage.ask()
+    micros: int = next(line[1] for line in stage.log if line[0] == "hold")
+    return micros
+
+
+def test_a_row_without_tools_is_not_asked_and_its_pin_falls_back() -> None:
+    rows = (make_row("acme-one", supports_tools=False), *ROWS[1:])
+    stage = Math(answers("Hi"))
+    catalog = make_catalog(rows, sandboxes=("CH",))
+    stage.gateway.catalog = StaticCatalog(catalog, stage.clock.now_s())
+    told = stage.ask()
+    assert told.headers["x-phi-routed"].startswith("bolt-two/")
+    assert told.headers["x-phi-fallback"] == "model_lacks_capability"
+
+
+def test_a_caller_who_hangs_up_while_a_program_runs_is_charged_and_leaves_no_sandbox() -> None:
+    stage = Math(calls(program()))
+    plays: tuple[Play, ...] = (stage.hang_up, ran())
+    stage.sandboxes = FakeSandboxes(stage.clock, plays)
+    stage.gateway.sandboxes = stage.sandboxes
+    asyncio.run(stage.serve(ASKS, task="math"))
+    assert stage.sandboxes.closed == 1
+    assert stage.account()["held"] == 0
+    assert stage.account()["spent"] == USAGE_MICROS
+    assert stage.record["ended"] == "hang_up"
+
+
+def test_a_provider_that_fails_in_a_later_turn_ends_the_call_and_the_sandbox() -> None:
+    stage = Math(calls(program()), *[fails(500)] * 4, plays=(ran(),))
+    told = stage.ask({**ASKS, "provider": {"only": ["acme"]}})
+    assert told.status == 502
+    assert stage.account()["spent"] == USAGE_MICROS
