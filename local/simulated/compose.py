@@ -8,6 +8,7 @@ import json
 import re
 from itertools import pairwise
 
+from local.simulated import programs
 from local.simulated.schema_example import WORD, example
 from local.simulated.shapes import Answer, Ask, Call, Draft, Image, Json, Tool, Usage
 
@@ -27,11 +28,11 @@ def tokens(text: str) -> int:
 
 def draft(ask: Ask, provider: str) -> Draft:
     """What to answer, before limits. Raises NoExample for a schema that cannot be met."""
-    tools = _called(ask)
-    if tools:
+    wanted = _calls(ask)
+    if wanted:
         calls = (
-            Call(f"call_sim{ask.messages:04d}{i:02d}", tool.name, _arguments(tool, ask))
-            for i, tool in enumerate(tools)
+            Call(f"call_sim{ask.messages:04d}{i:02d}", name, arguments)
+            for i, (name, arguments) in enumerate(wanted)
         )
         return Draft("", tuple(calls))
     return Draft(WRITERS[ask.format](ask, provider), is_prose=ask.format == "text")
@@ -68,6 +69,15 @@ def _is_meant(name: str, text: str) -> bool:
     """The text holds the function's name, or a long word of it (`datetime` of `get_datetime`)."""
     words = [word for word in re.split(r"[_.-]", name.lower()) if len(word) >= NAME_WORD_CHARS]
     return name in text or any(word in text.lower() for word in words)
+
+
+def _calls(ask: Ask) -> list[tuple[str, str]]:
+    """The tools to call, with their arguments. A math agent writes its programs one a turn."""
+    if programs.is_offered(ask):
+        left = programs.programs(ask.last_user_text)[len(ask.tool_results) :][:1]
+        if left or not ask.forced:
+            return [(program.language, json.dumps({"code": program.code})) for program in left]
+    return [(tool.name, _arguments(tool, ask)) for tool in _called(ask)]
 
 
 def _called(ask: Ask) -> tuple[Tool, ...]:
@@ -107,7 +117,9 @@ def _text(ask: Ask, provider: str) -> str:
     sentences += [
         f"Image {i} is {_described(image)}." for i, image in enumerate(ask.images, start=1)
     ]
-    if ask.tool_results:
+    if programs.is_offered(ask) and programs.programs(ask.last_user_text):
+        sentences.append(programs.concluded(ask.last_user_text, ask.tool_results))
+    elif ask.tool_results:
         lengths = ", ".join(_count(len(result), "character") for result in ask.tool_results)
         sentences.append(f"The tool answered with {lengths}.")
         words = ask.tool_results[-1].split()
