@@ -153,6 +153,20 @@ class ReceiptSigner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TextSignature:
+    """A signature of a text in hex, and the address of who made it."""
+
+    signature: str
+    signing_address: str
+
+
+class TextSigner(Protocol):
+    """Signs texts as Ethereum does (EIP-191), when they are asked for. Raises Overloaded."""
+
+    async def sign(self, text: str) -> TextSignature: ...
+
+
 class Keys(Protocol):
     """Finds a key's Principal by the SHA-256 of the whole key (hex). None: unknown key."""
 
@@ -189,6 +203,25 @@ class UpstreamRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamFetch:
+    """One small GET at a row's upstream, with its bounds; `path` holds the query, encoded."""
+
+    row: Row
+    region: str
+    path: str
+    timeout_s: float
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a GET brought."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """Status and content type (lower case, without parameters) of an upstream's answer."""
 
@@ -218,6 +251,10 @@ class Upstream(Protocol):
     """Every provider, by the row's place in the region."""
 
     def open(self, request: UpstreamRequest) -> Exchange: ...
+
+    async def fetch(self, request: UpstreamFetch) -> Fetched:
+        """The whole answer to a GET, within its bounds. Raises UpstreamFailed as Exchange does."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
