@@ -22,6 +22,13 @@ _DESCRIBED = {
     "ProviderPreferences": "provider.",
     "Debug": "debug.",
 }
+# What is given to a key's holder alone, by GET.
+_KEYED = (
+    "/v1/account",
+    "/v1/receipts/{receipt_id}",
+    "/v1/signature/{receipt_id}",
+    "/v1/attestation/report",
+)
 _PHI_VALUES = ["true", "false", "1", "0"]
 
 
@@ -49,7 +56,7 @@ def openapi_document(router: APIRouter) -> Json:
     card["text/html"] = {"schema": {"type": "string"}}
     receipt = document["paths"]["/v1/receipts/{receipt_id}"]["get"]["responses"]["200"]["content"]
     receipt["application/jose"] = {"schema": {"type": "string"}}
-    for path in ("/v1/account", "/v1/receipts/{receipt_id}"):
+    for path in _KEYED:
         document["paths"][path]["get"]["security"] = [{"bearer": []}]
     for path in document["paths"].values():
         for operation in path.values():

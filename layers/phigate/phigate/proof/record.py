@@ -242,6 +242,8 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "cost": _counts("computed", "charged", "held"),
     "turns": _list_of(_text, *_FOUR_COUNTS, *_FOUR_COUNTS),
     "upstream_id": _text,
+    "upstream_request_sha256": _sha256,
+    "upstream_response_sha256": _sha256,
     "refusals_without_receipt": _count,
     "certified": lambda value: value is False,
 }
