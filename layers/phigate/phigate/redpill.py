@@ -25,7 +25,7 @@ from phigate.core.route import rows_of_model
 from phigate.core.types import Catalog, Json, Row
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, refused
-from phigate.pipeline import ordered
+from phigate.pipeline import authenticate, ordered
 from phigate.proof.certificate import read_certificate
 from phigate.proof.receipt_body import jws_of
 from phigate.wire.jws import decode
@@ -65,6 +65,7 @@ async def report(
 
     Raises CallerError, UpstreamError.
     """
+    await authenticate(gateway, call)  # before anything is said of the query
     if model is None:
         raise InvalidRequest("model must name a confidential model.", param="model")
     query = {"nonce": _checked("nonce", nonce, _NONCE, f"1 to {NONCE_BYTES_MAX} bytes in hex")}

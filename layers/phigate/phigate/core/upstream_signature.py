@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from phigate.core.limits import UPSTREAM_SIGNATURE_BYTES_MAX
+
 _SHAPES: Mapping[str, re.Pattern[str]] = {
     # request:response, or with the provider's own name of the model in front.
     "text": re.compile(r"(?:[A-Za-z0-9._/-]{1,80}:)?[0-9a-f]{64}:[0-9a-f]{64}"),
@@ -38,6 +40,8 @@ class UpstreamSignature:
 
 def read_upstream_signature(content: bytes) -> UpstreamSignature | None:
     """The signature in an answer's JSON; None where it holds none."""
+    if len(content) > UPSTREAM_SIGNATURE_BYTES_MAX:
+        return None
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
