@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from phigate.proof.check import Outcome
+from phigate.proof.receipt import Bundle, Evidence, read_bundle, verify
 from phigate.proof.upstream import check_upstream
 from tests.ethereum import address_of, signature_by
+from tests.proof.mint import Mint, general
 
 SENT, GOT = "1a" * 32, "2b" * 32
 RECORD = {"upstream_request_sha256": SENT, "upstream_response_sha256": GOT}
@@ -194,3 +197,39 @@ def test_every_changed_digit_is_noticed(made: Callable[[], Members]) -> None:
             check = check_upstream(RECORD, dumped(changed), None)
             if changed[name].lower() != good[name].lower():
                 assert check.outcome == "fails", (name, at)
+
+
+MINT = Mint()
+WATCHED = {**RECORD, "upstream_id": "chatcmpl-1"}
+
+
+def upstream_of(bundle: Bundle, evidence: Evidence) -> list[Outcome]:
+    """What verify says of the upstream."""
+    return [c.outcome for c in verify(bundle, evidence).checks if c.name == "upstream"]
+
+
+def test_verify_takes_the_signature_that_came_with_the_receipt_or_the_one_that_is_given() -> None:
+    good, bad = (dumped(ecdsa(signing_address=address)) for address in (SIGNER, OTHER))
+    bundle = MINT.bundle(general(**WATCHED))
+    assert upstream_of(bundle, Evidence()) == ["open"]
+    assert upstream_of(bundle, Evidence(upstream=good)) == ["holds"]
+    assert upstream_of(replace(bundle, upstream=good), Evidence()) == ["holds"]
+    assert upstream_of(replace(bundle, upstream=good), Evidence(upstream=bad)) == ["fails"]
+    report = dumped(OTHERS)
+    assert upstream_of(replace(bundle, upstream=good), Evidence(attestation=report)) == ["fails"]
+
+
+def test_verify_says_nothing_of_an_upstream_that_signs_nothing() -> None:
+    bundle = MINT.bundle(general())
+    assert upstream_of(bundle, Evidence()) == []
+    assert upstream_of(bundle, Evidence(upstream=dumped(ecdsa()))) == ["fails"]
+
+
+def test_a_bundle_is_read_with_the_upstreams_signature() -> None:
+    made = MINT.bundle(general(**WATCHED))
+    body = {"receipt": made.receipt, "certificate": made.certificate}
+    assert read_bundle(json.dumps(body).encode()).upstream is None
+    read = read_bundle(json.dumps({**body, "upstream_signature": ecdsa()}).encode())
+    assert upstream_of(read, Evidence()) == ["holds"]
+    read = read_bundle(json.dumps({**body, "upstream_signature": "garbage"}).encode())
+    assert upstream_of(read, Evidence()) == ["fails"]
