@@ -41,8 +41,8 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
     """Answer one chat call on `out`. Raises InternalError for a bug, and nothing else."""
     try:
         ticket = await _serve(gateway, call, out)
-        await keep_upstream_signature(ticket)
         await gateway.signer.renew()
+        await keep_upstream_signature(ticket)
     except Exception as bug:
         # Its text may quote the request: what goes on from here names its class alone.
         gateway.journal.note("bug", kind=type(bug).__name__)
