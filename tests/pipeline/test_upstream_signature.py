@@ -202,8 +202,10 @@ def test_both_tries_together_have_five_seconds() -> None:
         return UpstreamFailed("timeout")
 
     made.upstream.gets = [slow, FOUND]
+    began_s = made.clock.time_s
     made.chat(PLAIN)
     assert len(made.upstream.fetches) == 1
+    assert made.clock.time_s == began_s + UPSTREAM_SIGNATURE_S, "nothing is waited for in vain"
     (note,) = made.journal.fields("upstream_signature_not_kept")
     assert note["outcome"] == "timeout"
 

@@ -34,11 +34,12 @@ async def keep_upstream_signature(ticket: Ticket | None) -> None:
     outcome = "no_time"
     until_s = gateway.clock.now_s() + UPSTREAM_SIGNATURE_S
     for tried in range(UPSTREAM_SIGNATURE_TRIES_MAX):
-        if tried:
-            await gateway.clock.sleep(_PAUSE_S)
-        left_s = until_s - gateway.clock.now_s()
+        pause_s = _PAUSE_S if tried else 0.0
+        left_s = until_s - gateway.clock.now_s() - pause_s
         if left_s <= 0:
             break
+        if tried:
+            await gateway.clock.sleep(pause_s)
         request = UpstreamFetch(row, watched.region, path, left_s, UPSTREAM_SIGNATURE_BYTES_MAX)
         found = await _fetched(gateway, request)
         if isinstance(found, UpstreamSignature):
