@@ -16,18 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import binary, flag, mapping, number, text
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.protocols import (
     AccountView,
     CatalogView,
     Clock,
-    Fetched,
     Head,
     Held,
     HoldRefused,
     HoldRequest,
     StoredReceipt,
     Swept,
-    UpstreamFetch,
     UpstreamRequest,
 )
 from phigate.core.receipt import Signed

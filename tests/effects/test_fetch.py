@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from phigate.core.errors import UpstreamFailed
-from phigate.core.protocols import Fetched, UpstreamFetch
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.effects.http_upstream import Access, HttpUpstream
 from tests.builders import make_row
 

@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from phigate.core.protocols import Fetched, UpstreamFetch, UpstreamRequest
+from phigate.core.fetch import Fetched, UpstreamFetch
+from phigate.core.protocols import UpstreamRequest
 from tests.fakes import FakeUpstream
 from tests.pipeline.stage import Stage
 

@@ -16,8 +16,9 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from phigate.core.fetch import Fetched
 from phigate.core.limits import REPORT_BYTES_MAX, REPORT_TIMEOUT_S
-from phigate.core.protocols import Fetched, StoredReceipt
+from phigate.core.protocols import StoredReceipt
 from phigate.core.types import Json
 from tests.builders import make_row
 from tests.pipeline.stage import ACCOUNT, PLAIN, Stage, answers, call

@@ -10,8 +10,8 @@ from dataclasses import asdict
 import pytest
 
 from phigate.core.errors import UpstreamFailed
+from phigate.core.fetch import Fetched
 from phigate.core.limits import UPSTREAM_SIGNATURE_S
-from phigate.core.protocols import Fetched
 from phigate.core.types import Json
 from phigate.core.upstream_signature import UpstreamSignature
 from phigate.effects.dynamodb import Unavailable

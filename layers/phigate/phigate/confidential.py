@@ -8,12 +8,12 @@ from urllib.parse import quote, urlencode
 
 from phigate.closing import Ticket
 from phigate.core.errors import GatewayError, UpstreamFailed
+from phigate.core.fetch import UpstreamFetch
 from phigate.core.limits import (
     UPSTREAM_SIGNATURE_BYTES_MAX,
     UPSTREAM_SIGNATURE_S,
     UPSTREAM_SIGNATURE_TRIES_MAX,
 )
-from phigate.core.protocols import UpstreamFetch
 from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.gateway import Gateway
 

@@ -19,9 +19,9 @@ from phigate.core.protocols import (
     Keys,
     Ledger,
     ReceiptSigner,
-    TextSigner,
     Upstream,
 )
+from phigate.core.text_signer import TextSigner
 from phigate.core.tool_loop import Zones
 from phigate.core.types import REGIONS, Task
 from phigate.core.upstream_signature import UpstreamSignature

@@ -18,8 +18,9 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from phigate.core.fetch import UpstreamFetch
 from phigate.core.limits import NONCE_BYTES_MAX, REPORT_BYTES_MAX, REPORT_TIMEOUT_S
-from phigate.core.protocols import StoredReceipt, UpstreamFetch
+from phigate.core.protocols import StoredReceipt
 from phigate.core.receipt import Signed, hash_text
 from phigate.core.route import rows_of_model
 from phigate.core.types import Catalog, Json, Row

@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner, TextSigner
+from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner
+from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_catalog import DynamoCatalog

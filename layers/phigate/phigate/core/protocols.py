@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.receipt import Signed
 from phigate.core.types import Catalog, Principal, Row
 
@@ -153,20 +154,6 @@ class ReceiptSigner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class TextSignature:
-    """A signature of a text in hex, and the address of who made it."""
-
-    signature: str
-    signing_address: str
-
-
-class TextSigner(Protocol):
-    """Signs texts as Ethereum does (EIP-191), when they are asked for. Raises Overloaded."""
-
-    async def sign(self, text: str) -> TextSignature: ...
-
-
 class Keys(Protocol):
     """Finds a key's Principal by the SHA-256 of the whole key (hex). None: unknown key."""
 
@@ -199,25 +186,6 @@ class UpstreamRequest:
     region: str
     path: str
     headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamFetch:
-    """One small GET at a row's upstream, with its bounds; `path` holds the query, encoded."""
-
-    row: Row
-    region: str
-    path: str
-    timeout_s: float
-    bytes_max: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What a GET brought."""
-
-    status: int
     body: bytes
 
 

@@ -13,7 +13,8 @@ import aiohttp
 
 from phigate.core import limits
 from phigate.core.errors import UpstreamFailed
-from phigate.core.protocols import Clock, Fetched, Head, UpstreamFetch, UpstreamRequest
+from phigate.core.fetch import Fetched, UpstreamFetch
+from phigate.core.protocols import Clock, Head, UpstreamRequest
 from phigate.core.types import Row
 from phigate.effects.clock import WallClock
 from phigate.effects.google_token import GoogleTokens, ServiceAccount, ServiceAccountUnusable

@@ -4,14 +4,15 @@ A module of its own because its libraries take 25 ms to import: whoever only cha
 """
 
 from phigate.core.errors import Overloaded
-from phigate.core.protocols import Journal, TextSignature
+from phigate.core.protocols import Journal
+from phigate.core.text_signer import TextSignature
 from phigate.effects.signer import Signer, SigningFailed
 from phigate.wire.eip191 import Unrecoverable, address_of, recoverable, text_digest
 from phigate.wire.jwk import ec_point
 
 
 class Eip191Signer:
-    """Implements core.protocols.TextSigner on a secp256k1 key, wherever it lives."""
+    """Implements core.text_signer.TextSigner on a secp256k1 key, wherever it lives."""
 
     def __init__(self, signer: Signer, journal: Journal) -> None:
         self._signer = signer
