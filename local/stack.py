@@ -43,9 +43,10 @@ from phigate.effects.journal import LineJournal
 from phigate.effects.key_files import file_signer, publish
 from phigate.effects.signer import KeyFileSigner, KeyFileUnusable
 from phigate.effects.sigv4 import Credentials
+from phigate.effects.text_signer import Eip191Signer
 from phigate.gateway import Stack
 from phigate.http.app import build_app
-from phigate.proof.roots import CATALOGS, CERTIFICATES, PURPOSES
+from phigate.proof.roots import CATALOGS, CERTIFICATES, PURPOSES, REDPILL
 from phigate.wiring import (
     MissingVariable,
     Parts,
@@ -139,6 +140,7 @@ async def _serve(
             receipt_root=signers[CERTIFICATES],
             signer=signer,
             issuer=f"http://{HOST}:{options.port}",
+            text_signer=Eip191Signer(signers[REDPILL], journal),
         )
     )
     base_url = f"http://{HOST}:{options.port}/v1"

@@ -79,3 +79,11 @@ SVG_NODES_MAX = 50_000
 # 2 MB draws 20,000 marks of up to 1 KB each.
 SVG_DRAWN_MAX = 400_000
 SVG_SELECTORS_MAX = 200  # a browser tests each against every element; ggplot2 writes 7
+
+# What a confidential provider adds to its answers.
+UPSTREAM_SIGNATURE_S = 5.0  # both tries together; it is cached before the answer has ended
+UPSTREAM_SIGNATURE_TRIES_MAX = 2  # the second for a signature that is stored a moment too late
+UPSTREAM_SIGNATURE_BYTES_MAX = 4_096  # one has some 450
+REPORT_TIMEOUT_S = 20.0  # a quote of CPU and GPUs is made anew for each nonce; under every deadline
+REPORT_BYTES_MAX = 4 * 1024 * 1024  # 100 KB an attested machine; a model may have a dozen
+NONCE_BYTES_MAX = 32  # what a TDX quote has room for

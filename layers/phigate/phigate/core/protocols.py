@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.receipt import Signed
 from phigate.core.runs import Language
 from phigate.core.types import Catalog, Principal, Row
@@ -217,6 +218,10 @@ class Upstream(Protocol):
     """Every provider, by the row's place in the region."""
 
     def open(self, request: UpstreamRequest) -> Exchange: ...
+
+    async def fetch(self, request: UpstreamFetch) -> Fetched:
+        """The whole answer to a GET, within its bounds. Raises UpstreamFailed as Exchange does."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

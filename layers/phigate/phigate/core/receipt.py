@@ -71,7 +71,9 @@ class Facts:
     """Everything that a record says. `row` and `charge` are None for a refusal.
 
     `time_s` is when the request began, `signed_at_s` when its record was signed. `agreements` are
-    those of the rows that were tried, by row; `image` is what the programs of `runs` ran in.
+    those of the rows that were tried, by row. `upstream_hashes` are of the bytes that went to the
+    upstream that answered and came from it; of confidential rows in general traffic alone. `image`
+    is what the programs of `runs` ran in.
     """
 
     id: str
@@ -96,6 +98,7 @@ class Facts:
     agreements: Mapping[str, Agreement] = field(default_factory=dict)
     refusals_without_receipt: int = 0
     upstream_id: str | None = None
+    upstream_hashes: tuple[str, str] | None = None
     is_certified: bool = True
     image: str | None = None
     runs: Sequence[Run] = ()
@@ -129,12 +132,7 @@ def record(facts: Facts) -> Json:
         "ended": facts.ended,
     }
     if facts.row is not None:
-        members.update(_served(facts.row, facts.region or ""))
-    if facts.charge is not None and facts.row is not None:
-        members.update(_charged(facts.charge, facts.row.price))
-    if facts.upstream_id is not None and facts.row is not None and facts.row.confidential:
-        # A confidential provider signs its answer under its own id.
-        members["upstream_id"] = facts.upstream_id
+        members |= _answered(facts, facts.row)
     if facts.agreements:
         members["agreements"] = {
             row: [a.id, a.law, a.effective_at_s, a.expires_at_s]
@@ -153,6 +151,20 @@ def record(facts: Facts) -> Json:
 def sandbox_told(image: str, runs: Iterable[Run]) -> Json:
     """What a receipt and `meta` tell of a sandbox: what ran in it, never which program."""
     return {"image": image, "runs": [[run.language, run.exit_code, run.wall_ms] for run in runs]}
+
+
+def _answered(facts: Facts, row: Row) -> dict[str, Any]:
+    """What is said of the row that answered: where, at what price, and what its provider signs."""
+    members = _served(row, facts.region or "")
+    if facts.charge is not None:
+        members |= _charged(facts.charge, row.price)
+    if facts.upstream_id is not None and row.confidential:
+        # A confidential provider signs its answer under its own id.
+        members["upstream_id"] = facts.upstream_id
+    if facts.upstream_hashes is not None:
+        sent, received = facts.upstream_hashes
+        members |= {"upstream_request_sha256": sent, "upstream_response_sha256": received}
+    return members
 
 
 def _served(row: Row, region: str) -> dict[str, Any]:
