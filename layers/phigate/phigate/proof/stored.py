@@ -98,8 +98,11 @@ def faults(
     stored, record = entry.stored, entry.record
     if stored is None:
         return
-    if stored.signed is None and stored.cost_micros != stored.swept_micros:
-        yield "cost", f"{stored.cost_micros} micro-USD are stored, {stored.swept_micros} were swept"
+    swept_micros = stored.swept_micros
+    if stored.state == "done" and swept_micros:
+        yield "cost", f"{swept_micros} micro-USD were swept of a call that came to its end"
+    if stored.state == "expired" and stored.cost_micros != swept_micros:
+        yield "cost", f"{stored.cost_micros} micro-USD are stored, {swept_micros} were swept"
     if stored.signed is not None and record is not None:
         yield from _matches(stored, account, record)
         yield from _vouched(stored.signed, record, key)
