@@ -69,9 +69,9 @@ class Simulation:
         numbers of two days interleave."""
         traffic, per_day = self.traffic, self.traffic.per_day
         numbers = list(range(day * per_day + 1, (day + 1) * per_day + 1))
-        if day > 0:
+        if day > 0 and numbers:
             numbers[0] -= 1
-        if day < traffic.days - 1:
+        if day < traffic.days - 1 and numbers:
             numbers[-1] += 1
         for place, seq in enumerate(numbers):
             time_s = traffic.first_s + day * DAY_S + place * (DAY_S - CALL_S) // per_day

@@ -23,13 +23,14 @@ from phigate.effects.day_closer import Closing
 from phigate.effects.signer import KeyFileSigner
 from phigate.proof.audit import Report
 from phigate.proof.certificate import ALG, Certificate, certificate_payload
-from phigate.proof.roots import CERTIFICATES, PURPOSES
+from phigate.proof.roots import CERTIFICATES, PURPOSES, Roots
 from phigate.wire.jwk import ed25519_jwk, thumbprint
 from phigate.wire.jws import compact, signing_input
 from tests.fakes import FakeDynamo, Item
 
 ACCOUNT = "clinic"
-TRAFFIC = Traffic(ACCOUNT, "2026-07-01", days=8, per_day=12)
+# The seed is one whose few calls have a tombstone, a stray hold and a late receipt among them.
+TRAFFIC = Traffic(ACCOUNT, "2026-07-01", days=8, per_day=12, seed=18)
 Name = tuple[str, str]
 
 
@@ -48,9 +49,15 @@ class Books:
         self.traffic = traffic
 
     @classmethod
-    def kept(cls, traffic: Traffic = TRAFFIC, *, is_closed: bool = True) -> "Books":
+    def kept(
+        cls,
+        traffic: Traffic = TRAFFIC,
+        *,
+        is_closed: bool = True,
+        signers: dict[str, KeyFileSigner] | None = None,
+    ) -> "Books":
         """Books of this traffic."""
-        operator = Operator(FakeDynamo(), new_signers())
+        operator = Operator(FakeDynamo(), signers or new_signers())
 
         async def keep() -> None:
             await operator.open(traffic)
@@ -153,11 +160,12 @@ class Books:
         *,
         saved: Sequence[tuple[str, str]] = (),
         now_s: float | None = None,
+        roots: Roots | None = None,
     ) -> Report:
         """Audit the days from `first` to `last`, both counted from 0."""
         self.operator.clock.time_s = audited_at_s(self.traffic) if now_s is None else now_s
         until = self.traffic.days - 1 if last is None else last
-        period = Period(self.traffic.account, self.day(first), self.day(until), saved=saved)
+        period = Period(self.traffic.account, self.day(first), self.day(until), roots, saved)
         report = asyncio.run(audit(self.dynamo, self.operator.clock, period))
         assert report is not None
         return report
@@ -187,25 +195,25 @@ def orjson_copy(items: dict[Name, Item]) -> dict[Name, Item]:
 
 def is_receipt(item: Item) -> bool:
     """Whether it is one that was written in time."""
-    return item["st"] == {"S": "done"}
+    return bool(item["st"] == {"S": "done"})
 
 
 def is_phi(item: Item) -> bool:
     """Whether it is an answer to PHI."""
-    signed = signed_of(item)
-    if signed is None or not is_receipt(item):
-        return False
-    record = orjson.loads(signed.payload)
-    return record["phi"] is True and "row" in record and "turns" not in record
+    return _is_answer(item, phi=True)
 
 
 def is_general(item: Item) -> bool:
     """Whether it is an answer that was no PHI."""
+    return _is_answer(item, phi=False)
+
+
+def _is_answer(item: Item, *, phi: bool) -> bool:
     signed = signed_of(item)
     if signed is None or not is_receipt(item):
         return False
-    record = orjson.loads(signed.payload)
-    return record["phi"] is False and "row" in record and "turns" not in record
+    record: Json = orjson.loads(signed.payload)
+    return record["phi"] is phi and "row" in record and "turns" not in record
 
 
 def jws_parts(jws: str) -> tuple[Json, bytes, bytes]:

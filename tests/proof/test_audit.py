@@ -1,4 +1,4 @@
-"""Honest books are clean; whatever somebody changes in them is found, by the rule that it breaks."""
+"""Honest books are clean; what somebody changes in them is found, by the rule that it breaks."""
 
 import base64
 import dataclasses
@@ -17,7 +17,7 @@ from phigate.core.ids import new_id
 from phigate.core.limits import FINDINGS_KEPT_MAX
 from phigate.core.receipt_item import signed_of
 from phigate.proof.certificate import read_certificate
-from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS
+from phigate.proof.roots import CERTIFICATES, DIGESTS
 from tests.proof.books import (
     TRAFFIC,
     Books,
@@ -149,7 +149,8 @@ def number_doubled_on_another_day(books: Books) -> None:
 
 
 def receipt_of_another_account(books: Books) -> None:
-    other = Books.kept(dataclasses.replace(TRAFFIC, account="other", seed=2))
+    signers = dict(books.operator.signers)
+    other = Books.kept(dataclasses.replace(TRAFFIC, account="other", seed=2), signers=signers)
     name = books.names(is_receipt)[0]
     theirs = other.names(is_receipt)[0]
     books.items[other.certificate(theirs)] = other.items[other.certificate(theirs)]
@@ -309,7 +310,7 @@ TAMPERED: tuple[tuple[Callable[[Books], None], set[str]], ...] = (
     (last_receipt_missing, {"digest"}),
     (whole_day_missing, {"gap", "digest"}),
     (reordered_receipts, {"number", "digest"}),
-    (doubled_number, {"doubled", "id", "time", "digest"}),
+    (doubled_number, {"doubled", "id", "digest"}),
     (number_doubled_on_another_day, {"doubled", "id", "digest"}),
     (receipt_of_another_account, {"account", "id", "digest"}),
     (receipt_on_another_day, {"place", "digest"}),
@@ -366,9 +367,9 @@ def test_what_was_tampered_with_breaks_its_rules(
 CHANGES: tuple[
     tuple[str, Callable[[dict[str, object]], bool], dict[str, object], set[str]], ...
 ] = (
-    ("another region served", is_general, {"region_served": "MENA"}, {"region"}),
+    ("another region served", is_general, {"region_served": "MARS"}, {"region"}),
     ("another provider", is_general, {"provider": "nobody"}, {"row"}),
-    ("a row that nobody has", is_general, {"row": "made-up"}, {"row", "served", "agreement"}),
+    ("a row that nobody has", is_general, {"row": "made-up"}, {"row", "served"}),
     ("another residency", is_general, {"residency": "sworn"}, {"residency"}),
     ("cheaper than published", is_general, {"price": [1, 1, 1, 1]}, {"price", "cost"}),
     ("another price card", is_general, {"card": "0" * 64}, {"price"}),
@@ -376,10 +377,10 @@ CHANGES: tuple[
     ("no catalog", is_general, {"catalog": None}, {"catalog"}),
     ("PHI as general", is_phi, {"phi": False}, {"tier"}),
     ("PHI without agreement", is_phi, {"agreements": ..., "agreement": None}, {"agreement"}),
-    ("signed before it began", is_general, {"signed": 1}, {"time", "certificate"}),
+    ("signed before it began", is_general, {"signed": 1}, {"time"}),
     ("another stack", is_general, {"stack": "elsewhere"}, {"certificate", "digest"}),
     ("certified by nobody", is_phi, {"certified": False}, {"certificate"}),
-    ("a number of 70 bits", is_general, {"refusals_without_receipt": -1}, {"garbled"}),
+    ("a count below 0", is_general, {"refusals_without_receipt": -1}, {"garbled"}),
     ("no row and a cost", is_general, {"row": ...}, {"garbled"}),
 )
 
@@ -463,10 +464,11 @@ def test_a_saved_digest_that_is_none_is_found(books: Books, text: str) -> None:
 
 
 def test_a_saved_digest_of_another_account_is_found(books: Books) -> None:
-    other = Books(books.operator, dataclasses.replace(TRAFFIC, account="other"))
-    other.operator.clock.time_s = 0
-    foreign = Books.kept(dataclasses.replace(TRAFFIC, account="other", days=3)).saved()
-    assert rules(books.audit(saved=foreign)) == {"saved"}
+    signers = dict(books.operator.signers)
+    other = Books.kept(dataclasses.replace(TRAFFIC, account="other", days=3), signers=signers)
+    report = books.audit(saved=other.saved())
+    assert rules(report) == {"saved"}
+    assert "of account other" in report.found[0].sentence
 
 
 # Periods.
@@ -542,18 +544,20 @@ def test_a_signature_beside_a_receipt_is_no_receipt(books: Books) -> None:
     assert books.audit().found == []
 
 
-def test_roots_that_somebody_knows_himself_outweigh_those_in_the_table(books: Books) -> None:
-    """Who has the table can put roots of his own into it; the caller's key set tells."""
+def test_roots_that_somebody_knows_himself_outweigh_those_in_the_table() -> None:
+    """Who has the table can write books of his own into it, roots and all."""
     forged = Books.kept()
-    known = {root.kid for root in books.audit().question.roots.values()}
-    assert known.isdisjoint(forged.audit().question.roots)
-    assert books.operator.signers[CATALOGS].kid in known
+    known = HONEST.audit().question.roots
+    assert forged.audit().found == []
+    report = forged.audit(roots=known)
+    assert rules(report) == {"certificate", "digest", "catalog"}
+    assert report.found_by_rule["certificate"] == report.receipts
 
 
 # Properties.
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     days=st.integers(1, 6),
     per_day=st.integers(2, 9),
@@ -569,7 +573,7 @@ def test_any_honest_days_are_clean(days: int, per_day: int, seed: int) -> None:
 ALTERED = ("st", "c", "s", "z", "g", "kid", "jws")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_single_item_removed_doubled_or_changed_is_found(data: st.DataObject) -> None:
     books = HONEST.copy()
@@ -586,7 +590,9 @@ def test_any_single_item_removed_doubled_or_changed_is_found(data: st.DataObject
         member = data.draw(st.sampled_from([m for m in ALTERED if m in item]))
         books.change(name, **{member: _altered(item, member, data)})
     is_unused = name[0].startswith("CERT#") and name not in _certificates(HONEST)
-    assert is_unused or books.audit().findings > 0
+    # A record may be packed in several ways; what is signed is what comes out.
+    is_the_same = name in books.items and "z" in item and _said(books.items[name]) == _said(item)
+    assert is_unused or (is_the_same and act == "change") or books.audit().findings > 0
 
 
 def _altered(item: dict[str, dict[str, str]], member: str, data: st.DataObject) -> object:
@@ -601,6 +607,10 @@ def _altered(item: dict[str, dict[str, str]], member: str, data: st.DataObject) 
     raw = bytearray(base64.b64decode(value))
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     return {"B": base64.b64encode(raw).decode()}
+
+
+def _said(item: dict[str, object]) -> list[object]:
+    return [signed_of(item), *(item[member] for member in ("st", "c", "s"))]
 
 
 def _certificates(books: Books) -> set[tuple[str, str]]:

@@ -19,6 +19,14 @@ def begins_at_s(day: str) -> int:
     return int(datetime(parsed.year, parsed.month, parsed.day, tzinfo=UTC).timestamp())
 
 
+def is_day(text: object) -> bool:
+    """Whether it is a day in the one spelling that is used here; ISO 8601 has several."""
+    try:
+        return isinstance(text, str) and day_at(begins_at_s(text)) == text
+    except ValueError:
+        return False
+
+
 def closes_at_s(day: str) -> int:
     """When the day may be closed: every hold that began in it has been swept by then."""
     return begins_at_s(day) + DAY_S + DAY_CLOSES_AFTER_S

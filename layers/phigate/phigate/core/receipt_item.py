@@ -16,6 +16,7 @@ from phigate.core.protocols import StoredReceipt
 from phigate.core.receipt import Signed
 
 SIGNATURE_BYTES = 64  # Ed25519
+KID_CHARS = 43  # a SHA-256 in base64url (RFC 7638)
 UPSTREAM_SUFFIX = ".u"  # an upstream's own signature stands beside the receipt, under `<id>.u`
 
 _REQUIRED = frozenset({"pk", "sk", "st", "c", "p", "s"})
@@ -108,7 +109,8 @@ def _is_signed_as_its_state(stored: StoredReceipt) -> bool:
         return stored.state == "expired"
     lengths = len(signed.signature), len(signed.text_signature)
     is_whole = lengths in ((SIGNATURE_BYTES, 0), (SIGNATURE_BYTES, SIGNATURE_BYTES))
-    return stored.state != "expired" and is_whole and bool(signed.payload)
+    is_named = len(signed.kid) == KID_CHARS
+    return stored.state != "expired" and is_whole and is_named and bool(signed.payload)
 
 
 def number_of(item: Mapping[str, Any]) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from phigate.core.account import DAY_S
-from phigate.core.days import closes_at_s, day_at, days_from, next_day
+from phigate.core.days import closes_at_s, day_at, days_from, is_day, next_day
 from phigate.core.errors import PhigateError
 from phigate.core.ids import MalformedId, day_of
 from phigate.core.limits import DAY_CLOSES_AFTER_S, RECEIPT_DAYS
@@ -119,6 +119,10 @@ class DayCloser:
         digests = await self._receipts.digests(account)
         done: list[str] = []
         left_open = None
+        if digests and not is_day(digests[-1][0]):
+            return Closing(
+                account, (), f"{digests[-1][0]}: a digest stands there, and it is no day"
+            )
         if standing is not None and not _is_all_closed(standing, digests):
             for day in _days_due(standing, digests, now_s):
                 try:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from phigate.core.days import DAY_S, begins_at_s
+from phigate.core.types import Json
 from phigate.proof.day import DayDigest, Leaf, name_of, read_digest, tally
 from phigate.proof.failed import ProofFailed
 from phigate.proof.record import Finding
@@ -131,13 +132,21 @@ def _tally_faults(digest: DayDigest, items: Items) -> Iterator[Finding]:
                 "for the tombstone in whose place it stands, the receipt for itself alone",
             )
             return
-    differing = [
-        f"{name} {digest.tally[name]}, in the table {found[name]}"
-        for name in digest.tally
-        if digest.tally[name] != found[name] and name != "receipts_sha256"
-    ]
-    told = "; ".join(differing) or "an item was changed or put in another's place"
+    told = "; ".join(_differing(digest.tally, found))
+    told = told or "an item was changed or put in another's place"
     yield "digest", f"the day is not as it was closed: {told}"
+
+
+def _differing(closed: Json, found: Json) -> Iterator[str]:
+    """The counts that are not what they were, each with both."""
+    for name, count in closed.items():
+        if isinstance(count, dict):
+            for key in sorted(count.keys() | found[name].keys()):
+                before, now = count.get(key, 0), found[name].get(key, 0)
+                if before != now:
+                    yield f"{name} {key} {before}, in the table {now}"
+        elif count != found[name] and name != "receipts_sha256":
+            yield f"{name} {count}, in the table {found[name]}"
 
 
 def _late_sets(tombstones: Mapping[str, Leaf]) -> Iterator[frozenset[str]]:

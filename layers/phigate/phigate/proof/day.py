@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from phigate.core.days import begins_at_s, day_at
+from phigate.core.days import is_day
 from phigate.core.protocols import StoredReceipt
 from phigate.core.types import Json
 from phigate.proof.failed import ProofFailed
@@ -152,7 +152,7 @@ def _digest(claims: Json) -> DayDigest:
 
 
 def _counted(names: Iterable[str | None]) -> dict[str, int]:
-    return dict(Counter(name for name in names if name is not None))
+    return dict(sorted(Counter(name for name in names if name is not None).items()))
 
 
 def _text(value: Any) -> bool:
@@ -171,13 +171,6 @@ def _sha256(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")
 
 
-def _day(value: Any) -> bool:
-    try:
-        return bool(day_at(begins_at_s(value)) == value)  # a date has several spellings
-    except (ValueError, TypeError):
-        return False
-
-
 TALLY = {
     "count": _count,
     "first": _count,
@@ -192,7 +185,7 @@ TALLY = {
 MEMBERS = {
     "account": _text,
     "stack": _text,
-    "day": _day,
+    "day": is_day,
     "previous": lambda value: value is None or _sha256(value),
     "closed": _count,
     **TALLY,
