@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.audit_plan import SetClock, Traffic, Written, catalogs
-from bench.audit_traffic import TABLE, Item, Simulation
+from bench.audit_traffic import Item, Simulation
 from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import number
 from phigate.core.catalog import document_from_texts
@@ -94,7 +94,7 @@ class Operator:
         )
 
     async def _put(self, items: list[Item]) -> None:
-        writes = {TABLE: [{"PutRequest": {"Item": item}} for item in items]}
+        writes = {self.dynamo.table: [{"PutRequest": {"Item": item}} for item in items]}
         while writes:
             answer = await repeat(
                 self.dynamo, self.clock, "BatchWriteItem", {"RequestItems": writes}

@@ -36,6 +36,7 @@ def _fetched(url: str) -> bytes:
         with urllib.request.urlopen(request, timeout=FETCH_TIMEOUT_S) as answer:  # noqa: S310
             return bytes(answer.read(KEY_SET_BYTES_MAX + 1))
     except urllib.error.HTTPError as exc:
+        exc.close()
         raise CommandFailed(f"{url} answers {exc.code}") from exc
     except (OSError, ValueError) as exc:
         raise CommandFailed(f"{url} cannot be reached") from exc
