@@ -29,7 +29,7 @@ def read_record(payload: bytes) -> Json:
         record = parse_object(payload)
     except InvalidRequest as exc:
         raise ProofFailed(f"the record cannot be read: {exc.message}") from exc
-    wrong = [name for name, fits in MEMBERS.items() if not fits(record.get(name))]
+    wrong = [name for name, fits in MEMBERS.items() if name not in record or not fits(record[name])]
     wrong += [name for name, fits in OPTIONAL.items() if name in record and not fits(record[name])]
     if wrong:
         raise ProofFailed(f"the record's member {wrong[0]} is missing or not what it must be")
