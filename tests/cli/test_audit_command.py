@@ -308,8 +308,19 @@ def test_what_is_not_there_is_one_line(terminal: Terminal, flags: tuple[str, ...
         ("--account", "clinic", "--from", "2001-01-01", "--to", "2026-03-01"),
         ("--from", "2026-03-02", "--to", "2026-03-03"),
         (*PERIOD, "--digest"),
+        ("--account", "clinic", "--from", "9999-12-30", "--to", "9999-12-31"),
+        ("--account", "clinic", "--from", "0001-01-01", "--to", "0001-01-02"),
     ],
-    ids=["backwards", "no end", "no day", "25 years", "no account", "no file"],
+    ids=[
+        "backwards",
+        "no end",
+        "no day",
+        "25 years",
+        "no account",
+        "no file",
+        "the last day",
+        "the first day",
+    ],
 )
 def test_wrong_usage_is_status_2(terminal: Terminal, flags: tuple[str, ...]) -> None:
     ran = terminal("audit", *flags)

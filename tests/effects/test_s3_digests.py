@@ -57,6 +57,27 @@ def test_what_is_there_is_not_written_again(client: Any) -> None:
     assert saved[0][0] == f"s3://{BUCKET}/stack-ch/clinic/2026-07-01.jws"
 
 
+class StaleClient:
+    """S3 as it was before another process put its copies."""
+
+    def __init__(self, client: Any) -> None:
+        self.put_object = client.put_object
+
+    def get_paginator(self, _: str) -> "StaleClient":
+        """Lists nothing."""
+        return self
+
+    def paginate(self, **_: str) -> list[dict[str, Any]]:
+        """No page."""
+        return []
+
+
+def test_a_copy_that_another_process_has_just_put_stands(client: Any) -> None:
+    asyncio.run(kept(client).keep("clinic", DIGESTS[:1]))
+    asyncio.run(kept(StaleClient(client)).keep("clinic", [("2026-07-01", "x.y.z")]))
+    assert [text for _, text in asyncio.run(kept(client).saved("clinic"))] == ["a.b.c"]
+
+
 def test_a_copy_is_locked_for_as_long_as_receipts_are_kept(client: Any) -> None:
     asyncio.run(kept(client).keep("clinic", DIGESTS[:1]))
     head = client.head_object(Bucket=BUCKET, Key="stack-ch/clinic/2026-07-01.jws")

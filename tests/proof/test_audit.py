@@ -432,6 +432,15 @@ def test_uncertified_general_receipts_are_counted_and_named(books: Books) -> Non
     assert (report.findings, report.uncertified, report.uncertified_ids) == (0, 1, [name[1]])
 
 
+def test_an_uncertified_receipt_of_phi_is_a_finding(books: Books) -> None:
+    name = next(n for day in range(8) for n in books.names(is_phi, day))
+    books.signed_anew(name, certified=False)
+    del books.items[books.certificate(name)]
+    books.close_again()
+    report = books.audit()
+    assert (rules(report), report.uncertified_ids) == ({"certificate"}, [name[1]])
+
+
 # Digests that somebody saved.
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from phigate.cli.tables import amount, columns, day, facts
+from phigate.cli.tables import amount, columns, facts
 from phigate.core.days import day_at
 from phigate.core.types import Json
 from phigate.proof.audit import Report
@@ -49,8 +49,8 @@ def as_json(report: Report, anchor: str) -> Json:
             {
                 "id": agreement_id,
                 "law": law,
-                "effective": day(effective_s),
-                "expires": day(expires_s),
+                "effective": _dated(effective_s),
+                "expires": _dated(expires_s),
                 "attempts": count,
             }
             for (agreement_id, law, effective_s, expires_s), count in sorted(
@@ -123,6 +123,14 @@ def _cut(names: Iterable[str], total: int | None) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+def _dated(at_s: int) -> str:
+    """The day of a time that a record names; it may be any number."""
+    try:
+        return day_at(at_s)
+    except (ValueError, OverflowError, OSError):
+        return str(at_s)
+
+
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
@@ -138,7 +146,7 @@ def _agreements(report: Report) -> str:
     if not report.agreements:
         return ""
     rows = [
-        (agreement_id, law, day(effective_s), day(expires_s), str(count))
+        (agreement_id, law, _dated(effective_s), _dated(expires_s), str(count))
         for (agreement_id, law, effective_s, expires_s), count in sorted(report.agreements.items())
     ]
     headings = ("AGREEMENT UNDER PHI", "LAW", "EFFECTIVE", "EXPIRES", "RECEIPTS")

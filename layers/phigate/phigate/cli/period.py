@@ -38,4 +38,9 @@ def days_of(flags: argparse.Namespace) -> tuple[str, str]:
         raise WrongUsage("--to is before --from")
     if days > AUDIT_DAYS_MAX:
         raise WrongUsage(f"a period has at most {AUDIT_DAYS_MAX} days")
+    try:
+        # The days around the period are looked at as well.
+        day_at(flags.first_s - DAY_S), day_at(flags.last_s + DAY_S)
+    except (ValueError, OverflowError):
+        raise WrongUsage("the period ends the calendar") from None
     return day_at(flags.first_s), day_at(flags.last_s)

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from phigate.core.limits import DAY_CLOSES_AFTER_S
 
 DAY_S = 86_400
+LAST_DAY = "9999-12-31"  # it has no day after it
 
 
 def day_at(at_s: float) -> str:
@@ -22,7 +23,7 @@ def begins_at_s(day: str) -> int:
 def is_day(text: object) -> bool:
     """Whether it is a day in the one spelling that is used here; ISO 8601 has several."""
     try:
-        return isinstance(text, str) and day_at(begins_at_s(text)) == text
+        return isinstance(text, str) and text < LAST_DAY and day_at(begins_at_s(text)) == text
     except ValueError:
         return False
 
