@@ -21,6 +21,8 @@ STREAM_CPU_MS = 1.8
 ANTHROPIC_JSON_CPU_MS = 1.2
 ANTHROPIC_STREAM_CPU_MS = 2.5
 ADDED_FIRST_CHUNK_MS = 2.0
+SIGNING_CPU_MS = 0.2
+SIGNING_PERCENT = 15.0
 IMAGE_PEAK_BODIES = 4.0
 RSS_IDLE_MB = 90.0
 SOAK_GROWTH_PERCENT = 5.0
@@ -75,6 +77,22 @@ def _cpu_budget(
 ) -> Budget:
     """`floor` is named where the scenario has none of its own."""
     return Budget(name, limit_ms, "ms", lambda rows: _cpu_ms(rows, key), floor=floor or key[:2])
+
+
+def _signing(scenario: str) -> Callable[[Rows], float | None]:
+    """What signing receipts adds: CPU ms a request beside receipts that nobody signs."""
+
+    def added_ms(rows: Rows) -> float | None:
+        on, off = (_cpu_ms(rows, (scenario, 8, f"gateway{which}")) for which in ("", "-unsigned"))
+        return None if on is None or off is None else on - off
+
+    return added_ms
+
+
+def _signing_percent(rows: Rows) -> float | None:
+    off = _cpu_ms(rows, ("stream-200", 8, "gateway-unsigned"))
+    added_ms = _signing("stream-200")(rows)
+    return None if off is None or added_ms is None else 100 * added_ms / off
 
 
 def _first_chunk_budget(name: str, scenario: str) -> Budget:
@@ -133,6 +151,8 @@ BUDGETS = (
         floor=("stream-200", 8),
     ),
     _first_chunk_budget("time added to the first chunk of Anthropic's", "anthropic-first-chunk"),
+    Budget("CPU that signing adds to a JSON answer", SIGNING_CPU_MS, "ms", _signing("json-1k")),
+    Budget("CPU that signing adds to a stream", SIGNING_PERCENT, "%", _signing_percent),
     Budget("peak memory of a 4 MB image", IMAGE_PEAK_BODIES, "bodies", _image_peak_bodies),
     Budget("memory when idle", RSS_IDLE_MB, "MB", _rss_idle_mb),
     Budget("change of memory over the soak", SOAK_GROWTH_PERCENT, "%", _soak_growth_percent),

@@ -153,6 +153,15 @@ def start_gateway_noledger(stage: Stage, upstream: Upstream) -> Target | None:
     return _start_stack("gateway-noledger", command, stage, upstream)
 
 
+def start_gateway_unsigned(stage: Stage, upstream: Upstream) -> Target | None:
+    """The same with receipts that nobody signs: bench.unsigned, with the arguments of `local`."""
+    if not PHIGATE.exists() or importlib.util.find_spec("bench.unsigned") is None:
+        _say_skipped("gateway-unsigned", "no module bench.unsigned")
+        return None
+    command = [sys.executable, "-m", "bench.unsigned"]
+    return _start_stack("gateway-unsigned", command, stage, upstream)
+
+
 def free_port() -> int:
     """A TCP port that nobody listens on now."""
     with socket.socket() as listener:
@@ -239,4 +248,5 @@ STARTERS: dict[str, Callable[[Stage, Upstream], Target | None]] = {
     "floor": start_floor,
     "gateway": start_gateway,
     "gateway-noledger": start_gateway_noledger,
+    "gateway-unsigned": start_gateway_unsigned,
 }

@@ -29,7 +29,7 @@ from phigate.core.catalog import (
     document_from_texts,
 )
 from phigate.core.keys import parse_key
-from phigate.core.protocols import Clock, Ledger
+from phigate.core.protocols import Clock, Ledger, ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.day_closer import DayCloser
@@ -44,9 +44,10 @@ from phigate.effects.journal import LineJournal
 from phigate.effects.key_files import LOCAL_STACK, file_signer, publish
 from phigate.effects.signer import KeyFileSigner, KeyFileUnusable
 from phigate.effects.sigv4 import Credentials
+from phigate.effects.text_signer import Eip191Signer
 from phigate.gateway import Stack
 from phigate.http.app import build_app
-from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES
+from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES, REDPILL
 from phigate.wiring import (
     MissingVariable,
     Parts,
@@ -85,8 +86,13 @@ class Resources:
 MakeLedger = Callable[[DynamoDB, Clock], Ledger]
 
 
-async def serve(options: Options, make_ledger: MakeLedger = DynamoLedger) -> None:
-    """Serve until a signal. Raises StartRefused with one line for a person."""
+async def serve(
+    options: Options,
+    make_ledger: MakeLedger = DynamoLedger,
+    signer: ReceiptSigner | None = None,
+) -> None:
+    """Serve until a signal; a ledger or signer of another kind is for benches. Raises StartRefused
+    with one line for a person."""
     catalog_bytes, catalog = _read_catalog(options.catalog)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listener(options.port))
@@ -96,7 +102,7 @@ async def serve(options: Options, make_ledger: MakeLedger = DynamoLedger) -> Non
         simulated_url = stack.enter_context(_simulators(options.state))
         access = _access(catalog, simulated_url)
         resources = Resources(listener, engine, catalog_bytes, access)
-        await _serve(options, resources, make_ledger)
+        await _serve(options, resources, make_ledger, signer)
 
 
 def _allow_many_sockets() -> None:
@@ -105,7 +111,12 @@ def _allow_many_sockets() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(options: Options, resources: Resources, make_ledger: MakeLedger) -> None:
+async def _serve(
+    options: Options,
+    resources: Resources,
+    make_ledger: MakeLedger,
+    signer: ReceiptSigner | None,
+) -> None:
     _allow_many_sockets()
     clock = WallClock()
     dynamodb = local_dynamodb(resources.engine.url, clock)
@@ -127,7 +138,9 @@ async def _serve(options: Options, resources: Resources, make_ledger: MakeLedger
             trusted_keys={catalog_signer.kid: catalog_signer.public_key},
             access=resources.access,
             receipt_root=signers[CERTIFICATES],
+            signer=signer,
             issuer=f"http://{HOST}:{options.port}",
+            text_signer=Eip191Signer(signers[REDPILL], journal),
         )
     )
     base_url = f"http://{HOST}:{options.port}/v1"

@@ -4,6 +4,7 @@ FakeDynamo executes the gateway's own DynamoDB calls in memory, so a FakeLedger 
 runs in production on another engine. tests/ledger proves both alike on the same state machine.
 """
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import binary, flag, mapping, number, text
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.protocols import (
     AccountView,
     CatalogView,
@@ -40,7 +42,7 @@ from phigate.effects.dynamodb import (
     Unavailable,
 )
 from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.signer import KeyFileSigner, SigningFailed
+from phigate.effects.signer import P256, KeyFileSigner, SigningFailed
 from phigate.wire.jwk import Jwk
 from tests.expressions import BadExpression, Expression
 
@@ -252,12 +254,13 @@ class FakeLedger:
 
 
 class FakeRoot:
-    """A root in memory; while it `fails` it answers as a KMS that is down."""
+    """A root in memory; while it `fails` or `hangs` it answers as a KMS that is down."""
 
-    def __init__(self) -> None:
-        self.signer = KeyFileSigner(ec.generate_private_key(ec.SECP256R1()))
+    def __init__(self, curve: ec.EllipticCurve = P256) -> None:
+        self.signer = KeyFileSigner(ec.generate_private_key(curve))
         self.asked = 0
         self.fails = False
+        self.hangs = False
 
     async def jwk(self) -> Jwk:
         """As the Protocol says."""
@@ -266,9 +269,18 @@ class FakeRoot:
     async def sign(self, message: bytes) -> bytes:
         """As the Protocol says."""
         self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.fails:
             raise SigningFailed("unreachable")
         return await self.signer.sign(message)
+
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """As the Protocol says."""
+        self.asked += 1
+        if self.fails:
+            raise SigningFailed("unreachable")
+        return await self.signer.sign_digest(digest)
 
 
 def fault_error(fault: Fault) -> DynamoError:
@@ -323,6 +335,10 @@ _OPERATIONS: dict[str, Callable[[FakeDynamo, Item], Item]] = {
 Step = bytes | float | Exception | Callable[[], object]
 
 
+# What a GET brings, or raises; a function is called for it.
+Get = Fetched | Exception | Callable[[], Fetched | Exception]
+
+
 @dataclass(frozen=True)
 class Script:
     """What one upstream answer is: the steps before its head, the head, the steps of its body."""
@@ -337,10 +353,13 @@ class FakeUpstream:
     """Answers by script: the first call gets the first script, and a call too many is a bug.
 
     `requests` are the calls as they came, `exchanges` what was answered; each counts its closes.
+    `fetches` are the GETs as they came; `gets` answers them in turn, then there is nothing.
     """
 
     def __init__(self, clock: FakeClock, scripts: Iterable[Script]) -> None:
         self.requests: list[UpstreamRequest] = []
+        self.fetches: list[UpstreamFetch] = []
+        self.gets: list[Get] = []
         self.exchanges: list[FakeExchange] = []
         self._clock = clock
         self._scripts = list(scripts)
@@ -351,6 +370,18 @@ class FakeUpstream:
         exchange = FakeExchange(self._clock, self._scripts[len(self.requests) - 1])
         self.exchanges.append(exchange)
         return exchange
+
+    async def fetch(self, request: UpstreamFetch) -> Fetched:
+        """As the Protocol says."""
+        self.fetches.append(request)
+        if not self.gets:
+            return Fetched(404, b"{}")
+        answer = self.gets.pop(0)
+        if callable(answer):
+            answer = answer()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     @property
     def rows(self) -> list[str]:

@@ -51,6 +51,8 @@ def test_help_of_a_noun_lists_its_commands_and_shows_an_example(
 def test_every_command_of_the_contract_is_there() -> None:
     assert set(WORDS) == {
         "local",
+        "verify",
+        "nonce",
         "keys create",
         "keys list",
         "keys disable",

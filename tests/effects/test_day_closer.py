@@ -93,6 +93,10 @@ class YieldingRoot:
         await asyncio.sleep(0)
         return await self._inner.sign(message)
 
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """As the Protocol says."""
+        return await self._inner.sign_digest(digest)
+
 
 @pytest.fixture
 def books() -> Books:

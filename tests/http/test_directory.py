@@ -368,6 +368,10 @@ def test_the_document_has_every_endpoint_and_the_envelope_for_every_error(docume
         "/v1/pricing",
         "/v1/route",
         "/v1/account",
+        "/v1/receipts/{receipt_id}",
+        "/v1/signature/{receipt_id}",
+        "/v1/attestation/report",
+        "/.well-known/jwks.json",
         "/healthz",
     }
     for path in document["paths"].values():
@@ -388,6 +392,7 @@ def test_the_document_names_what_is_no_json(document: Json) -> None:
     }
     assert kinds.pop("/v1/chat/completions") == {"application/json", "text/event-stream"}
     assert kinds.pop("/v1/pricing") == {"application/json", "text/html"}
+    assert kinds.pop("/v1/receipts/{receipt_id}") == {"application/json", "application/jose"}
     assert all(kind == {"application/json"} for kind in kinds.values())
 
 

@@ -14,12 +14,19 @@ from phigate import pipeline
 from phigate.core.account import ACCOUNT_SK, account_pk, holds
 from phigate.core.attributes import int_at
 from phigate.core.keys import key_sha256, make_key
+from phigate.core.receipt_item import UPSTREAM_SUFFIX
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.receipt_signer import EnvironmentSigner
+from phigate.effects.signer import SECP256K1
+from phigate.effects.text_signer import Eip191Signer
 from phigate.effects.zones import SystemZones
-from phigate.gateway import Call, Gateway, Stack
+from phigate.gateway import Call, Gateway, ReceiptsRequired, Stack
+from phigate.proof.certificate import Certificate, read_certificate
+from phigate.proof.receipt import Bundle, Evidence, verify
+from phigate.proof.receipt_body import jws_of
+from phigate.proof.roots import CERTIFICATES, Root, Roots, by_kid
 from tests.builders import NOW_S, make_body, make_catalog, make_price, make_row
 from tests.fakes import (
     FakeClock,
@@ -104,6 +111,7 @@ class Stage:
         expires_at_s: int | None = None,
         regions: tuple[str, ...] = ("CH",),
         key_id: str = "k1",
+        receipts_required: ReceiptsRequired = "phi",
     ) -> None:
         self.clock = FakeClock(NOW_S)
         self.ledger = FakeLedger(self.clock, account=ACCOUNT, micros=credit_micros)
@@ -111,13 +119,14 @@ class Stage:
         self.upstream = FakeUpstream(self.clock, scripts)
         self.out = RecordingOut(self.clock)
         self.root = FakeRoot()
+        self.text_root = FakeRoot(SECP256K1)
         self._drawn = 0
         principal = Principal(
             ACCOUNT, key_id, policy or KeyPolicy(), int(NOW_S) - 1, expires_at_s, b"salt"
         )
         receipts = DynamoReceipts(self.ledger.dynamo, self.clock)
         self.gateway = Gateway(
-            stack=Stack("stack-1", "CH", regions),
+            stack=Stack("stack-1", "CH", regions, receipts_required=receipts_required),
             keys=StaticKeys({key_sha256(KEY): principal}),
             ledger=self.ledger,
             receipts=receipts,
@@ -135,6 +144,7 @@ class Stage:
             journal=self.journal,
             zones=SystemZones(),
             random_bytes=self._draw,
+            text_signer=Eip191Signer(self.text_root, self.journal),
         )
 
     def plays(self, *scripts: Script) -> None:
@@ -181,6 +191,7 @@ class Stage:
         """What the last call's caller got; asserts that the answer was begun and ended once."""
         assert len(self.out.starts) == 1
         assert self.out.last_at == len(self.out.writes) - 1
+        self.check_receipts()
         status, headers = self.out.starts[0]
         return Told(status, headers, b"".join(self.out.writes))
 
@@ -213,6 +224,30 @@ class Stage:
         """The one receipt's attempts: row, region, outcome, milliseconds; without their starts."""
         return [attempt[:4] for attempt in self.record["attempts"]]
 
+    @property
+    def roots(self) -> Roots:
+        """What a caller would find in the stack's key set."""
+        return by_kid([Root(self.root.signer.public_jwk, CERTIFICATES, 0)])
+
+    def certificate(self, kid: str) -> Certificate:
+        """The stored certificate of a key."""
+        text = self.ledger.dynamo.items[f"CERT#{kid}", "C"]["jws"]["S"]
+        return read_certificate(text, self.roots)
+
+    def bundle(self, receipt_id: str) -> Bundle:
+        """A receipt with its certificate, as the endpoint hands it out."""
+        signed = self.ledger.records[receipt_id]
+        certificate = self.ledger.dynamo.items.get((f"CERT#{signed.kid}", "C"))
+        return Bundle(jws_of(signed), None if certificate is None else certificate["jws"]["S"])
+
+    def check_receipts(self) -> None:
+        """Every receipt of every story holds before a stranger, whatever came of the call."""
+        for receipt_id, signed in self.ledger.records.items():
+            verified = verify(self.bundle(receipt_id), Evidence(roots=self.roots))
+            uncertified = json.loads(signed.payload).get("certified") is False
+            found = {check.name for check in verified.checks if check.outcome == "fails"}
+            assert found == ({"certificate"} if uncertified else set()), verified.checks
+
     def account(self) -> dict[str, int]:
         """Avail, held, spent and top; asserts the invariant."""
         item = self.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
@@ -237,7 +272,7 @@ class Stage:
         return {
             sk: (item["st"]["S"], int_at(item, "c"))
             for (pk, sk), item in self.ledger.dynamo.items.items()
-            if pk.startswith("R#")
+            if pk.startswith("R#") and not sk.endswith(UPSTREAM_SUFFIX)
         }
 
     def _draw(self, count: int) -> bytes:

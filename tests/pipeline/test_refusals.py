@@ -372,7 +372,7 @@ def test_a_stack_that_allows_no_unproven_place_routes_none() -> None:
     row = make_row(places={"CH": unproven})
     stage = Stage(answers(), rows=(row,))
     assert stage.chat(PLAIN).error["code"] == "no_route"
-    stage.gateway.stack = Stack("s", "CH", ("CH",), frozenset({"acme-one/CH"}))
+    stage.gateway.stack = Stack("stack-1", "CH", ("CH",), frozenset({"acme-one/CH"}))
     assert stage.chat(PLAIN).status == 200
     assert stage.phi().error["code"] == "phi_blocked"
 

@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from phigate.core.protocols import Clock, Journal, Ledger
+from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner
+from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_catalog import DynamoCatalog
@@ -30,7 +31,9 @@ _SIMULATED_KEY = "simulated"
 class Parts:
     """What differs between a local stack and one on AWS.
 
-    `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name.
+    `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name;
+    `signer` replaces the one that is built of them. `text_signer` is handed in made: its libraries
+    are not for processes that do not sign texts.
     """
 
     stack: Stack
@@ -42,7 +45,9 @@ class Parts:
     access: Mapping[str, Access]
     receipt_root: Signer
     issuer: str
+    signer: ReceiptSigner | None = None
     providers_without_key: frozenset[str] = frozenset()
+    text_signer: TextSigner | None = None
 
 
 def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
@@ -53,7 +58,8 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         stack=parts.stack,
         keys=DynamoKeys(parts.dynamodb, parts.clock),
         ledger=parts.ledger,
-        signer=EnvironmentSigner(
+        signer=parts.signer
+        or EnvironmentSigner(
             root=parts.receipt_root,
             store=receipts.put_certificate,
             clock=parts.clock,
@@ -74,6 +80,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         journal=parts.journal,
         zones=SystemZones(),
         random_bytes=secrets.token_bytes,
+        text_signer=parts.text_signer,
         counters=lambda: {"dynamodb_calls": dict(parts.dynamodb.calls)},
     )
     return gateway, upstream

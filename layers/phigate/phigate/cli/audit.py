@@ -1,13 +1,14 @@
 """`phigate audit`: verify everything that a period of an account left behind."""
 
 import argparse
+import asyncio
 import importlib
 import json
 from pathlib import Path
 
 from phigate.cli.audit_page import as_json, page
 from phigate.cli.command import Command, CommandFailed
-from phigate.cli.key_set import named_roots
+from phigate.cli.key_sets import roots_from
 from phigate.cli.period import PERIOD_EXAMPLE, days_of, period_flags
 from phigate.cli.store import Store, on_store, place_flags
 from phigate.effects.auditor import Period, audit
@@ -54,7 +55,8 @@ async def _audit(store: Store, flags: argparse.Namespace) -> int:
         account=flags.account,
         first_day=first,
         last_day=last,
-        roots=None if flags.jwks is None else named_roots(flags.jwks),
+        # In a thread: it has an event loop of its own.
+        roots=None if flags.jwks is None else await asyncio.to_thread(roots_from, flags.jwks),
         saved=saved,
     )
     report = await audit(store.dynamodb, store.clock, period)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from phigate.cli import account, audit, catalog, credit, days, keys, local, route, sweep
+from phigate.cli import account, audit, catalog, credit, days, keys, local, route, sweep, verify
 from phigate.cli.command import Command, CommandFailed, Environment, Parser, WrongUsage, remark
 from phigate.core.catalog import CatalogInvalid
 from phigate.core.errors import PhigateError
@@ -137,6 +137,7 @@ COMMANDS: tuple[Command, ...] = (
     *sweep.COMMANDS,
     *days.COMMANDS,
     *audit.COMMANDS,
+    *verify.COMMANDS,
 )
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ def day(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).date().isoformat()
 
 
+def moment(at_s: int) -> str:
+    """A time to the second, in UTC."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def columns(
     headings: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[str] = frozenset()
 ) -> str:

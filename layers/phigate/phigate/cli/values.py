@@ -9,6 +9,7 @@ import re
 from datetime import UTC, date, datetime
 
 from phigate.core.account import check_account
+from phigate.core.ids import MalformedId, seconds_of
 from phigate.core.limits import NAME_BYTES_MAX
 from phigate.core.price import MICROS_PER_USD
 from phigate.core.types import MODEL_TIERS, REGIONS
@@ -20,6 +21,7 @@ PORT_MAX = 65_535
 
 _USD = re.compile(rf"([0-9]{{1,{DOLLAR_DIGITS_MAX}}})(?:\.([0-9]{{1,6}}))?")
 _COUNT = re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}")
+_NONCE = re.compile(r"[0-9a-fA-F]{64}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -73,6 +75,23 @@ def account(text: str) -> str:
         return check_account(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"is no account name: {exc}") from None
+
+
+def receipt_id(text: str) -> str:
+    """The id of a receipt, or the completion's id that holds it."""
+    name = text.removeprefix("chatcmpl-")
+    try:
+        seconds_of(name)
+    except MalformedId as exc:
+        raise argparse.ArgumentTypeError(f"is no receipt id: {exc}") from None
+    return name
+
+
+def nonce(text: str) -> bytes:
+    """The 32 bytes of HMAC-SHA256 as hex."""
+    if _NONCE.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError("must be 64 hex digits, as phigate nonce prints them")
+    return bytes.fromhex(text)
 
 
 def reference(text: str) -> str:

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.receipt import Signed
 from phigate.core.types import Catalog, Principal, Row
+
+Language = Literal["python", "r"]
 
 
 class Clock(Protocol):
@@ -218,6 +221,57 @@ class Upstream(Protocol):
     """Every provider, by the row's place in the region."""
 
     def open(self, request: UpstreamRequest) -> Exchange: ...
+
+    async def fetch(self, request: UpstreamFetch) -> Fetched:
+        """The whole answer to a GET, within its bounds. Raises UpstreamFailed as Exchange does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one program did. A program that failed is a result: its exit code, the end of what it
+    wrote, and the limits that it hit by name.
+
+    `value` is the last expression's, as the language shows it; `figures` are SVG as drawn, which
+    nobody has cleaned yet.
+    """
+
+    language: Language
+    exit_code: int
+    stdout: str
+    stderr: str
+    value: str | None
+    figures: tuple[str, ...]
+    limits: tuple[str, ...]
+    wall_ms: int
+
+
+class Sandbox(Protocol):
+    """One sandbox, of one request and no other. `image` names what runs in it."""
+
+    @property
+    def image(self) -> str: ...
+
+    async def run(self, language: Language, code: str, timeout_s: float) -> Ran:
+        """Run one program. Raises SandboxError when the sandbox itself fails."""
+        ...
+
+    async def close(self) -> None:
+        """End it, and everything in it. Never raises; a second time does nothing."""
+        ...
+
+
+class Sandboxes(Protocol):
+    """Where sandboxes come from: a pool on this machine, or Fargate tasks."""
+
+    async def open(self, *, account: str, request_id: str, region: str, until_s: float) -> Sandbox:
+        """A fresh sandbox in the region, which ends by itself soon after `until_s` whatever becomes
+        of this process. Cancelled on the way it leaves nothing behind.
+
+        Raises SandboxError where none can be had, RateLimited above the account's or the stack's
+        number of sandboxes at once.
+        """
+        ...
 
 
 class Out(Protocol):

@@ -3,12 +3,14 @@
 CERT#<kid>        C           jws, ttl                     a receipt key's certificate
 ROOTS             <kid>       jwk, signs, since, until     every root that ever signed
 R#<account>#<day> <id>        the receipt (core.account, core.receipt_item)
+R#<account>#<day> <id>.u      u, ttl                       what a confidential upstream has signed
 D#<account>       <day>       jws                          the day's signed digest
 """
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from phigate.core.account import (
     ACCOUNT_SK,
@@ -16,13 +18,16 @@ from phigate.core.account import (
     DIRECTORY_PK,
     account_pk,
     holds,
+    receipt_pk,
     receipts_pk,
 )
 from phigate.core.attributes import Item, int_at, number, text, text_at
 from phigate.core.errors import InternalError
+from phigate.core.ids import seconds_of
 from phigate.core.limits import CERTIFICATE_LIFE_S, RECEIPT_DAYS
 from phigate.core.protocols import Clock, StoredReceipt
 from phigate.core.receipt_item import UPSTREAM_SUFFIX, GarbledReceipt, number_of, read_receipt
+from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
 from phigate.proof.roots import Root
 from phigate.wire.jwk import Jwk
@@ -31,6 +36,8 @@ _ROOTS = "ROOTS"
 _CERTIFICATE_SK = "C"
 # There is no digest of this day yet: a day is closed once.
 DAY_IS_OPEN = "attribute_not_exists(pk)"
+# No signature of this answer is kept yet: what was given out once never changes.
+NONE_IS_KEPT = "attribute_not_exists(pk)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,28 @@ class DynamoReceipts:
             holds=tuple((hold.id, hold.seq) for hold in holds(item)),
             created_s=None if created_s < 0 else created_s,
         )
+
+    async def put_upstream(
+        self, account: str, receipt_id: str, signature: UpstreamSignature
+    ) -> None:
+        """See ReceiptStore."""
+        item = {
+            "pk": text(receipt_pk(account, receipt_id)),
+            "sk": text(receipt_id + UPSTREAM_SUFFIX),
+            "u": text(json.dumps(asdict(signature))),
+            "ttl": number(seconds_of(receipt_id) + RECEIPT_DAYS * DAY_S),
+        }
+        call = {"TableName": self._dynamo.table, "Item": item, "ConditionExpression": NONE_IS_KEPT}
+        with contextlib.suppress(ConditionFailed):
+            await repeat(self._dynamo, self._clock, "PutItem", call)
+
+    async def upstream(self, account: str, receipt_id: str) -> UpstreamSignature | None:
+        """See ReceiptStore."""
+        sk = receipt_id + UPSTREAM_SUFFIX
+        item = await read_item(self._dynamo, self._clock, receipt_pk(account, receipt_id), sk)
+        if item is None:
+            return None
+        return read_upstream_signature(str(text_at(item, "u")).encode())
 
     async def put_digest(self, account: str, day: str, jws: str) -> None:
         """Close a day, once. Raises DayClosed."""

@@ -67,6 +67,7 @@ class EnvironmentSigner:
         journal: Journal,
         issuer: str,
         stack: str,
+        timeout_s: float = CERTIFY_TIMEOUT_S,
     ) -> None:
         self._root = root
         self._store = store
@@ -74,6 +75,7 @@ class EnvironmentSigner:
         self._journal = journal
         self._issuer = issuer
         self._stack = stack
+        self._timeout_s = timeout_s
         self._certified: Key | None = None
         self._uncertified: Key | None = None
         self._failed_at_s: float | None = None
@@ -120,7 +122,7 @@ class EnvironmentSigner:
 
     async def _certify(self) -> None:
         try:
-            async with asyncio.timeout(CERTIFY_TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 self._certified = await self._new_certified()
             self._failed_at_s = None
         except (SigningFailed, PhigateError, TimeoutError) as exc:

@@ -16,7 +16,7 @@ from phigate.core.days import is_day
 from phigate.core.protocols import StoredReceipt
 from phigate.core.types import Json
 from phigate.proof.failed import ProofFailed
-from phigate.proof.receipt import jws_of
+from phigate.proof.receipt_body import jws_of
 from phigate.proof.roots import DIGESTS, Roots, root_of
 from phigate.wire.jwk import verify
 from phigate.wire.jws import JwsInvalid, compact, read, signing_input

@@ -31,6 +31,9 @@ def read_record(payload: bytes) -> Json:
         raise ProofFailed(f"the record cannot be read: {exc.message}") from exc
     wrong = [name for name, fits in MEMBERS.items() if name not in record or not fits(record[name])]
     wrong += [name for name, fits in OPTIONAL.items() if name in record and not fits(record[name])]
+    for together in TOGETHER:
+        if together & record.keys():
+            wrong += sorted(together - record.keys())
     if wrong:
         raise ProofFailed(f"the record's member {wrong[0]} is missing or not what it must be")
     if record.keys() - MEMBERS.keys() - OPTIONAL.keys():
@@ -114,10 +117,6 @@ def _served(record: Json) -> Iterator[str]:
 
 
 def _cost(record: Json) -> Iterator[str]:
-    members = ("usage", "price", "cost")
-    if len({name in record for name in members}) == 2:
-        yield "a cost without its usage and prices, or these without it"
-        return
     if "cost" not in record:
         return
     computed = recomputed_micros(record)
@@ -133,6 +132,16 @@ def _cost(record: Json) -> Iterator[str]:
             yield "the usage is not the sum over the turns"
 
 
+def _upstream(record: Json) -> Iterator[str]:
+    names = [
+        name for name in ("upstream_request_sha256", "upstream_response_sha256") if name in record
+    ]
+    if names and record["phi"] is not False:
+        yield "what may be PHI was hashed plainly, so that guesses can be tested"
+    if len(names) == 1 or (names and "row" not in record):
+        yield "one hash of the upstream's wire without the other, or without a row"
+
+
 RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "time": _time,
     "tier": _tier,
@@ -140,11 +149,12 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "agreement": _agreement,
     "served": _served,
     "cost": _cost,
+    "upstream": _upstream,
 }
 
 
 def _count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value <= _COUNT_MAX
 
 
 def _text(value: Any) -> bool:
@@ -201,6 +211,7 @@ def _counts(*names: str, **others: Callable[[Any], bool]) -> Callable[[Any], boo
     return fits
 
 
+_COUNT_MAX = 2**53  # what every JSON parser reads exactly
 _FOUR_COUNTS = (_count,) * 4
 MEMBERS: Mapping[str, Callable[[Any], bool]] = {
     "id": _text,
@@ -242,6 +253,13 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "cost": _counts("computed", "charged", "held"),
     "turns": _list_of(_text, *_FOUR_COUNTS, *_FOUR_COUNTS),
     "upstream_id": _text,
+    "upstream_request_sha256": _sha256,
+    "upstream_response_sha256": _sha256,
     "refusals_without_receipt": _count,
     "certified": lambda value: value is False,
 }
+# Members that stand together or not at all.
+TOGETHER = (
+    frozenset({"row", "provider", "region_served", "residency", "agreement"}),
+    frozenset({"usage", "price", "cost"}),
+)

@@ -84,6 +84,11 @@ def verify_ed25519(public_key: Ed25519PublicKey, message: bytes, signature: byte
     return True
 
 
+def ec_point(jwk: Mapping[str, Any]) -> bytes:
+    """The 64 bytes of x and y of an EC JWK. Raises JwsInvalid, KeyError."""
+    return decode(jwk["x"]) + decode(jwk["y"])
+
+
 def raw_signature(der: bytes) -> bytes:
     """An ECDSA signature as JWS has it (RFC 7518 section 3.4): r then s, 32 bytes each."""
     r, s = decode_dss_signature(der)
