@@ -32,7 +32,6 @@ from phigate.core.keys import parse_key
 from phigate.core.protocols import Clock, Ledger, ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.effects.clock import WallClock
-from phigate.effects.day_closer import DayCloser
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
 from phigate.effects.dynamodb_catalog import push_snapshot
@@ -158,15 +157,7 @@ async def _serve(
         timeout_graceful_shutdown=STOP_GRACE_S,
     )
     server = Server(config, _hello(base_url, key, resources))
-    sweeping = DynamoLedger(dynamodb, clock)
-    closer = DayCloser(
-        ledger=sweeping,
-        receipts=receipts,
-        root=signers[DIGESTS],
-        clock=clock,
-        stack=LOCAL_STACK,
-    )
-    sweeper = asyncio.ensure_future(sweep_for_ever(sweeping, closer, clock, journal))
+    sweeper = asyncio.ensure_future(sweep_for_ever(dynamodb, signers[DIGESTS], clock, journal))
     try:
         await server.serve(sockets=[resources.listener])
     finally:

@@ -6,15 +6,25 @@ On AWS a function of its own does this on a schedule.
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import Clock, Journal
 from phigate.effects.day_closer import DayCloser
+from phigate.effects.dynamodb import Dynamo
 from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.effects.key_files import LOCAL_STACK
+from phigate.effects.signer import Signer
 
 SWEEP_INTERVAL_S = 30.0
 
 
-async def sweep_for_ever(
-    ledger: DynamoLedger, closer: DayCloser, clock: Clock, journal: Journal
-) -> None:
-    """Until it is cancelled."""
+async def sweep_for_ever(dynamodb: Dynamo, root: Signer, clock: Clock, journal: Journal) -> None:
+    """Until it is cancelled. `root` is the one that signs digests."""
+    ledger = DynamoLedger(dynamodb, clock)
+    closer = DayCloser(
+        ledger=ledger,
+        receipts=DynamoReceipts(dynamodb, clock),
+        root=root,
+        clock=clock,
+        stack=LOCAL_STACK,
+    )
     while True:
         await _sweep(ledger, clock, journal)
         await _close_days(closer, journal)

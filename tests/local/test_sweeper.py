@@ -7,11 +7,7 @@ import pytest
 from bench.audit_plan import Traffic
 from local.sweeper import SWEEP_INTERVAL_S, sweep_for_ever
 from phigate.core.days import DAY_S, begins_at_s
-from phigate.effects.day_closer import DayCloser
 from phigate.effects.dynamodb import Dynamo
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.key_files import LOCAL_STACK
 from phigate.proof.roots import DIGESTS
 from tests.fakes import FakeClock, Fault, FaultyDynamo
 from tests.proof.books import Books, is_receipt
@@ -54,16 +50,9 @@ def rounds(books: Books, count: int, dynamo: Dynamo | None = None) -> Notes:
     """Let the loop go round so often, from an hour after the second day on."""
     dynamo = books.dynamo if dynamo is None else dynamo
     clock = RoundsClock(begins_at_s(books.day(1)) + DAY_S + 3_600.0, count)
-    ledger, notes = DynamoLedger(dynamo, clock), Notes()
-    closer = DayCloser(
-        ledger=ledger,
-        receipts=DynamoReceipts(dynamo, clock),
-        root=books.operator.signers[DIGESTS],
-        clock=clock,
-        stack=LOCAL_STACK,
-    )
+    notes, root = Notes(), books.operator.signers[DIGESTS]
     with pytest.raises(Stopped):
-        asyncio.run(sweep_for_ever(ledger, closer, clock, notes))
+        asyncio.run(sweep_for_ever(dynamo, root, clock, notes))
     return notes
 
 
