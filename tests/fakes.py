@@ -140,6 +140,11 @@ class FakeDynamo:
             raise TransactionCanceled(reasons)
         return {}
 
+    def _batch(self, payload: Item) -> Item:
+        for write in payload["RequestItems"][self.table]:
+            self._put({"Item": write["PutRequest"]["Item"]})
+        return {}
+
     def _query(self, payload: Item) -> Item:
         if payload["KeyConditionExpression"] != "pk = :pk":
             raise BadExpression("this double queries one partition")
@@ -380,6 +385,7 @@ _OPERATIONS: dict[str, Callable[[FakeDynamo, Item], Item]] = {
     "PutItem": FakeDynamo._put,
     "UpdateItem": FakeDynamo._update,
     "TransactWriteItems": FakeDynamo._transact,
+    "BatchWriteItem": FakeDynamo._batch,
     "Query": FakeDynamo._query,
     "DescribeTable": FakeDynamo._describe,
 }

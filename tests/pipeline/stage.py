@@ -14,9 +14,10 @@ from phigate import pipeline
 from phigate.core.account import ACCOUNT_SK, account_pk, holds
 from phigate.core.attributes import int_at
 from phigate.core.keys import key_sha256, make_key
+from phigate.core.receipt_item import UPSTREAM_SUFFIX
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row, Task
 from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import UPSTREAM_SUFFIX, DynamoReceipts
+from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.receipt_signer import EnvironmentSigner
 from phigate.effects.signer import SECP256K1
 from phigate.effects.text_signer import Eip191Signer

@@ -80,6 +80,13 @@ SVG_NODES_MAX = 50_000
 SVG_DRAWN_MAX = 400_000
 SVG_SELECTORS_MAX = 200  # a browser tests each against every element; ggplot2 writes 7
 
+# Days.
+DAY_CLOSES_AFTER_S = 3_600  # the last hold of a day expires 960 s after it, and is swept soon
+DAY_IS_MISSED_AFTER_S = 7_200  # then whoever closes days has had an hour for it
+AUDIT_DAYS_MAX = 3_660  # ten years: receipts are kept for six
+FINDINGS_KEPT_MAX = 1_000  # of an audit; what is over it is counted
+CERTIFICATES_KEPT_MAX = 10_000  # in memory during an audit, 1 KB each; what falls out is read again
+
 # What a confidential provider adds to its answers.
 UPSTREAM_SIGNATURE_S = 5.0  # both tries together; it is cached before the answer has ended
 UPSTREAM_SIGNATURE_TRIES_MAX = 2  # the second for a signature that is stored a moment too late

@@ -78,7 +78,8 @@ class AccountView:
 class StoredReceipt:
     """A receipt or tombstone: `done`, `expired` or `late`, its number, cost and signed record.
 
-    `signed` is None for a tombstone: the call never came to its end.
+    `signed` is None for a tombstone: the call never came to its end. `swept_micros` is what the
+    tombstone charged, also where a late receipt has taken its place.
     """
 
     account: str
@@ -87,6 +88,7 @@ class StoredReceipt:
     seq: int
     cost_micros: int
     signed: Signed | None
+    swept_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
