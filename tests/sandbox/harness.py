@@ -101,12 +101,18 @@ def why_not(launcher: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(launcher: str, *options: str, outer: tuple[str, ...] = ()) -> Iterator[Sandbox]:
+def serving(
+    launcher: str,
+    *options: str,
+    outer: tuple[str, ...] = (),
+    user: int | None = None,
+    python: str = sys.executable,
+) -> Iterator[Sandbox]:
     """A server, ended at the end. `outer` are the cgroup folders that it joins."""
     token = secrets.token_hex(16)
     digest = hashlib.sha256(token.encode("ascii")).hexdigest()
     container = f"phigate-test-{secrets.token_hex(6)}" if launcher == "docker" else ""
-    command = [*_command(launcher, digest, container), "--listen", "127.0.0.1:0", *options]
+    command = [*_command(launcher, python, digest, container), "--listen", "127.0.0.1:0", *options]
     join = "".join(f"echo $$ > {folder}/cgroup.procs; " for folder in outer)
     process = subprocess.Popen(
         ["/bin/sh", "-c", f'{join}exec "$@"', "sh", *command],
@@ -115,6 +121,9 @@ def serving(launcher: str, *options: str, outer: tuple[str, ...] = ()) -> Iterat
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
         env={**os.environ, "PHIGATE_SANDBOX_TOKEN_SHA256": digest},
     )
     with process:
@@ -132,10 +141,10 @@ def serving(launcher: str, *options: str, outer: tuple[str, ...] = ()) -> Iterat
             process.kill()
 
 
-def _command(launcher: str, digest: str, container: str) -> list[str]:
+def _command(launcher: str, python: str, digest: str, container: str) -> list[str]:
     server = ["-m", "sandbox_fargate.server"]
     if launcher == "bwrap":
-        return [sys.executable, *server, "--launcher", "bwrap", "--venv", str(VENV)]
+        return [python, *server, "--launcher", "bwrap", "--venv", str(VENV)]
     if launcher == "lockdown":
         words = [*server, "--launcher", "lockdown", "--venv", "/opt/sandbox"]
         return [*container_view(digest), *words]
