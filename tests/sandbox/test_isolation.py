@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.harness import VENV, jail_processes, serving, why_not
+from tests.sandbox.harness import VENV, jail_of, jail_processes, serving, why_not
 
 bwrap_only = pytest.mark.skipif(bool(why_not("bwrap")), reason=why_not("bwrap") or "-")
 lockdown_only = pytest.mark.skipif(bool(why_not("lockdown")), reason=why_not("lockdown") or "-")
@@ -64,12 +64,17 @@ def test_sandbox_after_a_broken_one_finds_nothing_of_it() -> None:
         deep = "for _ in range(3000): os.mkdir('d'); os.chdir('d')"
         server.run(f"{LEAVE}\nos.mkdir('/tmp/shut', 0)\n{deep}")
         first = server.run("import os; os.getuid()")["value"]
-        broken = server.run("import os, time; os.kill(os.getppid(), 9); time.sleep(9)")
+        daemon = "if os.fork() == 0:\n    os.setsid(); time.sleep(99)\n"
+        broken = server.run(f"import os, time\n{daemon}os.kill(os.getppid(), 9); time.sleep(9)")
         assert broken["exit_code"] == 137
         assert server.run(LOOK)["value"] == "[]"
         code = "import os; os.listdir('/tmp') == [f'run-{os.getuid()}'], os.getuid()"
         assert server.run(code)["value"].startswith("(True, ")
         assert first not in server.run(code)["value"]
+        assert len(set(jail_of(server).values())) == 1
+        assert server.end() == 0
+        assert server.process.stderr is not None
+        assert "end clean=yes" in server.process.stderr.read()
 
 
 @bwrap_only
