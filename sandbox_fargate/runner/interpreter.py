@@ -5,6 +5,7 @@ Law: whatever a program raises is a result, and its traceback begins in the prog
 
 import ast
 import errno
+import io
 import json
 import linecache
 import os
@@ -50,8 +51,16 @@ class Interpreter:
         # Pickle and multiprocessing look for a program's functions here.
         sys.modules["__main__"] = self._module
         self._figures.install()
+        for stream in (sys.__stdout__, sys.__stderr__):
+            if isinstance(stream, io.TextIOWrapper):
+                # What is no Unicode is shown, not an error of the program.
+                stream.reconfigure(errors="backslashreplace")
+        own_pid = os.getpid()
         while (frame := wire.read(inbound)) is not None:
             exit_code, value = self.run(json.loads(frame[1])["code"])
+            if os.getpid() != own_pid:
+                # A child that the program forked and that came to the program's end.
+                os._exit(exit_code)
             done = {"exit_code": exit_code, "value": value}
             wire.write(self._outbound, wire.pack_json(wire.DONE, done))
 

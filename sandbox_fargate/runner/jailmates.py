@@ -6,19 +6,25 @@ ended with them.
 
 import os
 import signal
+import time
 from collections.abc import Collection
 from contextlib import suppress
 
-# A pass finds all but what is being forked meanwhile; after these the whole jail is ended at once.
-PASSES = 20
+# A killed interpreter took up to 20 ms to give its memory back. What is still there after this
+# outruns the search, and the whole jail is ended at once.
+SEARCH_S = 1.0
+STEP_S = 0.001
 
 
 def end_others(spared: Collection[int]) -> bool:
     """End every process of this jail but this one and the spared; False when all had to go."""
-    for _ in range(PASSES):
-        alive = _end_and_reap(spared)
-        if not alive:
-            return True
+    deadline = time.monotonic() + SEARCH_S
+    while _end_and_reap(spared):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(STEP_S)
+    else:
+        return True
     with suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
     _end_and_reap(spared)
