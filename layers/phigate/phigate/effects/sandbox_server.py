@@ -34,6 +34,7 @@ class Launch:
 
     command: tuple[str, ...]
     folder: Path
+    start_timeout_s: float = START_TIMEOUT_S
 
 
 def bwrap_launch(*, python: str, root: Path, venv: Path) -> Launch:
@@ -93,11 +94,11 @@ class Server:
         finally:
             self._listening.cancel()
 
-    async def become_ready(self) -> None:
+    async def become_ready(self, timeout_s: float) -> None:
         """Wait for its two lines. Raises ServerFailed."""
         is_listening = False
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 found = _LISTENING.fullmatch(await self._line())
                 if found is not None:
                     is_listening = True
@@ -110,7 +111,7 @@ class Server:
                 code = await self._process.wait()
                 await self._listening
         except TimeoutError:
-            reason = f"it was not ready after {START_TIMEOUT_S:g} s"
+            reason = f"it was not ready after {timeout_s:g} s"
             raise ServerFailed(reason, is_for_good=False) from None
         is_for_good = code == EXIT_UNAVAILABLE and not is_listening
         raise ServerFailed(self._reason(code), is_for_good=is_for_good)
@@ -154,7 +155,7 @@ async def start_server(launch: Launch, *, token: str, started_s: float) -> Serve
         raise ServerFailed(f"{exc.strerror}: {launch.command[0]}", is_for_good=False) from exc
     server = Server(process, token, started_s)
     try:
-        await server.become_ready()
+        await server.become_ready(launch.start_timeout_s)
     except BaseException:
         await server.end()
         raise
