@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 # The libraries are loaded in 1.1 to 1.9 s; eight at once on two processors take four times that.
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 8.0  # it ends within 0.1 s; when its jail is stuck it takes 5 s
+LEFTOVER_TIMEOUT_S = 1.0  # what a pipe holds is 64 KB
 LINE_BYTES_MAX = 1024
 # Its exit code when this machine cannot have a sandbox.
 EXIT_UNAVAILABLE = 3
@@ -62,6 +63,7 @@ class Server:
         self.complaint = b""
         self._process = process
         self._listening = asyncio.ensure_future(self._listen())
+        self._discarding: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
@@ -81,6 +83,7 @@ class Server:
 
     async def end(self) -> None:
         """End it with its jail; when it does not end by itself, by force."""
+        self._discard_rest()
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
@@ -90,9 +93,12 @@ class Server:
             # It leads a process group of its own; its jail ends with it, by the kernel.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
+            await self.wait(STOP_TIMEOUT_S)
         finally:
-            self._listening.cancel()
+            # Only a pipe that was read to its end is closed before its reader is collected.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEFTOVER_TIMEOUT_S):
+                    await asyncio.gather(self._listening, self._discard_rest())
 
     async def become_ready(self, timeout_s: float) -> None:
         """Wait for its two lines. Raises ServerFailed."""
@@ -108,6 +114,7 @@ class Server:
                 # The end of its output, or a line that nobody knows: what it says is the reason.
                 with contextlib.suppress(ProcessLookupError):
                     self._process.terminate()
+                self._discard_rest()
                 code = await self._process.wait()
                 await self._listening
         except TimeoutError:
@@ -115,6 +122,17 @@ class Server:
             raise ServerFailed(reason, is_for_good=False) from None
         is_for_good = code == EXIT_UNAVAILABLE and not is_listening
         raise ServerFailed(self._reason(code), is_for_good=is_for_good)
+
+    def _discard_rest(self) -> asyncio.Task[None]:
+        """Read stdout to its end: asyncio sees a process end only when its pipes have."""
+        if self._discarding is None:
+            self._discarding = asyncio.ensure_future(self._discard())
+        return self._discarding
+
+    async def _discard(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101  # it was started with pipes
+        while await self._process.stdout.read(LINE_BYTES_MAX):
+            pass
 
     async def _line(self) -> bytes:
         assert self._process.stdout is not None  # noqa: S101  # it was started with pipes

@@ -13,6 +13,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -21,10 +22,7 @@ import orjson
 from phigate.core.errors import SandboxError
 from phigate.core.protocols import Clock, Language, Ran
 
-# The server waits 10 s beyond a program's own time: libraries being loaded, leftovers being ended.
-RUN_MARGIN_S = 15.0
 CLOCKS_DIFFER_MS = 50  # 60 s at 500 parts per million, more than any clock is off
-END_TIMEOUT_S = 5.0  # the word of the end is answered in 0.1 s, when the jail is removed
 HEALTH_TIMEOUT_S = 2.0
 HEALTH_PAUSE_S = 0.25
 CONNECT_TIMEOUT_S = 3.0
@@ -63,11 +61,26 @@ def token_sha256(token: str) -> str:
     return hashlib.sha256(token.encode("ascii")).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait: beyond a program's own time, where the server waits 10 s for libraries and
+    leftovers; and for the word of the end, which comes in 0.1 s, when the jail is removed."""
+
+    run_margin_s: float = 15.0
+    end_s: float = 5.0
+
+
+PATIENCE = Patience()
+
+
 class HttpSandbox:
     """Implements core.protocols.Sandbox. `end` ends what stands behind it, and does not raise."""
 
-    def __init__(self, *, base_url: str, token: str, image: str, end: End) -> None:
+    def __init__(
+        self, *, base_url: str, token: str, image: str, end: End, patience: Patience = PATIENCE
+    ) -> None:
         self._base_url = base_url
+        self._patience = patience
         self._headers = {"authorization": f"Bearer {token}"}
         self._image = image
         self._end = end
@@ -89,7 +102,7 @@ class HttpSandbox:
         # The standard library's JSON also writes a lone surrogate, which the sandbox answers to.
         program = {"language": language, "code": code, "timeout_s": timeout_s}
         body = json.dumps(program).encode("ascii")
-        patience_s = timeout_s + RUN_MARGIN_S
+        patience_s = timeout_s + self._patience.run_margin_s
         started_s = time.monotonic()
         # Until its result was read, nobody knows what the sandbox is doing.
         self._is_usable = False
@@ -119,7 +132,7 @@ class HttpSandbox:
     async def _close(self) -> None:
         try:
             with contextlib.suppress(*FOREIGN):
-                async with asyncio.timeout(END_TIMEOUT_S):
+                async with asyncio.timeout(self._patience.end_s):
                     await self._post("/end", b"", HEALTH_BYTES_MAX)
             await self._http.close()
         finally:
