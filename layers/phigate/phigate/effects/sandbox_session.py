@@ -79,7 +79,7 @@ class HttpSandbox:
     def __init__(
         self, *, base_url: str, token: str, image: str, end: End, patience: Patience = PATIENCE
     ) -> None:
-        self._base_url = base_url
+        self.base_url = base_url
         self._patience = patience
         self._headers = {"authorization": f"Bearer {token}"}
         self._image = image
@@ -141,7 +141,7 @@ class HttpSandbox:
     async def _post(self, path: str, body: bytes, bytes_max: int) -> bytes:
         """The body of a 200; anything else is ValueError."""
         async with self._http.post(
-            self._base_url + path, data=body, headers=self._headers, allow_redirects=False
+            self.base_url + path, data=body, headers=self._headers, allow_redirects=False
         ) as answer:
             return await _content(answer, bytes_max)
 
