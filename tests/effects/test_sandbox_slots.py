@@ -19,7 +19,7 @@ from tests.ledger.conftest import RealStore
 from tests.ledger.stage import drive
 
 FEW = SlotLimits(stack=3, account=2)
-CALM = settings(max_examples=100, stateful_step_count=30, deadline=None)
+CALM = settings(max_examples=100, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
 # An engine is a hundred times slower than a table in memory.
 BRIEF = settings(
     max_examples=25,
