@@ -90,8 +90,12 @@ test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and n
 	$(BIN)/pytest tests/slow/test_node_sdk.py
 
 .PHONY: test-sandbox
-test-sandbox: setup-dev setup-sandbox-once ## the sandbox's slow attacks, both launchers, and 200 sessions
+test-sandbox: setup-dev setup-sandbox-once ## the sandbox's tests and 200 sessions, eight at a time
 	$(BIN)/pytest tests/sandbox tests/slow/test_sandbox_long.py
+
+.PHONY: bench-sandbox
+bench-sandbox: setup-dev setup-sandbox-once ## measure the sandbox: cold, warm, live, memory
+	$(PYTHON) -m tests.slow.sandbox_speed
 
 .PHONY: test-sandbox-docker
 test-sandbox-docker: setup-dev setup-sandbox-once ## the attacks in the image, built on BASE= or a bootstrapped Debian (needs root)

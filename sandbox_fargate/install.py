@@ -44,15 +44,14 @@ def main(arguments: list[str]) -> int:
     if sys.platform != "linux":
         say("the sandbox needs Linux; programs are not run here")
         return 0
-    if options.again or not stamp(options.target).exists():
-        for command, packages in PACKAGES.items():
-            if shutil.which(command) is None:
-                attempt_apt(packages)
+    is_complete = stamp(options.target).exists()
     for command, packages in PACKAGES.items():
+        if options.again or not is_complete:
+            attempt_apt(command, packages)
         if shutil.which(command) is None:
             say(f"{MISSING[command]}; on Debian: apt-get install {' '.join(packages)}")
     try:
-        if not stamp(options.target).exists():
+        if not is_complete:
             make_venv(options.target)
     except UnavailableError as exc:
         say(f"the sandbox is not available: {exc}")
@@ -79,9 +78,9 @@ def make_venv(target: Path) -> None:
     stamp(target).touch()
 
 
-def attempt_apt(packages: tuple[str, ...]) -> None:
-    """Install Debian packages where that can be done; what is missing after it is said later."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+def attempt_apt(command: str, packages: tuple[str, ...]) -> None:
+    """Install what brings a command where that can be done; what is missing then is said later."""
+    if shutil.which(command) or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     say(f"installing {' '.join(packages)}")
     quiet = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]

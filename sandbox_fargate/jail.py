@@ -99,6 +99,8 @@ class Jail:
             used = [before - now for before, now in zip(self._room, _free_room(), strict=True)]
             if used[0] > policy.scratch.tmp_bytes or used[1] > policy.scratch.files:
                 return "disk"
+        elif self.uid is None and self._files() > policy.scratch.files:
+            return "disk"
         if not self.cgroup.folders:
             sizes = [_private_bytes(pid) for pid in self.members()]
             if len(sizes) > policy.total.processes:
@@ -106,6 +108,15 @@ class Jail:
             if sum(sizes) > policy.total.memory:
                 return "memory"
         return None
+
+    def _files(self) -> int:
+        """Files in /tmp of a jail whose own user mounted it; bwrap bounds its bytes alone."""
+        used = 0
+        for pid in _children(self._process.pid):
+            with suppress(OSError):
+                room = os.statvfs(f"/proc/{pid}/root/tmp")
+                used += room.f_files - room.f_ffree
+        return used
 
     def members(self) -> Iterator[int]:
         """The living processes of the jail, the launcher's own included."""

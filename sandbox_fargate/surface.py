@@ -142,15 +142,16 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             result = self.server.desk.run(body)
+            status = 200
         except MalformedError as exc:
-            self._answer(400, {"error": str(exc)})
-            return
+            status, result = 400, {"error": str(exc)}
         finally:
+            # Before the answer: who has it may ask again at once.
             self.server.desk.free()
         if result is None:
             self._refuse(503, "the session is over")
         else:
-            self._answer(200, result)
+            self._answer(status, result)
 
     def end(self) -> None:
         """End the session."""

@@ -24,6 +24,9 @@ VENV = ROOT / ".phigate-tools" / "sandbox"
 # The image that `make test-sandbox-docker` built.
 IMAGE_VARIABLE = "PHIGATE_TEST_SANDBOX_IMAGE"
 
+# Stands for what a gateway has in its environment.
+GATEWAY_VARIABLE = "AWS_SECRET_OF_THE_GATEWAY"
+
 # What the outer cgroup of hostile programs allows; a fork bomb without one took a machine down.
 OUTER_PIDS = 1_500
 OUTER_BYTES = 8 << 30
@@ -101,12 +104,18 @@ def why_not(launcher: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(launcher: str, *options: str, outer: tuple[str, ...] = ()) -> Iterator[Sandbox]:
+def serving(
+    launcher: str,
+    *options: str,
+    outer: tuple[str, ...] = (),
+    user: int | None = None,
+    python: str = sys.executable,
+) -> Iterator[Sandbox]:
     """A server, ended at the end. `outer` are the cgroup folders that it joins."""
     token = secrets.token_hex(16)
     digest = hashlib.sha256(token.encode("ascii")).hexdigest()
     container = f"phigate-test-{secrets.token_hex(6)}" if launcher == "docker" else ""
-    command = [*_command(launcher, digest, container), "--listen", "127.0.0.1:0", *options]
+    command = [*_command(launcher, python, digest, container), "--listen", "127.0.0.1:0", *options]
     join = "".join(f"echo $$ > {folder}/cgroup.procs; " for folder in outer)
     process = subprocess.Popen(
         ["/bin/sh", "-c", f'{join}exec "$@"', "sh", *command],
@@ -115,7 +124,10 @@ def serving(launcher: str, *options: str, outer: tuple[str, ...] = ()) -> Iterat
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PHIGATE_SANDBOX_TOKEN_SHA256": digest},
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        env={**os.environ, "PHIGATE_SANDBOX_TOKEN_SHA256": digest, GATEWAY_VARIABLE: token},
     )
     with process:
         try:
@@ -132,10 +144,10 @@ def serving(launcher: str, *options: str, outer: tuple[str, ...] = ()) -> Iterat
             process.kill()
 
 
-def _command(launcher: str, digest: str, container: str) -> list[str]:
+def _command(launcher: str, python: str, digest: str, container: str) -> list[str]:
     server = ["-m", "sandbox_fargate.server"]
     if launcher == "bwrap":
-        return [sys.executable, *server, "--launcher", "bwrap", "--venv", str(VENV)]
+        return [python, *server, "--launcher", "bwrap", "--venv", str(VENV)]
     if launcher == "lockdown":
         words = [*server, "--launcher", "lockdown", "--venv", "/opt/sandbox"]
         return [*container_view(digest), *words]
@@ -144,6 +156,7 @@ def _command(launcher: str, digest: str, container: str) -> list[str]:
     rights = ["--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"]
     rights += ["--cap-add", "KILL", "--read-only", "--tmpfs", "/tmp:mode=1777"]
     token = ["--env", f"PHIGATE_SANDBOX_TOKEN_SHA256={digest}", "--name", container]
+    token += ["--env", f"{GATEWAY_VARIABLE}={digest}"]
     # Ours is the filter under test, not Docker's.
     rights += ["--security-opt", "seccomp=unconfined"]
     image = os.environ[IMAGE_VARIABLE]
@@ -171,6 +184,7 @@ def container_view(digest: str) -> list[str]:
     words += ["--ro-bind", str(ROOT / "sandbox_fargate"), "/app/sandbox_fargate"]
     words += ["--ro-bind", str(VENV), "/opt/sandbox", "--chdir", "/app", "--clearenv"]
     words += ["--setenv", "PHIGATE_SANDBOX_TOKEN_SHA256", digest]
+    words += ["--setenv", GATEWAY_VARIABLE, digest]
     return [*words, "--", str(python / "bin" / Path(sys.executable).resolve().name)]
 
 
@@ -202,15 +216,16 @@ def _remove(folders: list[Path]) -> None:
         folder.rmdir()
 
 
-def jail_processes() -> dict[int, str]:
-    """Processes of every jail on this machine that root started, with their command lines."""
+def jail_processes() -> dict[int, int]:
+    """Living processes of every jail that root started on this machine, with their uids."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            if _living_uid(entry) >= UID_FIRST:
-                found[int(entry.name)] = (entry / "cmdline").read_text(encoding="utf-8")
+            uid = _living_uid(entry)
+            if uid >= UID_FIRST:
+                found[int(entry.name)] = uid
     return found
 
 
@@ -220,3 +235,21 @@ def _living_uid(entry: Path) -> int:
     zombie = any(line.startswith("State:\tZ") for line in lines)
     uids = [line.split()[1] for line in lines if line.startswith("Uid:")]
     return -1 if zombie or not uids else int(uids[0])
+
+
+def jail_of(sandbox: Sandbox) -> dict[int, int]:
+    """The living processes below one server that are a jail's, with their uids."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+                parents[int(entry.name)] = int(fields[1])
+    found = {}
+    for pid, uid in jail_processes().items():
+        ancestor = pid
+        while ancestor in parents and ancestor != sandbox.process.pid:
+            ancestor = parents[ancestor]
+        if ancestor == sandbox.process.pid:
+            found[pid] = uid
+    return found

@@ -9,6 +9,7 @@ from tests.sandbox.attacks import FAST, FOLLOWING, SWARMS, Attack, program
 from tests.sandbox.harness import (
     ROOT,
     Sandbox,
+    jail_of,
     jail_processes,
     launchers,
     outer_cgroup,
@@ -70,7 +71,10 @@ def test_hostile_program_gets_its_result_and_the_next_one_works(
         assert result["stdout"].strip() in attack.outcomes, result
     assert result["exit_code"] in attack.exit_codes, result
     assert set(attack.limits) <= set(result["limits"]), result
+    assert attack.says in result["stderr"], result
     with pytest.raises(BlockingIOError):
         listener.accept()
     following = sandbox.run(FOLLOWING)
     assert (following["stdout"], following["value"]) == ("still\n", "2"), following
+    # bwrap, the supervisor and the interpreter; in a container of its own there is no bwrap.
+    assert len(jail_of(sandbox)) <= (3 if sandbox.launcher == "bwrap" else 2)

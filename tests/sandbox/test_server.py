@@ -1,6 +1,8 @@
 """The server's contract: token, requests, one at a time, its end by itself and with its parent."""
 
+import contextlib
 import hashlib
+import http.client
 import os
 import select
 import signal
@@ -16,8 +18,8 @@ import pytest
 from tests.sandbox.harness import (
     ROOT,
     VENV,
-    WAIT_S,
     Sandbox,
+    jail_of,
     jail_processes,
     launchers,
     serving,
@@ -217,7 +219,7 @@ def test_killed_parent_takes_server_and_jail_along() -> None:
         "child = subprocess.Popen(words)\n"
         "child.wait()",
         *[sys.executable, "-m", "sandbox_fargate.server", "--launcher", "bwrap"],
-        *["--venv", str(VENV), "--token-sha256", "0" * 64],
+        *["--venv", str(VENV), "--token-sha256", "0" * 64, "--idle-s", "30"],
     ]
     before = set(jail_processes())
     with subprocess.Popen(
@@ -228,6 +230,7 @@ def test_killed_parent_takes_server_and_jail_along() -> None:
         assert process.stdout.readline() == "ready\n"
         process.kill()
         # The server holds the other end of this pipe: it is closed when the server has ended.
+        assert select.select([process.stdout], [], [], 10)[0], "the server lives on"
         assert process.stdout.read() == ""
         assert process.stderr is not None
         assert "end clean=yes" in process.stderr.read()
@@ -238,20 +241,26 @@ def test_killed_parent_takes_server_and_jail_along() -> None:
 def test_killed_server_takes_its_jail_along() -> None:
     with serving("bwrap") as server:
         server.wait_until_ready()
-        server.run("1")
-        jail = [pid for pid in jail_processes() if _parent(pid) == server.process.pid]
-        watched = [os.pidfd_open(pid) for pid in jail]
+        # In the middle of a program: a supervisor that waits ends when its pipe is closed.
+        thread = threading.Thread(target=_ask_in_vain, args=(server,))
+        thread.start()
+        while server.post("/run", b"")[0] != 409:
+            pass
+        watched = [os.pidfd_open(pid) for pid in jail_of(server)]
         server.process.send_signal(signal.SIGKILL)
+        thread.join()
         server.process.wait()
         assert watched
         for descriptor in watched:
-            assert select.select([descriptor], [], [], WAIT_S)[0], "the jail lives on"
+            assert select.select([descriptor], [], [], 10)[0], "the jail lives on"
             os.close(descriptor)
 
 
-def _parent(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return int(fields[1])
+def _ask_in_vain(server: Sandbox) -> None:
+    body = b'{"language": "python", "code": "while True: pass", "timeout_s": 30}'
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        while server.post("/run", body)[0] == 409:
+            pass
 
 
 def test_server_without_a_token_does_not_start() -> None:
