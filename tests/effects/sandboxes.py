@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -141,3 +143,33 @@ def is_alive(pid: int) -> bool:
 def result(**changes: object) -> bytes:
     """A result's JSON."""
     return json.dumps(RESULT | changes).encode()
+
+
+def orphaned_groups() -> set[str]:
+    """Control groups of sandboxes whose server is not alive any more."""
+    found = set()
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        folder = Path("/sys/fs/cgroup", controllers, path.lstrip("/"))
+        for group in folder.glob("phigate-sandbox-*"):
+            if not is_alive(int(group.name.removeprefix("phigate-sandbox-").split("-")[0])):
+                found.add(str(group))
+    return found
+
+
+async def nothing_left_after(sessions: int) -> None:
+    """Run so many requests, one after the other; processes, files and groups are gone then."""
+    mark = f"phigate-left-{os.getpid()}"
+    before = orphaned_groups()
+    async with pool_of(real_launch()) as pool:
+        for _ in range(sessions):
+            sandbox = await opened(pool)
+            ran = await sandbox.run("python", f"open('/tmp/{mark}', 'w').write('x')", 20.0)
+            assert ran.value == "1"
+            await sandbox.close()
+        await until(lambda: processes() == set(pool.pids))
+        assert descendants(os.getpid()) >= set(pool.pids)
+    assert processes() == set()
+    assert descendants(os.getpid()) == set()
+    assert orphaned_groups() <= before
+    assert not Path(tempfile.gettempdir(), mark).exists()  # noqa: ASYNC240

@@ -25,6 +25,16 @@ from tests.effects.sandboxes import (
 
 pytestmark = pytest.mark.anyio
 
+# The local stack runs on uvloop, a function on asyncio's loop; they start processes differently.
+LOOPS = {"asyncio": False, "uvloop": True}
+
+
+@pytest.fixture(scope="module", params=list(LOOPS.values()), ids=list(LOOPS))
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Both loops."""
+    return ("asyncio", {"use_uvloop": request.param})
+
+
 # What a server does instead of becoming ready, and what the caller is told.
 NEVER_READY: dict[str, tuple[str, str]] = {
     "nothing can be had here": (
