@@ -96,7 +96,7 @@ test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and n
 
 .PHONY: test-sandbox
 test-sandbox: setup-dev setup-sandbox-once ## the sandbox's tests and 200 sessions, eight at a time
-	$(BIN)/pytest tests/sandbox tests/slow/test_sandbox_long.py
+	$(BIN)/pytest tests/sandbox tests/slow/test_sandbox_long.py tests/slow/test_sandbox_pool_long.py
 
 .PHONY: bench-sandbox
 bench-sandbox: setup-dev setup-sandbox-once ## measure the sandbox: cold, warm, live, memory

@@ -112,6 +112,12 @@ class FakeDynamo:
         self.items[_name(item)] = item
         return {}
 
+    def _delete(self, payload: Item) -> Item:
+        name = _name(payload["Key"])
+        self._check(name, payload)
+        self.items.pop(name, None)
+        return {}
+
     def _update(self, payload: Item) -> Item:
         name = _name(payload["Key"])
         used = self._check(name, payload)
@@ -383,6 +389,7 @@ _FAULT_ERRORS: dict[Fault, Callable[[str], DynamoError]] = {
 _OPERATIONS: dict[str, Callable[[FakeDynamo, Item], Item]] = {
     "GetItem": FakeDynamo._get,
     "PutItem": FakeDynamo._put,
+    "DeleteItem": FakeDynamo._delete,
     "UpdateItem": FakeDynamo._update,
     "TransactWriteItems": FakeDynamo._transact,
     "BatchWriteItem": FakeDynamo._batch,

@@ -32,7 +32,15 @@ from phigate.effects.sigv4 import Credentials, Signer
 from tests.effects.raw_server import RawServer, answer, raw_server
 from tests.fakes import FakeClock, Item
 
-OPERATIONS = ("GetItem", "PutItem", "UpdateItem", "TransactWriteItems", "Query", "CreateTable")
+OPERATIONS = (
+    "GetItem",
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "TransactWriteItems",
+    "Query",
+    "CreateTable",
+)
 PREFIX = "com.amazonaws.dynamodb.v20120810#"
 KEY = "AKIDEXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"  # AWS's own example

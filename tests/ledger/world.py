@@ -58,7 +58,7 @@ class Request:
 
 
 @types.coroutine
-def _wait(request: Request) -> Generator[Request, Item, Item]:
+def wait_for_driver(request: Request) -> Generator[Request, Item, Item]:
     answer = yield request
     return answer
 
@@ -70,7 +70,7 @@ class SteppedDynamo:
 
     async def call(self, operation: str, payload: Item) -> Item:
         """Wait for the driver."""
-        return await _wait(Request(operation, payload))
+        return await wait_for_driver(Request(operation, payload))
 
 
 class Process:
