@@ -141,7 +141,9 @@ def start_gateway(stage: Stage, upstream: Upstream) -> Target | None:
     if not PHIGATE.exists():
         _say_skipped("gateway", f"no command {PHIGATE.name} beside this Python")
         return None
-    return _start_stack("gateway", [str(PHIGATE), "local"], stage, upstream)
+    # No warm sandboxes: what they cost at the start is not what a chat costs.
+    command = [str(PHIGATE), "local", "--sandboxes", "0"]
+    return _start_stack("gateway", command, stage, upstream)
 
 
 def start_gateway_noledger(stage: Stage, upstream: Upstream) -> Target | None:

@@ -11,7 +11,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import uvicorn
 
 from local.children import child
 from local.engine import Engine, EngineFailed, running
+from local.sandboxes import described, sandboxes
 from local.server import STOP_GRACE_S, Server
 from local.state import TABLE, StartRefused, engine_named, locked, read_env, write_env
 from local.sweeper import sweep_for_ever
@@ -44,7 +45,7 @@ from phigate.effects.key_files import LOCAL_STACK, file_signer, publish
 from phigate.effects.signer import KeyFileSigner, KeyFileUnusable
 from phigate.effects.sigv4 import Credentials
 from phigate.effects.text_signer import Eip191Signer
-from phigate.gateway import Stack
+from phigate.gateway import Gateway, Stack
 from phigate.http.app import build_app
 from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES, REDPILL
 from phigate.wiring import (
@@ -70,6 +71,7 @@ class Options:
     port: int
     state: Path
     catalog: Path
+    sandboxes: int = 0  # kept warm; more are started when they are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +122,9 @@ async def _serve(
     clock = WallClock()
     dynamodb = local_dynamodb(resources.engine.url, clock)
     signers = _signers(options.state)
-    catalog_signer = signers[CATALOGS]
-    receipts = DynamoReceipts(dynamodb, clock)
     journal = LineJournal(sys.stdout, clock)
-    await create_table(dynamodb, clock)
-    await publish(signers, receipts, int(clock.now_s()))
-    await push_snapshot(dynamodb, resources.catalog_bytes, catalog_signer, int(clock.now_s()))
-    key = await _test_key(options.state, dynamodb, clock)
+    key = await _filled(dynamodb, options.state, resources.catalog_bytes, signers, clock)
+    math = sandboxes(dynamodb, clock, journal, warm=options.sandboxes)
     gateway, upstream = build_gateway(
         Parts(
             stack=Stack(name=LOCAL_STACK, region="CH", unproven_allowed=frozenset({"*"})),
@@ -134,37 +132,58 @@ async def _serve(
             ledger=make_ledger(dynamodb, clock),
             clock=clock,
             journal=journal,
-            trusted_keys={catalog_signer.kid: catalog_signer.public_key},
+            trusted_keys={signers[CATALOGS].kid: signers[CATALOGS].public_key},
             access=resources.access,
             receipt_root=signers[CERTIFICATES],
             signer=signer,
             issuer=f"http://{HOST}:{options.port}",
             text_signer=Eip191Signer(signers[REDPILL], journal),
+            sandboxes=math.limited,
         )
     )
-    base_url = f"http://{HOST}:{options.port}/v1"
-    write_env(options.state, {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": key})
-    # What stands now lives as long as the process: the collector need not look at it again, nor
-    # after every 700 objects, of which a stream of 200 chunks makes thousands.
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
-    config = uvicorn.Config(
-        build_app(gateway),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=STOP_GRACE_S,
-    )
-    server = Server(config, _hello(base_url, key, resources))
+    server = _server(gateway, _hello(options, key, resources))
+    math.pool.begin()
     sweeper = asyncio.ensure_future(sweep_for_ever(dynamodb, signers[DIGESTS], clock, journal))
     try:
         await server.serve(sockets=[resources.listener])
     finally:
         sweeper.cancel()
         await gateway.drained()
+        await math.close()
         await upstream.close()
         await dynamodb.close()
+
+
+async def _filled(
+    dynamodb: DynamoDB,
+    state: Path,
+    catalog_bytes: bytes,
+    signers: Mapping[str, KeyFileSigner],
+    clock: Clock,
+) -> str:
+    """The table with its roots, its catalog and a key; the key."""
+    now_s = int(clock.now_s())
+    await create_table(dynamodb, clock)
+    await publish(signers, DynamoReceipts(dynamodb, clock), now_s)
+    await push_snapshot(dynamodb, catalog_bytes, signers[CATALOGS], now_s)
+    return await _test_key(state, dynamodb, clock)
+
+
+def _server(gateway: Gateway, hello: str) -> Server:
+    app = build_app(gateway)
+    # What stands now lives as long as the process: the collector need not look at it again, nor
+    # after every 700 objects, of which a stream of 200 chunks makes thousands.
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=STOP_GRACE_S,
+    )
+    return Server(config, hello)
 
 
 def local_dynamodb(url: str, clock: Clock) -> DynamoDB:
@@ -263,7 +282,10 @@ async def _test_key(state: Path, dynamodb: DynamoDB, clock: Clock) -> str:
     return await admin.create_key(LOCAL_ACCOUNT, "test", KeyPolicy())
 
 
-def _hello(base_url: str, key: str, resources: Resources) -> str:
+def _hello(options: Options, key: str, resources: Resources) -> str:
+    """Says where it serves, and writes that where SDKs can read it."""
+    base_url = f"http://{HOST}:{options.port}/v1"
+    write_env(options.state, {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": key})
     engine, simulated = resources.engine, simulated_providers(resources.access)
     durable = "" if engine.durable else ": the state is lost when it stops"
     return f"""phigate serves {base_url}
@@ -271,6 +293,7 @@ def _hello(base_url: str, key: str, resources: Resources) -> str:
   database   {engine.name}{durable}
   simulated  {", ".join(simulated) or "no provider"}
   residency  unproven rows are allowed here, never for PHI
+  programs   {described(options.sandboxes)}
   try        curl {base_url}/chat/completions -H "Authorization: Bearer {key}" \\
                -H "X-Region: CH" -H "X-PHI: true" \\
                -d '{{"model": "gemma-4", "messages": [{{"role": "user", "content": "Hello"}}]}}'

@@ -21,7 +21,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(slots=True)
 class Reading:
-    """What the messages hold. `tool_results` are those at the end, with nothing behind them."""
+    """What the messages hold. `tool_results` are those since the last text of the user."""
 
     last_user_text: str = ""
     tool_results: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ def read_messages(messages: list[Any]) -> Reading:
         if message["role"] == "user" and words:
             reading.last_user_text = "\n".join(words)
         is_user = message["role"] == "user"
-        reading.tool_results = results if is_user and not words else []
+        reading.tool_results = [] if is_user and words else [*reading.tool_results, *results]
     if waiting:
         raise _unanswered(len(messages) - 1)
     return reading

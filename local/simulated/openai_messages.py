@@ -17,7 +17,7 @@ from local.simulated.shapes import Image, Json, Refused
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the messages hold. `tool_results` are those at the end, with nothing behind them."""
+    """What the messages hold. `tool_results` are those since the last text of the user."""
 
     last_user_text: str
     tool_results: tuple[str, ...]
@@ -38,7 +38,7 @@ def read_messages(messages: list[Any]) -> Reading:
         text = "\n".join(item for item in said if isinstance(item, str))
         images += [item for item in said if not isinstance(item, str)]
         texts += [text, *_called_texts(message, path)]
-        results = [*results, text] if role == "tool" else []
+        results = [*results, text] if role == "tool" else [] if role == "user" else results
         last_user_text = text if role == "user" else last_user_text
     _check_order(messages)
     used = tokens("".join(texts)) + TOKENS_PER_IMAGE * len(images)

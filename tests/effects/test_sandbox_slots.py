@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from phigate.core.errors import Overloaded, RateLimited, SandboxError
-from phigate.core.protocols import Language, Ran, Sandbox
+from phigate.core.protocols import Ran, Sandbox
+from phigate.core.runs import Language
 from phigate.core.sandbox_slots import STACK_PK, SlotLimits, pk_of
 from phigate.effects.dynamodb import Dynamo
 from phigate.effects.sandbox_slots import GRACE_S, DynamoSlots, LimitedSandboxes

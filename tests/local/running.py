@@ -181,7 +181,8 @@ class RunningStack:
 
 def command(state: Path, port: int, *more: str) -> list[str]:
     """The command line of a local stack."""
-    flags = ["--port", str(port), "--state", str(state)]
+    # Nothing kept warm: two sandboxes a stack would slow every test down.
+    flags = ["--port", str(port), "--state", str(state), "--sandboxes", "0"]
     return [sys.executable, "-P", "-m", "local", *flags, *more]
 
 

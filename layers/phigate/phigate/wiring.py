@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner
+from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner, Sandboxes
 from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog
 from phigate.effects.dynamodb import DynamoDB
@@ -46,6 +46,7 @@ class Parts:
     receipt_root: Signer
     issuer: str
     signer: ReceiptSigner | None = None
+    sandboxes: Sandboxes | None = None
     providers_without_key: frozenset[str] = frozenset()
     text_signer: TextSigner | None = None
 
@@ -76,6 +77,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
             providers_without_key=parts.providers_without_key,
         ),
         upstream=upstream,
+        sandboxes=parts.sandboxes,
         clock=parts.clock,
         journal=parts.journal,
         zones=SystemZones(),

@@ -30,6 +30,12 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--catalog", type=Path, metavar="DIR", help="catalog folder (default: the repository's)"
     )
+    parser.add_argument(
+        "--sandboxes",
+        type=values.count_or_none,
+        metavar="N",
+        help="sandboxes kept warm for math (default 2; 0: each is started when it is asked for)",
+    )
 
 
 def _run(flags: argparse.Namespace, environ: Environment) -> int:
@@ -37,6 +43,8 @@ def _run(flags: argparse.Namespace, environ: Environment) -> int:
     command = [*local_python("local"), "--port", str(flags.port), "--state", str(state)]
     if flags.catalog is not None:
         command += ["--catalog", str(flags.catalog)]
+    if flags.sandboxes is not None:
+        command += ["--sandboxes", str(flags.sandboxes)]
     sys.stdout.flush()
     sys.stderr.flush()
     # Replaced, so that signals reach the stack itself.

@@ -50,6 +50,11 @@ def count(text: str) -> int:
     return int(text)
 
 
+def count_or_none(text: str) -> int:
+    """A whole number, 0 too."""
+    return 0 if text == "0" else count(text)
+
+
 def port(text: str) -> int:
     """A TCP port."""
     number = count(text)

@@ -14,7 +14,8 @@ from phigate.core import sandbox_slots as slots
 from phigate.core.attributes import Item
 from phigate.core.errors import GatewayError, Overloaded, RateLimited
 from phigate.core.limits import LEDGER_TRIES_MAX
-from phigate.core.protocols import Clock, Language, Ran, Sandbox, Sandboxes
+from phigate.core.protocols import Clock, Ran, Sandbox, Sandboxes
+from phigate.core.runs import Language
 from phigate.core.sandbox_slots import Scope, Slot, SlotLimits
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, repeat
 
