@@ -65,6 +65,8 @@ class FigureCatcher:
             (figure, "show", show_one),
         ):
             setattr(owner, name, stand_in)
+        # A colour bar of 50 colours or more would hide an image in the SVG.
+        sys.modules["matplotlib.colorbar"].Colorbar.n_rasterize = sys.maxsize
 
     def begin(self) -> None:
         """A new program starts: it may have its own number of figures."""

@@ -31,6 +31,19 @@ local({
   }, stand_ins)
   program <- new.env(parent = stand_ins)
 
+  # A continuous colour bar of ggplot2 would be an image in the SVG unless its default were another;
+  # since 3.5 by another argument.
+  setHook(packageEvent("ggplot2", "onLoad"), function(...) {
+    space <- asNamespace("ggplot2")
+    bar <- get("guide_colourbar", space)
+    if ("display" %in% names(formals(bar))) formals(bar)$display <- "rectangles"
+    else formals(bar)$raster <- FALSE
+    for (name in c("guide_colourbar", "guide_colorbar")) {
+      unlockBinding(name, space)
+      assign(name, bar, space)
+    }
+  })
+
   fail <- function(error) {
     call <- conditionCall(error)
     own <- is.null(call) || identical(call[[1]], as.name("eval")) || identical(call[[1]], as.name("parse"))

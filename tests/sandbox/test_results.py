@@ -189,6 +189,33 @@ def test_text_of_a_figure_stays_text(sandbox: Sandbox) -> None:
     assert "<dc:date>" not in svg
 
 
+# What would hide an image in a chart of vectors if it were left alone.
+COLOUR_BARS = {
+    "matplotlib": (
+        "python",
+        PLOT + "plt.scatter([1, 2], [3, 4], c=[5, 6]); plt.colorbar(); plt.show()",
+    ),
+    "a mesh": (
+        "python",
+        PLOT + "import numpy as np; plt.pcolormesh(np.eye(3)); plt.colorbar(); plt.show()",
+    ),
+    "ggplot2": ("r", "library(ggplot2)\nggplot(mtcars, aes(wt, mpg, colour = hp)) + geom_point()"),
+    "ggplot2, named": (
+        "r",
+        "library(ggplot2)\nggplot(faithfuld, aes(waiting, eruptions, fill = density)) + "
+        "geom_tile() + guides(fill = guide_colourbar(title = 'd'))",
+    ),
+}
+
+
+@pytest.mark.parametrize(("language", "code"), COLOUR_BARS.values(), ids=COLOUR_BARS)
+def test_a_colour_bar_is_drawn_in_vectors(language: str, code: str, sandbox: Sandbox) -> None:
+    result = run(sandbox, Shown("", code, language=language))
+    assert (result["exit_code"], result["limits"]) == (0, []), result["stderr"]
+    (svg,) = result["figures"]
+    assert "<image" not in svg
+
+
 REFUSED = (
     ("imshow", "import numpy as np; plt.imshow(np.eye(3)); plt.show()", "raster", "pcolormesh"),
     ("rasterized", "plt.plot([1, 2], rasterized=True); plt.show()", "raster", "pcolormesh"),
