@@ -363,6 +363,7 @@ def test_the_document_is_openapi_3_whose_references_resolve(document: Json) -> N
 def test_the_document_has_every_endpoint_and_the_envelope_for_every_error(document: Json) -> None:
     assert set(document["paths"]) == {
         "/v1/chat/completions",
+        "/v1/math/chat/completions",
         "/v1/models",
         "/v1/models/{row_id}",
         "/v1/pricing",

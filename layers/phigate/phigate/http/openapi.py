@@ -51,8 +51,8 @@ def openapi_document(router: APIRouter) -> Json:
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     for model, member in _DESCRIBED.items():
         _describe(components["schemas"][model]["properties"], member)
-    document["paths"]["/v1/chat/completions"] = {"post": _chat("ChatBody")}
-    document["paths"]["/v1/route"] = {"post": _chat("RouteBody")}
+    for path, (model, summary, streams) in _CHATS.items():
+        document["paths"][path] = {"post": _chat(model, summary, streams=streams)}
     card = document["paths"]["/v1/pricing"]["get"]["responses"]["200"]["content"]
     card["text/html"] = {"schema": {"type": "string"}}
     receipt = document["paths"]["/v1/receipts/{receipt_id}"]["get"]["responses"]["200"]["content"]
@@ -67,11 +67,22 @@ def openapi_document(router: APIRouter) -> Json:
     return document
 
 
-def _chat(model: str) -> Json:
+_CHATS = {
+    "/v1/chat/completions": ("ChatBody", "Chat, vision, tools", True),
+    "/v1/math/chat/completions": (
+        "ChatBody",
+        "Chat with programs: the model runs Python or R in a sandbox; general traffic, JSON alone",
+        False,
+    ),
+    "/v1/route": ("RouteBody", "Dry run: no upstream call, no charge", False),
+}
+
+
+def _chat(model: str, summary: str, *, streams: bool) -> Json:
     # Without a schema: tools read one as that of an event, and there are three kinds of them.
-    streams: Json = {"text/event-stream": {}} if model == "ChatBody" else {}
+    events: Json = {"text/event-stream": {}} if streams else {}
     return {
-        "summary": "Chat, vision, tools" if streams else "Dry run: no upstream call, no charge",
+        "summary": summary,
         "security": [{"bearer": []}],
         "parameters": [
             _REGION,
@@ -85,7 +96,7 @@ def _chat(model: str) -> Json:
         "responses": {
             "200": {
                 "description": "The answer",
-                "content": {"application/json": {"schema": {"type": "object"}}, **streams},
+                "content": {"application/json": {"schema": {"type": "object"}}, **events},
             }
         },
     }
