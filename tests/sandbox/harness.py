@@ -239,17 +239,33 @@ def _living_uid(entry: Path) -> int:
 
 def jail_of(sandbox: Sandbox) -> dict[int, int]:
     """The living processes below one server that are a jail's, with their uids."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-                parents[int(entry.name)] = int(fields[1])
-    found = {}
-    for pid, uid in jail_processes().items():
-        ancestor = pid
-        while ancestor in parents and ancestor != sandbox.process.pid:
-            ancestor = parents[ancestor]
-        if ancestor == sandbox.process.pid:
-            found[pid] = uid
+    own = sandbox.process.pid
+    return {pid: uid for pid, uid in jail_processes().items() if own in _ancestors(pid)}
+
+
+def orphans() -> set[int]:
+    """Processes of jails whose server is gone; other servers on this machine may have theirs."""
+    return {
+        pid
+        for pid in jail_processes()
+        if not any("sandbox_fargate.server" in _command_line(above) for above in _ancestors(pid))
+    }
+
+
+def _ancestors(pid: int) -> list[int]:
+    found: list[int] = []
+    while pid > 1:
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return found
+        pid = int(text.rsplit(")", 1)[1].split()[1])
+        found.append(pid)
     return found
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    except OSError:
+        return ""

@@ -20,8 +20,8 @@ from tests.sandbox.harness import (
     VENV,
     Sandbox,
     jail_of,
-    jail_processes,
     launchers,
+    orphans,
     serving,
     why_not,
 )
@@ -221,7 +221,6 @@ def test_killed_parent_takes_server_and_jail_along() -> None:
         *[sys.executable, "-m", "sandbox_fargate.server", "--launcher", "bwrap"],
         *["--venv", str(VENV), "--token-sha256", "0" * 64, "--idle-s", "30"],
     ]
-    before = set(jail_processes())
     with subprocess.Popen(
         parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
     ) as process:
@@ -234,7 +233,7 @@ def test_killed_parent_takes_server_and_jail_along() -> None:
         assert process.stdout.read() == ""
         assert process.stderr is not None
         assert "end clean=yes" in process.stderr.read()
-    assert set(jail_processes()) <= before
+    assert orphans() == set()
 
 
 @pytest.mark.skipif(LAUNCHER == "docker", reason="a container's end is Docker's")

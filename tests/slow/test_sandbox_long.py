@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.sandbox.harness import jail_processes, serving, why_not
+from tests.sandbox.harness import orphans, serving, why_not
 from tests.sandbox.test_isolation import cgroups, mounts
 
 SESSIONS = 200
@@ -30,13 +30,13 @@ def one_session(number: int) -> tuple[int, int, int]:
 
 
 def test_nothing_is_left_of_many_sessions_side_by_side() -> None:
-    processes, groups, mounted = set(jail_processes()), cgroups(), mounts()
+    groups, mounted = cgroups(), mounts()
     scratch = set(os.listdir("/tmp"))
     descriptors = len(os.listdir("/proc/self/fd"))
     with ThreadPoolExecutor(AT_ONCE) as threads:
         found = list(threads.map(one_session, range(SESSIONS)))
     assert [row for row in found if row[0] != row[1] or row[2] != 0] == []
-    assert set(jail_processes()) <= processes
+    assert orphans() == set()
     assert cgroups() <= groups
     assert mounts() <= mounted
     left = set(os.listdir("/tmp")) - scratch
