@@ -233,8 +233,10 @@ async def test_a_caller_who_leaves_while_it_starts_leaves_a_warm_server(
         for _ in range(turns):
             await asyncio.sleep(0)
         opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
+        outcome, *_ = await asyncio.gather(opening, return_exceptions=True)
+        # So many turns may be enough for it to arrive.
+        if not isinstance(outcome, BaseException):
+            await outcome.close()
         await until(lambda: len(pool.pids) == 1 and processes(tmp_path) == set(pool.pids))
     assert processes(tmp_path) == set()
 

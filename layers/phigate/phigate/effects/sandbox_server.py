@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 # The libraries are loaded in 1.1 to 1.9 s; eight at once on two processors take four times that.
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 8.0  # it ends within 0.1 s; when its jail is stuck it takes 5 s
+EXIT_TIMEOUT_S = 0.5  # from the end of a process's output to its end
 LEFTOVER_TIMEOUT_S = 1.0  # what a pipe holds is 64 KB
 LINE_BYTES_MAX = 1024
 # Its exit code when this machine cannot have a sandbox.
@@ -112,9 +113,11 @@ class Server:
                     if await self._line() == _READY:
                         return
                 # The end of its output, or a line that nobody knows: what it says is the reason.
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.terminate()
                 self._discard_rest()
+                await self.wait(EXIT_TIMEOUT_S)
+                if self.is_alive:
+                    # Only now: a signal to a process that is just ending hides its exit code.
+                    self._process.terminate()
                 code = await self._process.wait()
                 await self._listening
         except TimeoutError:
