@@ -78,8 +78,9 @@ fix: setup-dev ## format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup-dev ## measure the gateway's own cost per request
+bench: setup-dev setup-sandbox-once ## measure the gateway's own cost per request
 	$(PYTHON) -m bench
+	$(PYTHON) -m bench.math
 
 .PHONY: audit-check
 audit-check: setup-dev ## audit a quarter of simulated traffic, 100,000 receipts, with and without planted violations

@@ -46,6 +46,15 @@ def rss_peak_bytes(pid: int) -> int:
     return _status_bytes(pid, "VmHWM")
 
 
+def pss_bytes(pid: int) -> int:
+    """Its memory, what it shares counted by its part; 0 when it has gone."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024
+
+
 def reset_peak(pid: int) -> None:
     """Start the peak again from what the process holds now."""
     (_PROC / str(pid) / "clear_refs").write_text(_RESET_PEAK)

@@ -191,12 +191,12 @@ def _start_stack(name: str, command: list[str], stage: Stage, upstream: Upstream
         },
         is_ready=says_ready,
     )
-    keys = tuple(_create_key(f"bench-{number}", state) for number in range(ACCOUNTS))
+    keys = tuple(create_key(f"bench-{number}", state) for number in range(ACCOUNTS))
     endpoint = Endpoint(HOST, port, keys, {"x-region": "CH"})
     return Target(name, endpoint, pid=listener, leader_pid=leader, translates=True)
 
 
-def _create_key(account: str, state: str) -> str:
+def create_key(account: str, state: str) -> str:
     command = [str(PHIGATE), "keys", "create", "--account", account, "--credit-usd", _CREDIT_USD]
     command += ["--rpm", _RPM, "--state", state]
     done = subprocess.run(

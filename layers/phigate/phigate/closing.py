@@ -84,6 +84,7 @@ class Ticket:
         self.image: str | None = None  # of the sandbox, once there is one
         self.runs: list[Run] = []
         self.figures = 0
+        self.leaving: asyncio.Future[None] | None = None  # the sandbox on its way to its end
         self.is_counted = True  # False while an upstream may be using tokens
         self._call = call
         self._charged_micros: int | None = None
@@ -207,6 +208,11 @@ class Ticket:
         if self._witness is None or self.upstream_id is None or self._charged_micros is None:
             return None
         return self._witness, self.upstream_id
+
+    async def left(self) -> None:
+        """Wait until nothing that stood for this request alone is left."""
+        if self.leaving is not None:
+            await asyncio.shield(self.leaving)
 
     def ran(self, run: Run) -> None:
         """One program ran; the operator's line names its language, exit and time."""

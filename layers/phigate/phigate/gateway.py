@@ -126,10 +126,14 @@ class Gateway:
 
     async def shielded(self, work: Coroutine[None, None, None]) -> None:
         """Run `work` to its end even when the caller of this method is cancelled."""
+        await asyncio.shield(self.begun(work))
+
+    def begun(self, work: Coroutine[None, None, None]) -> asyncio.Future[None]:
+        """Begin `work`, which runs to its end whatever becomes of who began it."""
         closing = asyncio.ensure_future(work)
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-        await asyncio.shield(closing)
+        return closing
 
     async def drained(self) -> None:
         """Wait for the work that outlived its request; called once, at the end."""

@@ -82,10 +82,10 @@ class Loop:
         self._order = following
         return following
 
-    async def close(self) -> None:
-        """End what stands for the request alone."""
+    def close(self) -> None:
+        """Begin to end what stands for the request alone."""
         if self.programs is not None:
-            await self.programs.close()
+            self.programs.close()
 
     def finish(self, message: Json) -> tuple[str, ...]:
         """A math agent's final message, illustrated and cleaned; what could not be honoured."""

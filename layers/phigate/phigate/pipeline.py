@@ -41,8 +41,7 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
     """Answer one chat call on `out`. Raises InternalError for a bug, and nothing else."""
     try:
         ticket = await _serve(gateway, call, out)
-        await gateway.signer.renew()
-        await keep_upstream_signature(ticket)
+        await _afterwards(gateway, ticket)
     except Exception as bug:
         # Its text may quote the request: what goes on from here names its class alone.
         gateway.journal.note("bug", kind=type(bug).__name__)
@@ -67,6 +66,14 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
     except PhigateError as error:
         await answer_error(error, ticket, out)
     return ticket
+
+
+async def _afterwards(gateway: Gateway, ticket: Ticket | None) -> None:
+    """What no answer waits for: a sandbox's end, a new key, a confidential upstream's signature."""
+    if ticket is not None:
+        await ticket.left()
+    await gateway.signer.renew()
+    await keep_upstream_signature(ticket)
 
 
 async def dry_run(gateway: Gateway, call: Call) -> Json:
@@ -178,7 +185,7 @@ async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[An
         while following := await loop.after(openai.message(answered.body), answered.row):
             answered = await _turn(ticket, Turn(ticket, following, out))
     finally:
-        await loop.close()
+        loop.close()
     answered.dropped += loop.finish(openai.message(answered.body))
     if (usage := loop.usage()) is not None:
         answered.body["usage"] = usage

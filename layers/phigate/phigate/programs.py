@@ -59,11 +59,12 @@ class Programs:
         self._ticket.ran(Run(language, ran.exit_code, ran.wall_ms))
         return told(ran, *self._kept(ran))
 
-    async def close(self) -> None:
-        """End the sandbox, also while the request is being cancelled."""
+    def close(self) -> None:
+        """Begin to end the sandbox. It takes a moment for which no answer waits; the request does,
+        once its answer has gone."""
         if self._sandbox is not None:
             sandbox, self._sandbox = self._sandbox, None
-            await self._ticket.gateway.shielded(sandbox.close())
+            self._ticket.leaving = self._ticket.gateway.begun(sandbox.close())
 
     async def _opened(self) -> Sandbox:
         if self._sandbox is None:
