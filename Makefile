@@ -81,6 +81,11 @@ fix: setup-dev ## format the code and repair what ruff can
 bench: setup-dev ## measure the gateway's own cost per request
 	$(PYTHON) -m bench
 
+.PHONY: audit-check
+audit-check: setup-dev ## audit a quarter of simulated traffic, 100,000 receipts, with and without planted violations
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	$(PYTHON) -m bench.audit_check
+
 .PHONY: schemathesis
 schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 	$(BIN)/pytest -p schemathesis.pytest.plugin tests/slow/test_schemathesis.py
