@@ -1,0 +1,60 @@
+"""The life of one execution environment: restore, start, serve invocations in turn, stop.
+
+Laws: under SnapStart nothing but imports happens before the restore: the factory is called and the
+lifespan started behind it. One event loop and one application live over all invocations. Whatever
+fails before the first invocation is reported to Lambda, and the process ends.
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+from streaming_runtime.errors import start_report
+from streaming_runtime.handler import app_of
+from streaming_runtime.invocation import Parts, serve
+from streaming_runtime.lifespan import Lifespan
+from streaming_runtime.types import App
+
+RESTORE_S = 9.0  # Lambda ends a restore after 10 s; one is left to say why
+SHUTDOWN_S = 0.2  # SIGKILL follows 0.3 s behind SIGTERM when an extension is there, else at once
+
+
+async def run(found: Any, parts: Parts, *, snap_start: bool, restore_s: float = RESTORE_S) -> int:
+    """Serve until cancelled (0), or until the start fails (1). Raises RuntimeApiGone."""
+    if snap_start:
+        await parts.api.restore_next()
+        _reseed()
+    try:
+        async with asyncio.timeout(restore_s if snap_start else None):
+            app = app_of(found)
+            lifespan = Lifespan(app)
+            await lifespan.startup()
+    except (Exception, SystemExit) as error:
+        kind = "Runtime.RestoreFailed" if snap_start else "Runtime.InitFailed"
+        report = start_report(kind, error)
+        parts.journal.note(kind, error=report.message, where=report.frames)
+        await (parts.api.restore_error if snap_start else parts.api.init_error)(report)
+        return 1
+    if lifespan.unsupported is not None:
+        parts.journal.note("no_lifespan", error=type(lifespan.unsupported).__name__)
+    try:
+        await _serve_all(app, parts, lifespan.state)
+    except asyncio.CancelledError:
+        parts.journal.note("stopped")
+    finally:
+        await lifespan.shutdown(SHUTDOWN_S)
+        parts.api.close()
+    return 0
+
+
+async def _serve_all(app: App, parts: Parts, state: dict[str, Any]) -> None:
+    while True:
+        invocation = await parts.api.next()
+        await serve(app, invocation, parts, state)
+
+
+def _reseed() -> None:
+    """A snapshot holds one state of the generator for all environments that come of it."""
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed()
