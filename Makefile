@@ -94,7 +94,7 @@ test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and n
 
 .PHONY: test-rie
 test-rie: setup-dev setup-sam ## the runtime loop under AWS's own emulator (Linux; installs the SAM tools, 300 MB)
-	PHIGATE_RIE="$$(ls $(SAM)/lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed 's/aarch64/arm64/'))" \
+	PHIGATE_RIE="$$(ls $(CURDIR)/$(SAM)/lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed 's/aarch64/arm64/'))" \
 	  $(BIN)/pytest tests/slow/test_rie.py
 
 .PHONY: record

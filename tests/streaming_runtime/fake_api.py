@@ -72,6 +72,7 @@ class FakeApi:
         self.authority = ""
         self.status = 202
         self.restored = asyncio.Event()
+        self.restore_asked = asyncio.Event()
         self.reads = asyncio.Event()
         self.reads.set()
         self.sends_chunked = False
@@ -140,6 +141,7 @@ class FakeApi:
         path = path.removeprefix("/2018-06-01/runtime")
         self.log.append(f"{method} {path}")
         if path == "/restore/next":
+            self.restore_asked.set()
             await unless_closed(reader, self.restored.wait())
             await answer(writer, 200, {}, b"{}")
         elif method == "GET":

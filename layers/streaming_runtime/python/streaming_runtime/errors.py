@@ -106,6 +106,9 @@ def frames_of(error: BaseException) -> list[str]:
 
 def start_report(kind: str, error: BaseException) -> Report:
     """An error of the start. With its text: no request has been read yet."""
-    cause = error.__cause__ or error
-    message = f"{error}" if cause is error else f"{error} {type(cause).__name__}: {cause}"
-    return Report(kind, message or type(error).__name__, frames_of(cause))
+    if not isinstance(error, RuntimeFailure):
+        return Report(kind, f"{type(error).__name__}: {error}", frames_of(error))
+    cause = error.__cause__
+    if cause is None:
+        return Report(kind, str(error), frames_of(error))
+    return Report(kind, f"{error} {type(cause).__name__}: {cause}", frames_of(cause))

@@ -21,36 +21,41 @@ SHUTDOWN_S = 0.2  # SIGKILL follows 0.3 s behind SIGTERM when an extension is th
 
 async def run(found: Any, parts: Parts, *, snap_start: bool, restore_s: float = RESTORE_S) -> int:
     """Serve until cancelled (0), or until the start fails (1). Raises RuntimeApiGone."""
-    if snap_start:
-        await parts.api.restore_next()
-        _reseed()
     try:
-        async with asyncio.timeout(restore_s if snap_start else None):
-            app = app_of(found)
-            lifespan = Lifespan(app)
-            await lifespan.startup()
-    except (Exception, SystemExit) as error:
-        kind = "Runtime.RestoreFailed" if snap_start else "Runtime.InitFailed"
-        report = start_report(kind, error)
-        parts.journal.note(kind, error=report.message, where=report.frames)
-        await (parts.api.restore_error if snap_start else parts.api.init_error)(report)
-        return 1
+        if snap_start:
+            await parts.api.restore_next()
+            _reseed()
+        try:
+            async with asyncio.timeout(restore_s if snap_start else None):
+                app = app_of(found)
+                lifespan = Lifespan(app)
+                await lifespan.startup()
+        except (Exception, SystemExit) as error:
+            await _report(error, parts, snap_start=snap_start)
+            return 1
+        return await _serve_all(app, lifespan, parts)
+    finally:
+        parts.api.close()
+
+
+async def _report(error: BaseException, parts: Parts, *, snap_start: bool) -> None:
+    kind = "Runtime.RestoreFailed" if snap_start else "Runtime.InitFailed"
+    report = start_report(kind, error)
+    parts.journal.note(kind, error=report.message, where=report.frames)
+    await (parts.api.restore_error if snap_start else parts.api.init_error)(report)
+
+
+async def _serve_all(app: App, lifespan: Lifespan, parts: Parts) -> int:
     if lifespan.unsupported is not None:
         parts.journal.note("no_lifespan", error=type(lifespan.unsupported).__name__)
     try:
-        await _serve_all(app, parts, lifespan.state)
+        while True:
+            await serve(app, await parts.api.next(), parts, lifespan.state)
     except asyncio.CancelledError:
         parts.journal.note("stopped")
+        return 0
     finally:
         await lifespan.shutdown(SHUTDOWN_S)
-        parts.api.close()
-    return 0
-
-
-async def _serve_all(app: App, parts: Parts, state: dict[str, Any]) -> None:
-    while True:
-        invocation = await parts.api.next()
-        await serve(app, invocation, parts, state)
 
 
 def _reseed() -> None:
