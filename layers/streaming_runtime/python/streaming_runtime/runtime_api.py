@@ -183,6 +183,7 @@ class Upload:
         self.has_ended = False
         self._head = head
         self._writer = writer
+        self._transport = writer.transport
         self._drop = drop
 
     async def write(self, body: bytes, *, last: bool = False) -> None:
@@ -202,7 +203,9 @@ class Upload:
             return
         try:
             self._writer.write(data)
-            await self._writer.drain()
+            # The socket took it all: nothing to wait for. A quarter of a chunk's cost.
+            if self._transport.get_write_buffer_size() or self._transport.is_closing():
+                await self._writer.drain()
         except OSError as exc:
             self._drop()
             raise ResponseGone("The Runtime API has closed the connection.") from exc
