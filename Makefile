@@ -84,6 +84,10 @@ fix: setup-dev ## format the code and repair what ruff can
 bench: setup-dev ## measure the gateway's own cost per request
 	$(PYTHON) -m bench
 
+.PHONY: bench-runtime
+bench-runtime: setup-dev ## measure what the Lambda runtime loop adds to a call
+	$(PYTHON) -m bench.streaming_runtime
+
 .PHONY: schemathesis
 schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 	$(BIN)/pytest -p schemathesis.pytest.plugin tests/slow/test_schemathesis.py
