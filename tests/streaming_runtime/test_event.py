@@ -1,14 +1,17 @@
 """From a proxy event to an ASGI request: one table of what is taken, one of what is refused."""
 
 import base64
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streaming_runtime.errors import EventRefused, MalformedEvent, UnsupportedEvent
 from streaming_runtime.event import to_request
 from streaming_runtime.types import Invocation
-from tests.streaming_runtime.events import at, event
+from tests.streaming_runtime.events import EVENT, at, event
 
 BIG = "x" * 9000
 IPV6 = "2001:db8::1"
@@ -219,6 +222,24 @@ def test_event_becomes_request(payload: bytes, said: dict[str, Any]) -> None:
 def test_event_is_refused_by_name(payload: bytes, error: type[EventRefused], word: str) -> None:
     with pytest.raises(error, match=word):
         to_request(invocation(payload))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just("/%zz\ud800"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+MEMBERS = st.sampled_from(sorted(EVENT))
+OF_CONTEXT = st.sampled_from(["path", "identity", "protocol", "domainName", "elb", "stage"])
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(MEMBERS, JSON), st.dictionaries(OF_CONTEXT, JSON))
+def test_no_event_ends_the_process(changes: dict[str, Any], context: dict[str, Any]) -> None:
+    with suppress(EventRefused):
+        to_request(invocation(event(context=context, **changes)))
 
 
 def test_refusal_quotes_nothing_of_the_event() -> None:

@@ -300,14 +300,15 @@ async def test_alarm_is_off_after_the_answer() -> None:
 class Plugged:
     """Failures in the words of another application, or a bug."""
 
-    def __init__(self, *, broken: bool = False) -> None:
+    def __init__(self, header: bytes | None = None, *, broken: bool = False) -> None:
+        self._header = header
         self._broken = broken
 
     def answer(self, failure: Failure) -> tuple[int, RawHeaders, bytes]:
         """See types.Failures."""
         if self._broken:
             raise BUG
-        return 599, [(b"x-failure", failure.value.encode())], b"mine"
+        return 599, [(b"x-failure", self._header or failure.value.encode())], b"mine"
 
     def in_band(self, failure: Failure, content_type: str, tail: bytes) -> bytes:
         """See types.Failures."""
@@ -321,6 +322,24 @@ async def test_failures_can_be_plugged_in() -> None:
         prelude, content = await (await answered(story.api, event())).streamed()
         assert (prelude["statusCode"], content) == (599, b"mine")
         assert prelude["headers"] == {"x-failure": "app_failed"}
+
+
+@pytest.mark.parametrize("header", [b"a\r\nb: c", b"x" * 17_000], ids=["break", "huge"])
+async def test_plugged_head_that_must_not_go_out_is_the_plain_one(header: bytes) -> None:
+    async with stage(fails_after(), failures=Plugged(header)) as story:
+        prelude, _ = await (await answered(story.api, event())).streamed()
+        assert prelude["statusCode"] == 500
+        await lives_on(story)
+
+
+@pytest.mark.parametrize("last", [True, False])
+async def test_body_that_is_text_is_a_bug(last: bool) -> None:
+    text: dict[str, Any] = {"type": "http.response.body", "body": "text", "more_body": not last}
+    async with stage(fails_after(start(), body(b"a", more=True), text)) as story:
+        post = await answered(story.api, event())
+        assert (await post.streamed())[1] == b"a"
+        assert post.error_type == "Runtime.Failed"
+        await lives_on(story)
 
 
 @pytest.mark.parametrize("messages", [(), (start(), body(b"a", more=True))])

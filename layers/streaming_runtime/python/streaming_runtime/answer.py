@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from streaming_runtime.errors import AppBroke, Report, ResponseGone
 from streaming_runtime.failures import MESSAGES, PlainFailures
-from streaming_runtime.prelude import Head, head_of
+from streaming_runtime.prelude import Head, head_of, prelude
 from streaming_runtime.sinks import Sink
 from streaming_runtime.types import Failure, Failures, Message
 
@@ -81,9 +81,9 @@ class Answer:
                 report = Report(f"Runtime.{failure.name.title()}", MESSAGES[failure])
                 await self._sink.cut(self._last_bytes(failure, failures), report)
             else:
-                status, headers, body = _whole(failure, failures)
-                head = head_of({"status": status, "headers": headers})
-                await self._sink.open(head, b"" if self._is_head else body, last=True)
+                head, body = _whole(failure, failures)
+                has_body = head.may_have_body and not self._is_head
+                await self._sink.open(head, body if has_body else b"", last=True)
         except ResponseGone:
             return
 
@@ -91,7 +91,7 @@ class Answer:
         if not self._may_have_body or self._head is None or "content-length" in self._head.headers:
             return b""
         try:
-            return failures.in_band(failure, self._head.content_type, self._tail)
+            return bytes(failures.in_band(failure, self._head.content_type, self._tail))
         except Exception:  # plugged in by others; the answer has to end all the same
             return b""
 
@@ -131,13 +131,18 @@ class Answer:
         self._over.set()
 
 
-def _whole(failure: Failure, failures: Failures) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _whole(failure: Failure, failures: Failures) -> tuple[Head, bytes]:
     try:
-        status, headers, body = failures.answer(failure)
-        return status, list(headers), body
+        return _checked(failure, failures)
     except Exception:  # plugged in by others; the caller gets an answer all the same
-        status, headers, body = PlainFailures().answer(failure)
-        return status, list(headers), body
+        return _checked(failure, PlainFailures())
+
+
+def _checked(failure: Failure, failures: Failures) -> tuple[Head, bytes]:
+    status, headers, body = failures.answer(failure)
+    head = head_of({"status": status, "headers": headers})
+    prelude(head)  # for its size
+    return head, bytes(body)
 
 
 _STEPS: Mapping[tuple[State, str], _Step] = {
