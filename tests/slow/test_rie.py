@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from tests.streaming_runtime.fake_api import split
 RIE = os.environ.get("PHIGATE_RIE", "")
 WRAPPER = Path(__file__).parents[2] / "layers" / "streaming_runtime" / "streaming-runtime"
 INVOKE = "/2015-03-31/functions/function/invocations"
-START_S = 20
+CONNECTS_MAX = 6  # with httpx's pauses, 15 s for the emulator to listen
 TIMEOUT_S = 2  # the function's; only the story of the deadline waits for it
 
 pytestmark = pytest.mark.skipif(not RIE, reason="run `make test-rie`")
@@ -108,9 +107,9 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         },
     )
     try:
-        wait_for(ports[0])
         url = f"http://127.0.0.1:{ports[0]}"
-        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        transport = httpx.HTTPTransport(retries=CONNECTS_MAX, trust_env=False)
+        with httpx.Client(base_url=url, timeout=60, transport=transport) as client:
             yield Emulator(client)
     finally:
         child.send_signal(signal.SIGTERM)
@@ -123,17 +122,6 @@ def free_port() -> int:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]
         return port
-
-
-def wait_for(port: int) -> None:
-    """Until somebody listens there."""
-    end_s = time.monotonic() + START_S
-    while time.monotonic() < end_s:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError
 
 
 def test_stream_comes_whole_and_the_process_is_kept(emulator: Emulator) -> None:

@@ -12,7 +12,7 @@ from streaming_runtime.invocation import MakeSink, Parts
 from streaming_runtime.runtime_api import RuntimeApi
 from streaming_runtime.sinks import StreamSink
 from streaming_runtime.types import App, Failures, Receive, Scope, Send, Timer
-from tests.streaming_runtime.fake_api import FakeApi, fake_api
+from tests.streaming_runtime.fake_api import FakeApi, Post, fake_api
 
 STORY_S = 10  # a story that hangs fails
 
@@ -101,6 +101,18 @@ async def stage(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def answered(api: FakeApi, payload: bytes) -> Post:
+    """Hand out an event; its answer, read to the end."""
+    api.hand_out(payload)
+    return await api.post()
+
+
+async def lives_on(story: Stage) -> None:
+    """The runtime asks for the next event and reports it when that is malformed."""
+    story.api.hand_out(b"{")
+    assert (await story.api.post()).error_type == "Runtime.MalformedEvent"
 
 
 def http(app: App) -> App:

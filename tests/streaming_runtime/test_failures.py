@@ -1,6 +1,5 @@
-"""What goes wrong in an invocation: the application, the event, the deadline, the connection."""
+"""The application fails: before, in and behind its answer, or by what it wants to send."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -11,11 +10,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from streaming_runtime.errors import RuntimeApiGone
 from streaming_runtime.types import App, Failure, RawHeaders, Receive, Scope, Send
 from tests.streaming_runtime.events import at, event
-from tests.streaming_runtime.fake_api import FakeApi, Post
-from tests.streaming_runtime.stage import SSE, Stage, body, hello, http, stage, start
+from tests.streaming_runtime.stage import SSE, answered, body, http, lives_on, stage, start
 
 pytestmark = pytest.mark.anyio
 
@@ -25,18 +22,6 @@ class Bug(Exception):
 
 
 BUG = Bug("secret of the caller")
-
-
-async def answered(api: FakeApi, payload: bytes) -> Post:
-    """Hand out an event; its answer, read to the end."""
-    api.hand_out(payload)
-    return await api.post()
-
-
-async def lives_on(story: Stage) -> None:
-    """The runtime asks for the next event and reports it when that is malformed."""
-    story.api.hand_out(b"{")
-    assert (await story.api.post()).error_type == "Runtime.MalformedEvent"
 
 
 def fails_after(*messages: dict[str, Any]) -> App:
@@ -171,132 +156,6 @@ async def test_head_that_must_not_go_out_is_a_500(head: dict[str, Any]) -> None:
         await lives_on(story)
 
 
-@pytest.mark.parametrize(
-    ("payload", "kind"),
-    [
-        (b"{", "Runtime.MalformedEvent"),
-        (b'{"version":"2.0"}', "Runtime.UnsupportedEvent"),
-    ],
-)
-async def test_event_that_is_no_request_is_reported_and_the_next_is_served(
-    payload: bytes, kind: str
-) -> None:
-    async with stage(http(hello)) as story:
-        post = await answered(story.api, payload)
-        error = json.loads(await post.rest())
-        assert post.path == "/invocation/r-1/error"
-        assert (post.error_type, error["errorType"]) == (kind, kind)
-        assert post.headers["content-type"] == "application/vnd.aws.lambda.error+json"
-        assert (await (await answered(story.api, event())).streamed())[1] == b"hello"
-        assert not story.task.done()
-
-
-def waits_after(*messages: dict[str, Any], started: asyncio.Event) -> App:
-    """An application that sends this and then hangs."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        for message in messages:
-            await send(message)
-        started.set()
-        await asyncio.Event().wait()
-
-    return http(app)
-
-
-async def test_deadline_before_the_first_byte_is_a_504() -> None:
-    started = asyncio.Event()
-    async with stage(waits_after(started=started)) as story:
-        story.api.hand_out(event(), **{"Lambda-Runtime-Deadline-Ms": "1000000"})
-        await started.wait()
-        assert story.alarms.ring() == 999.5
-        post = await story.api.post()
-        prelude, content = await post.streamed()
-        assert (prelude["statusCode"], post.trailers) == (504, {})
-        assert json.loads(content)["error"]["code"] == "deadline"
-        await lives_on(story)
-
-
-async def test_deadline_in_a_stream_ends_it_with_an_event_and_trailers() -> None:
-    started = asyncio.Event()
-    app = waits_after(start(200, SSE), body(b"data: 1\n\n", more=True), started=started)
-    async with stage(app) as story:
-        story.api.hand_out(event())
-        post = await story.api.post()
-        await post.chunk()
-        await started.wait()
-        story.alarms.ring()
-        assert b'"code": "deadline"' in await post.rest()
-        assert post.error_type == "Runtime.Deadline"
-        await lives_on(story)
-
-
-async def test_app_may_end_its_own_answer_at_the_deadline() -> None:
-    started = asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start(200, SSE))
-        await send(body(b"data: 1\n\n", more=True))
-        try:
-            started.set()
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            await send(body(b"data: [DONE]\n\n"))
-            raise
-
-    async with stage(http(app)) as story:
-        story.api.hand_out(event())
-        post = await story.api.post()
-        await started.wait()
-        story.alarms.ring()
-        assert (await post.streamed())[1] == b"data: 1\n\ndata: [DONE]\n\n"
-        await lives_on(story)
-        assert post.trailers == {}
-
-
-async def test_app_that_does_not_let_itself_be_cancelled_loses_its_answer() -> None:
-    started, cancelled, free = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            started.set()
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            await free.wait()
-
-    async with stage(http(app)) as story:
-        await story.api.asked()
-        story.api.hand_out(event(), **{"Lambda-Runtime-Deadline-Ms": "1000000"})
-        await started.wait()
-        story.alarms.ring()
-        await cancelled.wait()
-        assert story.alarms.ring() == 999.8
-        assert (await (await story.api.post()).streamed())[0]["statusCode"] == 504
-        for _ in range(50):
-            await asyncio.sleep(0)
-        assert not story.api.is_asked()  # the environment would be frozen under it
-        free.set()
-        await lives_on(story)
-
-
-async def test_background_work_is_cut_at_the_deadline_without_trailers() -> None:
-    started = asyncio.Event()
-    async with stage(waits_after(start(), body(b"x"), started=started)) as story:
-        post = await answered(story.api, event())
-        await started.wait()
-        story.alarms.ring()
-        await lives_on(story)
-        assert ((await post.streamed())[1], post.trailers) == (b"x", {})
-        assert story.journal.named("deadline")
-
-
-async def test_alarm_is_off_after_the_answer() -> None:
-    async with stage(http(hello)) as story:
-        await (await answered(story.api, event())).rest()
-        await lives_on(story)
-        assert [alarm.is_set for alarm in story.alarms.set] == [False]
-
-
 class Plugged:
     """Failures in the words of another application, or a bug."""
 
@@ -348,56 +207,3 @@ async def test_bug_in_plugged_failures_does_not_cost_the_answer(messages: Any) -
         prelude, _ = await (await answered(story.api, event())).streamed()
         assert prelude["statusCode"] == (200 if messages else 500)
         await lives_on(story)
-
-
-async def test_dead_connection_after_a_freeze_is_replaced_and_the_get_repeated() -> None:
-    async with stage(http(hello)) as story:
-        await story.api.asked()
-        story.api.thaw()
-        await story.api.asked()
-        assert (await (await answered(story.api, event())).streamed())[1] == b"hello"
-        assert story.api.connections == 2
-
-
-async def test_connection_that_closes_after_each_answer_is_replaced() -> None:
-    async with stage(http(hello)) as story:
-        story.api.closes_after_each = True
-        for _ in range(3):
-            assert (await (await answered(story.api, event())).streamed())[1] == b"hello"
-
-
-async def test_event_of_unknown_length_is_read() -> None:
-    async with stage(http(hello)) as story:
-        story.api.sends_chunked = True
-        assert (await (await answered(story.api, event())).streamed())[1] == b"hello"
-
-
-async def test_answer_refused_by_lambda_is_noted_and_the_next_event_served() -> None:
-    async with stage(http(hello)) as story:
-        story.api.status = 413
-        await (await answered(story.api, event())).rest()
-        await (await answered(story.api, event())).rest()
-        assert story.journal.named("response_refused")[0]["status"] == 413
-
-
-async def test_lambda_beyond_repair_ends_the_process() -> None:
-    async with stage(http(hello)) as story:
-        story.api.status = 500
-        await (await answered(story.api, event())).rest()
-        with pytest.raises(RuntimeApiGone):
-            await story.task
-
-
-@pytest.mark.parametrize("request_id", ["", "../../x", "a b", "x" * 200])
-async def test_invocation_that_cannot_be_answered_ends_the_process(request_id: str) -> None:
-    async with stage(http(hello)) as story:
-        story.api.hand_out(event(), **{"Lambda-Runtime-Aws-Request-Id": request_id})
-        with pytest.raises(RuntimeApiGone):
-            await story.task
-
-
-async def test_missing_deadline_is_no_deadline() -> None:
-    async with stage(http(hello)) as story:
-        story.api.hand_out(event(), **{"Lambda-Runtime-Deadline-Ms": ""})
-        assert (await (await story.api.post()).streamed())[1] == b"hello"
-        assert story.alarms.set[0].at_s == float("inf")
