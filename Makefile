@@ -84,6 +84,11 @@ fix: setup-dev ## format the code and repair what ruff can
 bench: setup-dev ## measure the gateway's own cost per request
 	$(PYTHON) -m bench
 
+.PHONY: audit-check
+audit-check: setup-dev ## audit a quarter of simulated traffic, 100,000 receipts, with and without planted violations
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	$(PYTHON) -m bench.audit_check
+
 .PHONY: bench-runtime
 bench-runtime: setup-dev ## measure what the Lambda runtime loop adds to a call
 	$(PYTHON) -m bench.streaming_runtime

@@ -21,15 +21,15 @@ from local.children import child
 from local.engine import Engine, EngineFailed, running
 from local.server import STOP_GRACE_S, Server
 from local.state import TABLE, StartRefused, engine_named, locked, read_env, write_env
+from local.sweeper import sweep_for_ever
 from phigate.core.catalog import (
     CatalogInvalid,
     canonical_bytes,
     catalog_from_bytes,
     document_from_texts,
 )
-from phigate.core.errors import Overloaded
 from phigate.core.keys import parse_key
-from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner
+from phigate.core.protocols import Clock, Ledger, ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
@@ -40,12 +40,13 @@ from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.http_upstream import Access
 from phigate.effects.journal import LineJournal
-from phigate.effects.key_files import file_signer, publish
+from phigate.effects.key_files import LOCAL_STACK, file_signer, publish
 from phigate.effects.signer import KeyFileSigner, KeyFileUnusable
 from phigate.effects.sigv4 import Credentials
+from phigate.effects.text_signer import Eip191Signer
 from phigate.gateway import Stack
 from phigate.http.app import build_app
-from phigate.proof.roots import CATALOGS, CERTIFICATES, PURPOSES
+from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES, REDPILL
 from phigate.wiring import (
     MissingVariable,
     Parts,
@@ -57,7 +58,6 @@ from phigate.wiring import (
 HOST = "127.0.0.1"
 LOCAL_ACCOUNT = "local"
 FREE_CREDIT_MICROS = 10_000_000
-SWEEP_INTERVAL_S = 30.0
 READY_TIMEOUT_S = 20.0
 _BACKLOG = 2048
 _GC_THRESHOLD = 20_000
@@ -129,7 +129,7 @@ async def _serve(
     key = await _test_key(options.state, dynamodb, clock)
     gateway, upstream = build_gateway(
         Parts(
-            stack=Stack(name="local", region="CH", unproven_allowed=frozenset({"*"})),
+            stack=Stack(name=LOCAL_STACK, region="CH", unproven_allowed=frozenset({"*"})),
             dynamodb=dynamodb,
             ledger=make_ledger(dynamodb, clock),
             clock=clock,
@@ -139,6 +139,7 @@ async def _serve(
             receipt_root=signers[CERTIFICATES],
             signer=signer,
             issuer=f"http://{HOST}:{options.port}",
+            text_signer=Eip191Signer(signers[REDPILL], journal),
         )
     )
     base_url = f"http://{HOST}:{options.port}/v1"
@@ -156,7 +157,7 @@ async def _serve(
         timeout_graceful_shutdown=STOP_GRACE_S,
     )
     server = Server(config, _hello(base_url, key, resources))
-    sweeper = asyncio.ensure_future(_sweep(DynamoLedger(dynamodb, clock), clock, journal))
+    sweeper = asyncio.ensure_future(sweep_for_ever(dynamodb, signers[DIGESTS], clock, journal))
     try:
         await server.serve(sockets=[resources.listener])
     finally:
@@ -260,21 +261,6 @@ async def _test_key(state: Path, dynamodb: DynamoDB, clock: Clock) -> str:
     if known is not None and await DynamoKeys(dynamodb, clock).principal(known.sha256) is not None:
         return read_env(state)["OPENAI_API_KEY"]
     return await admin.create_key(LOCAL_ACCOUNT, "test", KeyPolicy())
-
-
-async def _sweep(ledger: DynamoLedger, clock: Clock, journal: Journal) -> None:
-    """On AWS a function of its own does this on a schedule."""
-    while True:
-        try:
-            swept, failed = await ledger.sweep_all(int(clock.now_s()))
-        except Overloaded:
-            swept, failed = [], [LOCAL_ACCOUNT]
-        for done in swept:
-            if done.expired or done.settled:
-                journal.note("swept", expired=done.expired, settled=done.settled)
-        if failed:
-            journal.note("sweep_failed", accounts=len(failed))
-        await clock.sleep(SWEEP_INTERVAL_S)
 
 
 def _hello(base_url: str, key: str, resources: Resources) -> str:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import binary, flag, mapping, number, text
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.protocols import (
     AccountView,
     CatalogView,
@@ -41,7 +42,7 @@ from phigate.effects.dynamodb import (
     Unavailable,
 )
 from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.signer import KeyFileSigner, SigningFailed
+from phigate.effects.signer import P256, KeyFileSigner, SigningFailed
 from phigate.wire.jwk import Jwk
 from tests.expressions import BadExpression, Expression
 
@@ -135,6 +136,11 @@ class FakeDynamo:
         if any(code != "None" for code, _ in reasons):
             self.items = before
             raise TransactionCanceled(reasons)
+        return {}
+
+    def _batch(self, payload: Item) -> Item:
+        for write in payload["RequestItems"][self.table]:
+            self._put({"Item": write["PutRequest"]["Item"]})
         return {}
 
     def _query(self, payload: Item) -> Item:
@@ -250,8 +256,8 @@ class FakeLedger:
 class FakeRoot:
     """A root in memory; while it `fails` or `hangs` it answers as a KMS that is down."""
 
-    def __init__(self) -> None:
-        self.signer = KeyFileSigner(ec.generate_private_key(ec.SECP256R1()))
+    def __init__(self, curve: ec.EllipticCurve = P256) -> None:
+        self.signer = KeyFileSigner(ec.generate_private_key(curve))
         self.asked = 0
         self.fails = False
         self.hangs = False
@@ -268,6 +274,13 @@ class FakeRoot:
         if self.fails:
             raise SigningFailed("unreachable")
         return await self.signer.sign(message)
+
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """As the Protocol says."""
+        self.asked += 1
+        if self.fails:
+            raise SigningFailed("unreachable")
+        return await self.signer.sign_digest(digest)
 
 
 def fault_error(fault: Fault) -> DynamoError:
@@ -311,6 +324,7 @@ _OPERATIONS: dict[str, Callable[[FakeDynamo, Item], Item]] = {
     "PutItem": FakeDynamo._put,
     "UpdateItem": FakeDynamo._update,
     "TransactWriteItems": FakeDynamo._transact,
+    "BatchWriteItem": FakeDynamo._batch,
     "Query": FakeDynamo._query,
     "DescribeTable": FakeDynamo._describe,
 }
@@ -319,6 +333,10 @@ _OPERATIONS: dict[str, Callable[[FakeDynamo, Item], Item]] = {
 # One step of an upstream: bytes come, a number is so many seconds of silence, an error is raised,
 # and a function is called (somebody hangs up, an agreement ends).
 Step = bytes | float | Exception | Callable[[], object]
+
+
+# What a GET brings, or raises; a function is called for it.
+Get = Fetched | Exception | Callable[[], Fetched | Exception]
 
 
 @dataclass(frozen=True)
@@ -335,10 +353,13 @@ class FakeUpstream:
     """Answers by script: the first call gets the first script, and a call too many is a bug.
 
     `requests` are the calls as they came, `exchanges` what was answered; each counts its closes.
+    `fetches` are the GETs as they came; `gets` answers them in turn, then there is nothing.
     """
 
     def __init__(self, clock: FakeClock, scripts: Iterable[Script]) -> None:
         self.requests: list[UpstreamRequest] = []
+        self.fetches: list[UpstreamFetch] = []
+        self.gets: list[Get] = []
         self.exchanges: list[FakeExchange] = []
         self._clock = clock
         self._scripts = list(scripts)
@@ -349,6 +370,18 @@ class FakeUpstream:
         exchange = FakeExchange(self._clock, self._scripts[len(self.requests) - 1])
         self.exchanges.append(exchange)
         return exchange
+
+    async def fetch(self, request: UpstreamFetch) -> Fetched:
+        """As the Protocol says."""
+        self.fetches.append(request)
+        if not self.gets:
+            return Fetched(404, b"{}")
+        answer = self.gets.pop(0)
+        if callable(answer):
+            answer = answer()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     @property
     def rows(self) -> list[str]:

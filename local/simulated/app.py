@@ -6,7 +6,7 @@ A call is read, answered by pure functions and then played: sent, paused and cut
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ import orjson
 from local.simulated.anthropic import DIALECT as ANTHROPIC
 from local.simulated.compose import draft, limited
 from local.simulated.control import Board
+from local.simulated.enclave import PROVIDERS, Enclave
 from local.simulated.failures import (
     REDIRECT_PATH,
     Case,
@@ -23,6 +24,7 @@ from local.simulated.failures import (
     replied,
 )
 from local.simulated.openai import DIALECT as OPENAI
+from local.simulated.openai import answer_id
 from local.simulated.orders import orders_in, plan_of
 from local.simulated.render import steps
 from local.simulated.schema_example import NoExample
@@ -49,14 +51,17 @@ CONTROL_PATH = "/__control"
 
 def build_app(providers: Iterable[str]) -> "SimulatedProviders":
     """The application for these provider names; each is served under `/<provider>`."""
-    return SimulatedProviders(Board(providers))
+    names = tuple(providers)
+    return SimulatedProviders(Board(names), {n: Enclave() for n in names if n in PROVIDERS})
 
 
 class SimulatedProviders:
-    """The ASGI application. Its only state is the board: counts and planned failures."""
+    """The ASGI application. Its state is the board, counts and planned failures, and what the
+    enclaves of confidential providers have signed."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, enclaves: Mapping[str, Enclave]) -> None:
         self._board = board
+        self._enclaves = enclaves
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request. Other scopes are not supported."""
@@ -73,6 +78,8 @@ class SimulatedProviders:
             await _play(
                 steps(error_reply(OPENAI, 404, "[simulated] A redirect ends here.")), receive, send
             )
+        elif (attested := self._attested(scope)) is not None:
+            await _play(steps(attested), receive, send)
         else:
             await self._call(scope, data, receive, send)
 
@@ -95,10 +102,28 @@ class SimulatedProviders:
             reply = refusal
         tally.refused += reply.status >= 400
         tally.open += 1
+        script = self._witnessed(steps(reply), data, provider, tally.calls)
         try:
-            tally.hung_up += not await _play(steps(reply), receive, send)
+            tally.hung_up += not await _play(script, receive, send)
         finally:
             tally.open -= 1
+
+    def _attested(self, scope: Scope) -> Reply | None:
+        """The answer to a GET that only a provider with an enclave knows."""
+        _, provider, *_ = scope["path"].split("/")
+        enclave = self._enclaves.get(provider)
+        if enclave is None or scope["method"] != "GET":
+            return None
+        path = scope["path"].removeprefix(f"/{provider}")
+        return enclave.answers(path, scope["query_string"], _headers(scope))
+
+    def _witnessed(
+        self, script: Iterator[Step], data: bytes, provider: str, serial: int
+    ) -> Iterator[Step]:
+        enclave = self._enclaves.get(provider)
+        if enclave is None:
+            return script
+        return enclave.witnessed(script, data, answer_id(provider, serial))
 
     def _control(self, method: str, data: bytes) -> Reply:
         try:

@@ -68,7 +68,7 @@ def read(data: bytes, _: Mapping[str, str]) -> Ask:
 def parts(ask: Ask, answer: Answer, stamp: Stamp) -> tuple[Part, ...]:
     """The body, or the events."""
     base: Json = {
-        "id": f"chatcmpl-simulated-{stamp.provider}-{stamp.serial}",
+        "id": answer_id(stamp.provider, stamp.serial),
         "object": "chat.completion.chunk" if ask.stream else "chat.completion",
         "created": stamp.created,
         "model": ask.model,
@@ -80,6 +80,11 @@ def parts(ask: Ask, answer: Answer, stamp: Stamp) -> tuple[Part, ...]:
         return tuple(_events(ask, answer, base, usage))
     body = base | {"choices": [_choice(ask, answer, i) for i in range(ask.choices)]}
     return (Data("whole", body if usage is None else body | {"usage": usage}),)
+
+
+def answer_id(provider: str, serial: int) -> str:
+    """The provider's name of its answer to one call."""
+    return f"chatcmpl-simulated-{provider}-{serial}"
 
 
 def error(status: int, message: str, param: str | None, code: str | None) -> Json:

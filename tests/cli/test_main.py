@@ -65,6 +65,9 @@ def test_every_command_of_the_contract_is_there() -> None:
         "catalog show",
         "catalog push",
         "sweep",
+        "days close",
+        "days save",
+        "audit",
     }
 
 

@@ -17,7 +17,7 @@ from phigate.core.limits import RECEIPT_BYTES_MAX
 from phigate.core.receipt import Charge, Facts, Signed, digest, nonce, record
 from phigate.core.receipt_item import RECORD_WORDS, stored_receipt
 from phigate.core.route import decide
-from phigate.core.types import REGIONS, Attempt, Rejection, Usage
+from phigate.core.types import REGIONS, Attempt, Preferences, Rejection, Usage
 from tests.builders import make_agreement, make_asked, make_row, make_stand, repository_catalog
 
 CHARGE = Charge(
@@ -153,6 +153,25 @@ RECORDS: dict[str, tuple[Facts, dict[str, Any]]] = {
         replace(ANSWER, is_certified=False),
         without(set(), certified=False),
     ),
+    "a confidential row, whose provider signs": (
+        replace(
+            ANSWER,
+            phi=False,
+            row=make_row(agreement=None, confidential=True),
+            agreements={},
+            upstream_id="chatcmpl-1",
+            upstream_hashes=("1" * 64, "2" * 64),
+        ),
+        without(
+            {"agreements"},
+            phi=False,
+            tier="general",
+            agreement=None,
+            upstream_id="chatcmpl-1",
+            upstream_request_sha256="1" * 64,
+            upstream_response_sha256="2" * 64,
+        ),
+    ),
     "refusals that left none are counted": (
         replace(ANSWER, refusals_without_receipt=3),
         without(set(), refusals_without_receipt=3),
@@ -198,6 +217,38 @@ def test_a_record_of_the_real_catalog_fits_one_write_unit(region: str) -> None:
     call = writes.receipt("t", "an-account-of-24-letters", HOLD, 48, signed)
     assert item_bytes(call["Item"]) <= RECEIPT_BYTES_MAX
     assert stored_receipt("acme", call["Item"]).signed == signed
+
+
+def test_a_confidential_record_fits_one_write_unit_too() -> None:
+    """Two failed attempts, every other row rejected, four hashes that do not compress."""
+    catalog = repository_catalog()
+    asked = make_asked(region="WORLD", preferences=Preferences(confidential=True))
+    route = decide(catalog, asked, make_stand())
+    rows = [row for row in catalog.rows if row.confidential]
+    facts = replace(
+        ANSWER,
+        region="WORLD",
+        phi=False,
+        stack="phigate-production-world",
+        rejections=route.rejections,
+        attempts=[
+            Attempt(row.id, "WORLD", outcome, 119_873)
+            for row, outcome in zip(rows, ("http_529", "timeout", "ok"), strict=False)
+        ],
+        catalog_sha256=hashlib.sha256(b"1").hexdigest(),
+        card_sha256=hashlib.sha256(b"2").hexdigest(),
+        request_sha256=hashlib.sha256(b"3").hexdigest(),
+        response_sha256=hashlib.sha256(b"4").hexdigest(),
+        row=rows[2],
+        charge=replace(CHARGE, usage=Usage(123_457, 8_191, 65_537, 4_099), bytes_in=4_999_999),
+        agreements={},
+        upstream_id="chatcmpl-" + hashlib.md5(b"5", usedforsecurity=False).hexdigest(),
+        upstream_hashes=(hashlib.sha256(b"6").hexdigest(), hashlib.sha256(b"7").hexdigest()),
+    )
+    payload = orjson.dumps(record(facts), option=orjson.OPT_SORT_KEYS)
+    signed = Signed(payload, "k" * 43, bytes(64), bytes(64))
+    call = writes.receipt("t", "an-account-of-24-letters", HOLD, 48, signed)
+    assert item_bytes(call["Item"]) <= RECEIPT_BYTES_MAX
 
 
 SIZES: dict[str, Callable[[str], int]] = {

@@ -1,6 +1,7 @@
 """The key file is made once, kept private, and signs what nobody else can."""
 
 import asyncio
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -10,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from phigate.effects.signer import (
+    P256,
+    SECP256K1,
     KeyFileSigner,
     KeyFileUnusable,
     load_or_create_key_file,
@@ -92,6 +95,21 @@ def test_a_signature_holds_for_its_message_and_its_key() -> None:
     assert verify(ours.public_key, MESSAGE, signature)
     assert not verify(ours.public_key, MESSAGE + b".", signature)
     assert not verify(other.public_key, MESSAGE, signature)
+
+
+@pytest.mark.parametrize("curve", [P256, SECP256K1], ids=["P-256", "secp256k1"])
+def test_a_digest_is_signed_as_it_is(curve: ec.EllipticCurve) -> None:
+    ours = KeyFileSigner(ec.generate_private_key(curve))
+    digest = hashlib.sha256(MESSAGE).digest()
+    signature = asyncio.run(ours.sign_digest(digest))
+    assert verify(ours.public_key, MESSAGE, signature)
+    assert not verify(ours.public_key, digest, signature)
+
+
+@pytest.mark.parametrize("digest", [b"", bytes(31), bytes(33), bytes(64)], ids=len)
+def test_a_digest_has_32_bytes(digest: bytes) -> None:
+    with pytest.raises(ValueError, match="digest"):
+        asyncio.run(signer().sign_digest(digest))
 
 
 @pytest.mark.parametrize("signature", WRONG_SIGNATURES.values(), ids=WRONG_SIGNATURES.keys())

@@ -29,6 +29,12 @@ def _answer(text: str, **members: object) -> bytes:
     return orjson.dumps({"id": text, "object": text, "choices": [choice], **members})
 
 
+def _signature(text: str) -> bytes:
+    """What a confidential provider signs, with the request in every place."""
+    names = ("text", "signature", "signing_address", "intel_quote", text)
+    return _http(orjson.dumps({**dict.fromkeys(names, text[-900:]), "signing_algo": "ecdsa"}))
+
+
 def _events(*events: bytes) -> bytes:
     return _http(b"".join(events), kind=b"text/event-stream")
 
@@ -54,6 +60,7 @@ ANSWERS: dict[str, Callable[[str], bytes]] = {
     "usage": lambda text: _http(_answer(text, usage={"prompt_tokens": text})),
     "error_inside": lambda text: _http(_error(text)),
     "answer": lambda text: _http(_answer(text, usage=None)),
+    "signed": lambda text: _http(_answer(text, usage=None).replace(b'"id":', b'"id":"up-1","x":')),
     "event_broken": lambda text: _events(b"data: {" + text.encode() + b"\n\n"),
     "event_error": lambda text: _events(b"data: ", _error(text), b"\n\n"),
     "event_wrong": lambda text: _events(b"data: ", orjson.dumps({"choices": text}), b"\n\n"),
@@ -77,6 +84,11 @@ class _Exchange(socketserver.StreamRequestHandler):
         length = _LENGTH.search(head)
         body = self.rfile.read(int(length[1])) if length else b""
         server = cast(EchoingUpstream, self.server)
+        if head.startswith(b"GET "):
+            server.gets.append(head)
+            with contextlib.suppress(OSError):
+                self.wfile.write(_signature(server.requests[-1].decode("utf-8", "replace")))
+            return
         server.requests.append(head + body)
         word = _WORD.search(body)
         name = word[1].decode() if word else "answer"
@@ -85,7 +97,7 @@ class _Exchange(socketserver.StreamRequestHandler):
 
 
 class EchoingUpstream(socketserver.ThreadingTCPServer):
-    """Listens on loopback; `requests` are the bytes of every request."""
+    """Listens on loopback; `requests` are the bytes of every POST, `gets` those of every GET."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -93,6 +105,7 @@ class EchoingUpstream(socketserver.ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Exchange)
         self.requests: list[bytes] = []
+        self.gets: list[bytes] = []
 
     @property
     def base_url(self) -> str:

@@ -163,8 +163,11 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     """One stack's whole life: calls of every kind, a hang-up, kill -9, another start."""
     state = tmp_path_factory.mktemp("canary") / "state"
     with echoing() as upstream:
-        with started(state, variables={"PHIGATE_INFOMANIAK_BASE_URL": upstream.base_url}) as stack:
+        echoed = ("PHIGATE_INFOMANIAK_BASE_URL", "PHIGATE_PHALA_BASE_URL")
+        with started(state, variables=dict.fromkeys(echoed, upstream.base_url)) as stack:
             key = stack.new_key("acme")
+            _confidential(stack, key, "answer:signed")
+            assert len(upstream.gets) == 3, "a report, and two tries at a signature"
             _answered(stack, key)
             _refused(stack, key)
             assert all(CANARY.encode() in request for request in upstream.requests)
@@ -178,6 +181,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
         files = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
         with started(state) as again:
             assert again.account(key)["held_micro"] > 0
+            _confidential(again, key, "")
             items = again.items()
         output += again.output
     files |= {
@@ -207,6 +211,27 @@ def _answered(stack: RunningStack, key: str) -> None:
                 x_phi="true",
             )
             assert told.status in (200, 400, 502), (name, told)
+
+
+def _confidential(stack: RunningStack, key: str, words: str) -> None:
+    """A confidential answer, and all that can be asked about it once its signature came or not."""
+    asked = body(words) | {"model": "phala/qwen3.5-27b", "provider": {"allow_fallbacks": False}}
+    told = stack.chat(asked, key, x_region="WORLD")
+    assert told.status == 200, told
+    call_id = told.headers["x-phi-receipt"]
+    for algo in ("ecdsa", "ed25519", CANARY):
+        stack.call("GET", f"/v1/signature/{call_id}?signing_algo={algo}&model={CANARY}", key=key)
+        stack.call("GET", f"/v1/signature/{call_id}?signing_algo={algo}", key=key)
+    for nonce in ("0f", CANARY):
+        query = f"model=phala/qwen3.5-27b&nonce={nonce}"
+        stack.call(
+            "GET", f"/v1/attestation/report?{query}", key=key, headers=[("x-region", "WORLD")]
+        )
+    not_kept = b"upstream_signature_not_kept"
+    while not_kept not in stack.output:
+        kept = stack.call("GET", f"/v1/receipts/{call_id}", key=key).json
+        if "upstream_signature" in kept:
+            return
 
 
 def _refused(stack: RunningStack, key: str) -> None:
@@ -276,7 +301,10 @@ def test_nothing_stands_in_a_file(left: Left) -> None:
 
 
 def test_nothing_stands_in_an_item(left: Left) -> None:
-    receipts = [item for item in left.items if item["pk"]["S"].startswith("R#acme#")]
+    stored = [item for item in left.items if item["pk"]["S"].startswith("R#acme#")]
+    receipts = [item for item in stored if "st" in item]
+    beside = [item for item in stored if item not in receipts]
+    assert [item["sk"]["S"][-2:] for item in beside] == [".u"], "the simulated provider's alone"
     assert len(receipts) > 2 * (len(FAILURES) + len(ANSWERS))
     inflated = [
         inflate(base64.b64decode(item["z"]["B"]), RECORD_WORDS)

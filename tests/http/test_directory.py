@@ -369,6 +369,8 @@ def test_the_document_has_every_endpoint_and_the_envelope_for_every_error(docume
         "/v1/route",
         "/v1/account",
         "/v1/receipts/{receipt_id}",
+        "/v1/signature/{receipt_id}",
+        "/v1/attestation/report",
         "/.well-known/jwks.json",
         "/healthz",
     }

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.protocols import UpstreamRequest
 from tests.fakes import FakeUpstream
 from tests.pipeline.stage import Stage
@@ -44,6 +45,10 @@ class WatchedUpstream:
     def open(self, request: UpstreamRequest) -> Any:
         """As the Protocol says."""
         return Watched(self._upstream.open(request), "exchange", self._passes)
+
+    async def fetch(self, request: UpstreamFetch) -> Fetched:
+        """As the Protocol says."""
+        return await self._upstream.fetch(request)
 
 
 def watch(stage: Stage, passes: Pass) -> None:

@@ -14,14 +14,18 @@ from phigate import pipeline
 from phigate.core.account import ACCOUNT_SK, account_pk, holds
 from phigate.core.attributes import int_at
 from phigate.core.keys import key_sha256, make_key
+from phigate.core.receipt_item import UPSTREAM_SUFFIX
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.receipt_signer import EnvironmentSigner
+from phigate.effects.signer import SECP256K1
+from phigate.effects.text_signer import Eip191Signer
 from phigate.effects.zones import SystemZones
 from phigate.gateway import Call, Gateway, ReceiptsRequired, Stack
 from phigate.proof.certificate import Certificate, read_certificate
-from phigate.proof.receipt import Bundle, Evidence, jws_of, verify
+from phigate.proof.receipt import Bundle, Evidence, verify
+from phigate.proof.receipt_body import jws_of
 from phigate.proof.roots import CERTIFICATES, Root, Roots, by_kid
 from tests.builders import NOW_S, make_body, make_catalog, make_price, make_row
 from tests.fakes import (
@@ -115,6 +119,7 @@ class Stage:
         self.upstream = FakeUpstream(self.clock, scripts)
         self.out = RecordingOut(self.clock)
         self.root = FakeRoot()
+        self.text_root = FakeRoot(SECP256K1)
         self._drawn = 0
         principal = Principal(
             ACCOUNT, key_id, policy or KeyPolicy(), int(NOW_S) - 1, expires_at_s, b"salt"
@@ -139,6 +144,7 @@ class Stage:
             journal=self.journal,
             zones=SystemZones(),
             random_bytes=self._draw,
+            text_signer=Eip191Signer(self.text_root, self.journal),
         )
 
     def plays(self, *scripts: Script) -> None:
@@ -266,7 +272,7 @@ class Stage:
         return {
             sk: (item["st"]["S"], int_at(item, "c"))
             for (pk, sk), item in self.ledger.dynamo.items.items()
-            if pk.startswith("R#")
+            if pk.startswith("R#") and not sk.endswith(UPSTREAM_SUFFIX)
         }
 
     def _draw(self, count: int) -> bytes:

@@ -324,6 +324,14 @@ CONTRADICTIONS: dict[str, tuple[Json, str]] = {
         "0 micro-USD were charged of 48",
     ),
     "turns that do not add up": (answer(turns=[TURN, TURN]), "the usage is not the sum"),
+    "PHI that was hashed plainly": (
+        answer(upstream_request_sha256="1" * 64, upstream_response_sha256="2" * 64),
+        "hashed plainly",
+    ),
+    "one hash of the upstream's wire": (
+        general(upstream_request_sha256="1" * 64),
+        "without the other",
+    ),
     "an id of another time": (answer(time=TIME_S - 1), f"the id was made at {TIME_S}"),
     "an id that is none": (answer(id="receipt-1"), "no receipt id"),
     "signed before it began": (answer(signed=TIME_S - 1), "signed -1 s after"),

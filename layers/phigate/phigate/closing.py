@@ -30,6 +30,7 @@ from phigate.core.types import Asked, Attempt, Principal, Row, Usage
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
 from phigate.signing import agreements, signed, uncertified
+from phigate.watched import Watched
 from phigate.wire.openai import Stamp
 
 _UPSTREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
@@ -68,6 +69,8 @@ class Ticket:
         self.row: Row | None = None  # the one under way, or the one that answered
         self.bytes_out = 0  # what it has written in this turn so far
         self.upstream_id: str | None = None
+        self.watched: Watched | None = None  # the exchange under way, where its bytes are hashed
+        self._witness: Watched | None = None  # that of the attempt that answered
         self._turns: list[_Turned] = []
         self.is_counted = True  # False while an upstream may be using tokens
         self._call = call
@@ -180,6 +183,13 @@ class Ticket:
         """The upstream's own id of its answer; kept when it is an id and nothing else."""
         is_id = isinstance(upstream_id, str) and _UPSTREAM_ID.fullmatch(upstream_id) is not None
         self.upstream_id = str(upstream_id) if is_id else None
+        self._witness = self.watched
+
+    def signed_upstream(self) -> tuple[Watched, str] | None:
+        """The exchange that the upstream signs and its id of it, once the receipt stands."""
+        if self._witness is None or self.upstream_id is None or self._charged_micros is None:
+            return None
+        return self._witness, self.upstream_id
 
     async def raise_for(self, order: Order) -> bool:
         """Hold what the next turn needs on top of what is used; False: credit does not cover it."""
@@ -334,8 +344,7 @@ class Ticket:
     def _facts(
         self, held: Held, verdict: str, ended: Ended, row: Row | None, *, is_certified: bool
     ) -> Facts:
-        order = self.order
-        pinned = self.pinned
+        order, pinned, witness = self.order, self.pinned, self._witness
         return Facts(
             id=self.id,
             account=held.account,
@@ -359,6 +368,7 @@ class Ticket:
             agreements=agreements(order, self.attempts),
             is_certified=is_certified,
             upstream_id=self.upstream_id,
+            upstream_hashes=None if witness is None or witness.row is not row else witness.hashes,
             refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),
         )
 

@@ -21,8 +21,10 @@ from phigate.core.protocols import (
     ReceiptSigner,
     Upstream,
 )
+from phigate.core.text_signer import TextSigner
 from phigate.core.tool_loop import Zones
 from phigate.core.types import REGIONS, Task
+from phigate.core.upstream_signature import UpstreamSignature
 from phigate.proof.roots import Root
 
 ReceiptsRequired = Literal["phi", "all", "none"]
@@ -74,9 +76,18 @@ class Call:
 
 
 class ReceiptStore(Protocol):
-    """What stands beside the receipts: who vouches for their keys. Both may raise Overloaded."""
+    """What stands beside the receipts: who vouches for their keys, and what a confidential provider
+    has signed of an answer. Each may raise Overloaded."""
 
     async def certificate(self, kid: str) -> str | None: ...
+
+    async def put_upstream(
+        self, account: str, receipt_id: str, signature: UpstreamSignature
+    ) -> None:
+        """Keep it, unless one is kept already."""
+        ...
+
+    async def upstream(self, account: str, receipt_id: str) -> UpstreamSignature | None: ...
 
     async def roots(self) -> Sequence[Root]: ...
 
@@ -96,6 +107,8 @@ class Gateway:
     journal: Journal
     zones: Zones
     random_bytes: Callable[[int], bytes]
+    # None where this process may not sign for RedPill's verifiers.
+    text_signer: TextSigner | None = None
     counters: Callable[[], Mapping[str, object]] = dict
     breaker: Breaker = field(default_factory=Breaker)
     _refusals: dict[str, int] = field(default_factory=dict)

@@ -1,5 +1,5 @@
 """One request, top to bottom: authenticate → read → route → vouch → hold → adapt → send → adapt
-back → receipt → settle. Read this first.
+back → receipt → settle. Read this first. What a confidential provider signs is fetched after it.
 
 `serve` is the story; the pieces stand in `order` (read and route), `closing` (vouch, hold, receipt,
 settle) and `turn` (adapt and send). Everything that does I/O comes in through the Gateway.
@@ -12,6 +12,7 @@ from typing import TypeVar
 import orjson
 
 from phigate.closing import Ticket, cancelled_to_the_end
+from phigate.confidential import keep_upstream_signature
 from phigate.core.errors import (
     InternalError,
     InvalidApiKey,
@@ -39,15 +40,16 @@ T = TypeVar("T")
 async def serve(gateway: Gateway, call: Call, out: Out) -> None:
     """Answer one chat call on `out`. Raises InternalError for a bug, and nothing else."""
     try:
-        await _serve(gateway, call, out)
+        ticket = await _serve(gateway, call, out)
         await gateway.signer.renew()
+        await keep_upstream_signature(ticket)
     except Exception as bug:
         # Its text may quote the request: what goes on from here names its class alone.
         gateway.journal.note("bug", kind=type(bug).__name__)
         raise InternalError("An error of the gateway's own; it was counted.") from None
 
 
-async def _serve(gateway: Gateway, call: Call, out: Out) -> None:
+async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
     ticket: Ticket | None = None
     try:
         principal = await authenticate(gateway, call)
@@ -64,13 +66,19 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> None:
         await (_serve_stream if order.stream else _serve_json)(ticket, order, turn, out)
     except PhigateError as error:
         await answer_error(error, ticket, out)
+    return ticket
 
 
 async def dry_run(gateway: Gateway, call: Call) -> Json:
     """POST /v1/route: what `serve` would decide, by the same code; nothing is sent or charged."""
+    return decision(await ordered(gateway, call))
+
+
+async def ordered(gateway: Gateway, call: Call) -> Order:
+    """A call that need not have messages, read and routed as `serve` does, and no more."""
     principal = await authenticate(gateway, call)
     pinned = read_pinned(call, principal.policy, gateway.stack)
-    return decision(await _read(gateway, call, pinned, principal, RouteBody))
+    return await _read(gateway, call, pinned, principal, RouteBody)
 
 
 async def _read(

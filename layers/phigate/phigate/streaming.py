@@ -80,6 +80,8 @@ class Streaming:
             # The row under way may be a further turn's, which has not been opened yet.
             ticket.used(ticket.row or row, None, ticket.bytes_out)
         tail = self._tail()
+        if ticket.watched is not None:
+            await self._end_of_body()  # what comes behind the last event is part of the hash
         if self._out.gone_at_s is None:
             ticket.response.update(tail)
         try:
@@ -91,10 +93,18 @@ class Streaming:
         finally:
             await ticket.settle()
             ticket.note("streamed", row, ended=self._ended)
-        # The connection can serve again once the upstream has ended its body.
-        if self._ended == "complete":
-            with contextlib.suppress(UpstreamFailed):
-                await self._opened.exchange.piece(_BODY_END_WAIT_S)
+        await self._end_of_body()
+
+    async def _end_of_body(self) -> None:
+        """The connection can serve again once the upstream has ended its body."""
+        if self._ended != "complete":
+            return
+        clock = self._ticket.gateway.clock
+        until_s = clock.now_s() + _BODY_END_WAIT_S
+        with contextlib.suppress(UpstreamFailed):
+            while (left_s := until_s - clock.now_s()) > 0:
+                if not await self._opened.exchange.piece(left_s):
+                    break
 
     async def _through(self) -> None:
         """Pass one turn's chunks on until the upstream has ended it. Counts the turn."""

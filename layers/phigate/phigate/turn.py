@@ -30,6 +30,7 @@ from phigate.core.route import Attempts
 from phigate.core.types import Attempt, Json, Row
 from phigate.order import Order, refused
 from phigate.sending import RowUnsuited, check_status, upstream_request
+from phigate.watched import watch
 
 T = TypeVar("T")
 
@@ -176,7 +177,9 @@ class Turn:
     def _send(self, row: Row, *, stream: bool) -> tuple[Exchange, WireRequest]:
         salt = self._ticket.principal.salt
         request, wire = upstream_request(self._order, row, salt, stream=stream)
-        return self._gateway.upstream.open(request), wire
+        exchange = self._gateway.upstream.open(request)
+        exchange, self._ticket.watched = watch(exchange, request, phi=self._order.asked.phi)
+        return exchange, wire
 
     def _exchanged(self, wire: WireRequest, received: bytes | None) -> Exchanged | None:
         """The bodies that went over the wire, when the request asks to see them."""

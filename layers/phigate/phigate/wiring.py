@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner
+from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_catalog import DynamoCatalog
@@ -31,7 +32,8 @@ class Parts:
     """What differs between a local stack and one on AWS.
 
     `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name;
-    `signer` replaces the one that is built of them.
+    `signer` replaces the one that is built of them. `text_signer` is handed in made: its libraries
+    are not for processes that do not sign texts.
     """
 
     stack: Stack
@@ -45,6 +47,7 @@ class Parts:
     issuer: str
     signer: ReceiptSigner | None = None
     providers_without_key: frozenset[str] = frozenset()
+    text_signer: TextSigner | None = None
 
 
 def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
@@ -77,6 +80,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         journal=parts.journal,
         zones=SystemZones(),
         random_bytes=secrets.token_bytes,
+        text_signer=parts.text_signer,
         counters=lambda: {"dynamodb_calls": dict(parts.dynamodb.calls)},
     )
     return gateway, upstream

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from phigate.cli import account, catalog, credit, keys, local, route, sweep, verify
+from phigate.cli import account, audit, catalog, credit, days, keys, local, route, sweep, verify
 from phigate.cli.command import Command, CommandFailed, Environment, Parser, WrongUsage, remark
 from phigate.core.catalog import CatalogInvalid
 from phigate.core.errors import PhigateError
+from phigate.effects.day_closer import KeepingFailed
 from phigate.effects.dynamodb_admin import CreditRefUsed, NoSuchAccount, NoSuchKey
-from phigate.effects.signer import KeyFileUnusable
+from phigate.effects.signer import KeyFileUnusable, SigningFailed
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -112,6 +113,8 @@ FAILURES: Mapping[type[Exception], Callable[[Any], str]] = {
     NoSuchKey: lambda exc: f"there is no key {exc}; phigate keys list shows the ids",
     CreditRefUsed: str,
     KeyFileUnusable: str,
+    SigningFailed: lambda exc: f"the key did not sign: {exc}",
+    KeepingFailed: str,
     CatalogInvalid: _catalog_invalid,
     OSError: _file_error,
 }
@@ -121,6 +124,7 @@ NOUNS = {
     "account": "Show accounts and their credit",
     "credit": "Add prepaid credit",
     "catalog": "Check, show and load the catalog",
+    "days": "Close days by signed digests, and save these",
 }
 
 COMMANDS: tuple[Command, ...] = (
@@ -131,6 +135,8 @@ COMMANDS: tuple[Command, ...] = (
     *route.COMMANDS,
     *catalog.COMMANDS,
     *sweep.COMMANDS,
+    *days.COMMANDS,
+    *audit.COMMANDS,
     *verify.COMMANDS,
 )
 

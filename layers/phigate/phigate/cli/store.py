@@ -38,11 +38,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The table as a command reaches it. `state` is the local directory, None on AWS."""
+    """The table as a command reaches it. `state` is the local directory, None on AWS.
+
+    `aws_region` is what AWS_REGION says, for other services than DynamoDB.
+    """
 
     dynamodb: DynamoDB
     clock: Clock
     state: Path | None
+    aws_region: str | None = None
 
     @property
     def admin(self) -> DynamoAdmin:
@@ -112,8 +116,9 @@ def on_store(work: Work, *, makes_state: bool = False) -> Run:
 def reached(place: Place, environ: Environment, *, makes_state: bool) -> Iterator[Store]:
     """The store of a place, for as long as the context lasts. Raises CommandFailed."""
     clock = WallClock()
+    region = environ.get("AWS_REGION")
     if place.state is None:
-        yield Store(_on_aws(str(place.table), clock, environ), clock, None)
+        yield Store(_on_aws(str(place.table), clock, environ), clock, None, region)
         return
     if not place.state.is_dir():
         if not makes_state:
@@ -131,7 +136,7 @@ def reached(place: Place, environ: Environment, *, makes_state: bool) -> Iterato
             credentials=lambda: Credentials("local", "local"),
             clock=clock,
         )
-        yield Store(dynamodb, clock, place.state)
+        yield Store(dynamodb, clock, place.state, region)
 
 
 async def _worked(store: Store, work: Work, flags: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ Exit status of verify: 0 it holds, 1 a check fails, 3 nothing fails but no key s
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from phigate.cli import values
@@ -37,6 +38,8 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         ("request", "the body that was sent, byte by byte"),
         ("response", "the body that came back, of a stream every byte"),
         ("card", "the price card: what GET /v1/pricing?card=HASH answers"),
+        ("upstream", "a confidential provider's signature (default: the one beside the receipt)"),
+        ("attestation", "its attestation report: GET /v1/attestation/report"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
     parser.add_argument(
@@ -56,6 +59,8 @@ def _verify(flags: argparse.Namespace, environ: Environment) -> int:
         response=_bytes_of(flags.response),
         nonce=flags.nonce,
         card=_bytes_of(flags.card),
+        upstream=_bytes_of(flags.upstream),
+        attestation=_bytes_of(flags.attestation),
     )
     verified = verify(bundle, evidence)
     print(json.dumps(_json(verified)) if flags.json else _page(verified))
@@ -78,7 +83,7 @@ def _bundle(flags: argparse.Namespace) -> Bundle:
         raise CommandFailed(f"{flags.receipt}: {exc}") from exc
     if flags.certificate is not None:
         certificate = flags.certificate.read_text("utf-8", "replace").strip()
-        return Bundle(bundle.receipt, certificate)
+        return replace(bundle, certificate=certificate)
     return bundle
 
 

@@ -60,3 +60,18 @@ CERTIFICATE_LIFE_S = 3_600  # a receipt key that leaks signs for an hour at most
 CERTIFICATE_RENEW_S = 900  # renewed after an answer when less is left; the longest call has 840 s
 CERTIFY_TIMEOUT_S = 3.0  # KMS and one write; together they take some 30 ms
 CERTIFY_RETRY_S = 5.0  # between two tries that failed: a KMS that is down is not hammered
+
+# Days.
+DAY_CLOSES_AFTER_S = 3_600  # the last hold of a day expires 960 s after it, and is swept soon
+DAY_IS_MISSED_AFTER_S = 7_200  # then whoever closes days has had an hour for it
+AUDIT_DAYS_MAX = 3_660  # ten years: receipts are kept for six
+FINDINGS_KEPT_MAX = 1_000  # of an audit; what is over it is counted
+CERTIFICATES_KEPT_MAX = 10_000  # in memory during an audit, 1 KB each; what falls out is read again
+
+# What a confidential provider adds to its answers.
+UPSTREAM_SIGNATURE_S = 5.0  # both tries together; it is cached before the answer has ended
+UPSTREAM_SIGNATURE_TRIES_MAX = 2  # the second for a signature that is stored a moment too late
+UPSTREAM_SIGNATURE_BYTES_MAX = 4_096  # one has some 450
+REPORT_TIMEOUT_S = 20.0  # a quote of CPU and GPUs is made anew for each nonce; under every deadline
+REPORT_BYTES_MAX = 4 * 1024 * 1024  # 100 KB an attested machine; a model may have a dozen
+NONCE_BYTES_MAX = 32  # what a TDX quote has room for

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.receipt import Signed
 from phigate.core.types import Catalog, Principal, Row
 
@@ -78,7 +79,8 @@ class AccountView:
 class StoredReceipt:
     """A receipt or tombstone: `done`, `expired` or `late`, its number, cost and signed record.
 
-    `signed` is None for a tombstone: the call never came to its end.
+    `signed` is None for a tombstone: the call never came to its end. `swept_micros` is what the
+    tombstone charged, also where a late receipt has taken its place.
     """
 
     account: str
@@ -87,6 +89,7 @@ class StoredReceipt:
     seq: int
     cost_micros: int
     signed: Signed | None
+    swept_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,10 @@ class Upstream(Protocol):
     """Every provider, by the row's place in the region."""
 
     def open(self, request: UpstreamRequest) -> Exchange: ...
+
+    async def fetch(self, request: UpstreamFetch) -> Fetched:
+        """The whole answer to a GET, within its bounds. Raises UpstreamFailed as Exchange does."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ class Facts:
     """Everything that a record says. `row` and `charge` are None for a refusal.
 
     `time_s` is when the request began, `signed_at_s` when its record was signed. `agreements` are
-    those of the rows that were tried, by row.
+    those of the rows that were tried, by row. `upstream_hashes` are of the bytes that went to the
+    upstream that answered and came from it; of confidential rows in general traffic alone.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Facts:
     agreements: Mapping[str, Agreement] = field(default_factory=dict)
     refusals_without_receipt: int = 0
     upstream_id: str | None = None
+    upstream_hashes: tuple[str, str] | None = None
     is_certified: bool = True
 
 
@@ -132,6 +134,9 @@ def record(facts: Facts) -> Json:
     if facts.upstream_id is not None and facts.row is not None and facts.row.confidential:
         # A confidential provider signs its answer under its own id.
         members["upstream_id"] = facts.upstream_id
+    if facts.upstream_hashes is not None and facts.row is not None:
+        sent, received = facts.upstream_hashes
+        members |= {"upstream_request_sha256": sent, "upstream_response_sha256": received}
     if facts.agreements:
         members["agreements"] = {
             row: [a.id, a.law, a.effective_at_s, a.expires_at_s]

@@ -7,14 +7,19 @@ kid  the name of the key, raw
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from phigate.core.account import verdict_of
+from phigate.core.account import IllegalStep, verdict_of
 from phigate.core.attributes import Item, binary, bytes_at, deflate, inflate, text_at
 from phigate.core.protocols import StoredReceipt
 from phigate.core.receipt import Signed
 
 SIGNATURE_BYTES = 64  # Ed25519
+KID_CHARS = 43  # a SHA-256 in base64url (RFC 7638)
+UPSTREAM_SUFFIX = ".u"  # an upstream's own signature stands beside the receipt, under `<id>.u`
+
+_REQUIRED = frozenset({"pk", "sk", "st", "c", "p", "s"})
 
 # What most records say in the same words: it stands in front of each when it is deflated, and saves
 # 250 bytes. Stored records cannot be read without it, so it never changes; other words would need
@@ -35,6 +40,14 @@ RECORD_WORDS = (
     b'"row":"","seq":1,"signed":1,"stack":"","tier":"phi","time":1,"usage":{"bytes_in":0,"bytes_out'
     b'":0,"cache_read":0,"cache_write":0,"in":0,"out":0,"source":"verified"},"verdict":"routed"}'
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GarbledReceipt:
+    """An item in a receipt's place that is none. `seq` where a number can still be read."""
+
+    id: str
+    seq: int | None
 
 
 def signed_members(record: Signed) -> Item:
@@ -69,4 +82,40 @@ def stored_receipt(account: str, item: Mapping[str, Any]) -> StoredReceipt:
         seq=verdict.seq,
         cost_micros=verdict.cost_micros,
         signed=signed_of(item),
+        swept_micros=verdict.swept_micros,
     )
+
+
+def read_receipt(account: str, item: Mapping[str, Any]) -> StoredReceipt | GarbledReceipt:
+    """A receipt's item that somebody may have changed: nothing is assumed of its members."""
+    try:
+        receipt_id = str(item["sk"]["S"])
+    except (KeyError, TypeError):
+        return GarbledReceipt("?", None)
+    try:
+        missing = _REQUIRED - item.keys()
+        stored = stored_receipt(account, item)
+    except (KeyError, TypeError, ValueError, AttributeError, IllegalStep):
+        return GarbledReceipt(receipt_id, number_of(item))
+    is_shaped = not missing and stored.seq > 0 and min(stored.cost_micros, stored.swept_micros) >= 0
+    if is_shaped and _is_signed_as_its_state(stored):
+        return stored
+    return GarbledReceipt(receipt_id, number_of(item))
+
+
+def _is_signed_as_its_state(stored: StoredReceipt) -> bool:
+    signed = stored.signed
+    if signed is None:
+        return stored.state == "expired"
+    lengths = len(signed.signature), len(signed.text_signature)
+    is_whole = lengths in ((SIGNATURE_BYTES, 0), (SIGNATURE_BYTES, SIGNATURE_BYTES))
+    is_named = len(signed.kid) == KID_CHARS
+    return stored.state != "expired" and is_whole and is_named and bool(signed.payload)
+
+
+def number_of(item: Mapping[str, Any]) -> int | None:
+    """The number of an item, where one can be read."""
+    try:
+        return int(item["s"]["N"])
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -33,6 +33,8 @@ from phigate.core.protocols import CatalogView, Clock, Journal
 from phigate.core.types import Catalog
 from phigate.effects.dynamodb import Dynamo, NotAccepted, Transient, repeat
 from phigate.effects.signer import PublicKey, Signer, verify
+from phigate.proof.roots import CATALOGS, Roots
+from phigate.wire.jwk import ec_public_key
 
 DOCUMENT_BYTES_MAX = 4 * 1024 * 1024  # 400 KB of item, deflated ten to one
 RETRY_AFTER_S = 5.0  # between two refreshes that failed: a store that is down is not hammered
@@ -173,6 +175,24 @@ class DynamoCatalog:
             raise SnapshotRefused("missing")
         catalog = _verified(name, item, self._trusted)
         return with_missing_keys(catalog, self._providers_without_key)
+
+
+async def read_snapshot(db: Dynamo, clock: Clock, name: str, roots: Roots) -> Catalog:
+    """The snapshot of this SHA-256, as an audit reads it: signed by a root that was in use when it
+    was pushed. Raises SnapshotRefused, Overloaded."""
+    item = await _get(db, clock, _CATALOG, {"S": f"S#{name}"})
+    if item is None:
+        raise SnapshotRefused("missing")
+    try:
+        created_s = int(item["created"]["N"])
+        trusted = {
+            kid: ec_public_key(root.jwk)
+            for kid, root in roots.items()
+            if root.vouches(CATALOGS, created_s)
+        }
+        return _verified(name, item, trusted)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SnapshotRefused("garbled") from error
 
 
 def _verified(name: str, item: Item, trusted: Mapping[str, PublicKey]) -> Catalog:

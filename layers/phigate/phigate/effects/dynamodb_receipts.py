@@ -3,18 +3,31 @@
 CERT#<kid>        C           jws, ttl                     a receipt key's certificate
 ROOTS             <kid>       jwk, signs, since, until     every root that ever signed
 R#<account>#<day> <id>        the receipt (core.account, core.receipt_item)
+R#<account>#<day> <id>.u      u, ttl                       what a confidential upstream has signed
 D#<account>       <day>       jws                          the day's signed digest
 """
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
 
-from phigate.core.account import DAY_S, receipts_pk
+from phigate.core.account import (
+    ACCOUNT_SK,
+    DAY_S,
+    DIRECTORY_PK,
+    account_pk,
+    holds,
+    receipt_pk,
+    receipts_pk,
+)
 from phigate.core.attributes import Item, int_at, number, text, text_at
 from phigate.core.errors import InternalError
+from phigate.core.ids import seconds_of
 from phigate.core.limits import CERTIFICATE_LIFE_S, RECEIPT_DAYS
 from phigate.core.protocols import Clock, StoredReceipt
-from phigate.core.receipt_item import stored_receipt
+from phigate.core.receipt_item import UPSTREAM_SUFFIX, GarbledReceipt, number_of, read_receipt
+from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
 from phigate.proof.roots import Root
 from phigate.wire.jwk import Jwk
@@ -23,6 +36,18 @@ _ROOTS = "ROOTS"
 _CERTIFICATE_SK = "C"
 # There is no digest of this day yet: a day is closed once.
 DAY_IS_OPEN = "attribute_not_exists(pk)"
+# No signature of this answer is kept yet: what was given out once never changes.
+NONE_IS_KEPT = "attribute_not_exists(pk)"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account as the numbers of its receipts need it: the last number given out, and the id and
+    number of each hold that still stands."""
+
+    seq: int
+    holds: tuple[tuple[str, int], ...]
+    created_s: int | None
 
 
 class DayClosed(Exception):
@@ -45,7 +70,7 @@ class DynamoReceipts:
     async def certificate(self, kid: str) -> str | None:
         """The certificate of a key as JWS; None where nobody vouched for it."""
         item = await read_item(self._dynamo, self._clock, f"CERT#{kid}", _CERTIFICATE_SK)
-        return None if item is None else text_at(item, "jws")
+        return None if item is None else _jws(item)
 
     async def roots(self) -> list[Root]:
         """Every root, the ones that were replaced too."""
@@ -62,10 +87,58 @@ class DynamoReceipts:
         if not in_use:
             await self._put_root(Root(jwk, signs, now_s))
 
-    async def day(self, account: str, day: str) -> AsyncIterator[StoredReceipt]:
+    async def day(self, account: str, day: str) -> AsyncIterator[StoredReceipt | GarbledReceipt]:
         """Every receipt and tombstone of an account's UTC day, `YYYY-MM-DD`, in no order."""
         async for item in self._query(receipts_pk(account, day)):
-            yield stored_receipt(account, item)
+            if not str(text_at(item, "sk")).endswith(UPSTREAM_SUFFIX):
+                yield read_receipt(account, item)
+
+    async def numbers(self, account: str, day: str) -> list[int]:
+        """The numbers of a day alone, sorted."""
+        query = self._query(receipts_pk(account, day), {"ProjectionExpression": "sk, s"})
+        found = [number_of(item) async for item in query]
+        return sorted(number for number in found if number is not None)
+
+    async def has_receipts(self, account: str, day: str) -> bool:
+        """Whether anything stands in a day."""
+        async for _ in self._query(receipts_pk(account, day), {"Limit": 1}):
+            return True
+        return False
+
+    async def standing(self, account: str) -> Standing | None:
+        """The account's counter and open holds as they are now; None where there is no account."""
+        item = await read_item(self._dynamo, self._clock, account_pk(account), ACCOUNT_SK)
+        if item is None:
+            return None
+        listed = await read_item(self._dynamo, self._clock, DIRECTORY_PK, account)
+        created_s = int_at(listed or {}, "created", -1)
+        return Standing(
+            seq=int_at(item, "seq"),
+            holds=tuple((hold.id, hold.seq) for hold in holds(item)),
+            created_s=None if created_s < 0 else created_s,
+        )
+
+    async def put_upstream(
+        self, account: str, receipt_id: str, signature: UpstreamSignature
+    ) -> None:
+        """See ReceiptStore."""
+        item = {
+            "pk": text(receipt_pk(account, receipt_id)),
+            "sk": text(receipt_id + UPSTREAM_SUFFIX),
+            "u": text(json.dumps(asdict(signature))),
+            "ttl": number(seconds_of(receipt_id) + RECEIPT_DAYS * DAY_S),
+        }
+        call = {"TableName": self._dynamo.table, "Item": item, "ConditionExpression": NONE_IS_KEPT}
+        with contextlib.suppress(ConditionFailed):
+            await repeat(self._dynamo, self._clock, "PutItem", call)
+
+    async def upstream(self, account: str, receipt_id: str) -> UpstreamSignature | None:
+        """See ReceiptStore."""
+        sk = receipt_id + UPSTREAM_SUFFIX
+        item = await read_item(self._dynamo, self._clock, receipt_pk(account, receipt_id), sk)
+        if item is None:
+            return None
+        return read_upstream_signature(str(text_at(item, "u")).encode())
 
     async def put_digest(self, account: str, day: str, jws: str) -> None:
         """Close a day, once. Raises DayClosed."""
@@ -85,11 +158,8 @@ class DynamoReceipts:
 
     async def digests(self, account: str) -> list[tuple[str, str]]:
         """The days that are closed and the JWS of each, in order."""
-        found = [
-            (str(text_at(item, "sk")), str(text_at(item, "jws")))
-            async for item in self._query(f"D#{account}")
-        ]
-        return sorted(found)
+        query = self._query(f"D#{account}")
+        return sorted([(str(text_at(item, "sk")), _jws(item)) async for item in query])
 
     async def _put_root(self, root: Root) -> None:
         item = {
@@ -106,22 +176,30 @@ class DynamoReceipts:
             self._dynamo, self._clock, "PutItem", {"TableName": self._dynamo.table, "Item": item}
         )
 
-    def _query(self, pk: str) -> AsyncIterator[Item]:
+    def _query(self, pk: str, more: Item | None = None) -> AsyncIterator[Item]:
         query: Item = {
             "TableName": self._dynamo.table,
             "KeyConditionExpression": "pk = :pk",
             "ExpressionAttributeValues": {":pk": text(pk)},
             "ConsistentRead": True,
+            **(more or {}),
         }
         return pages(self._dynamo, self._clock, query)
+
+
+def _jws(item: Item) -> str:
+    """The JWS of an item; where somebody has put something else there, one that nobody signed."""
+    try:
+        return text_at(item, "jws") or ""
+    except (KeyError, TypeError):
+        return ""
 
 
 def _root(item: Item) -> Root:
     try:
         jwk: Jwk = json.loads(str(text_at(item, "jwk")))
-    except ValueError as exc:
+        until_s = int_at(item, "until", -1)
+        signs, from_s = str(text_at(item, "signs")), int_at(item, "since")
+    except (ValueError, KeyError, TypeError) as exc:
         raise InternalError("a root in the table is not readable") from exc
-    until_s = int_at(item, "until", -1)
-    return Root(
-        jwk, str(text_at(item, "signs")), int_at(item, "since"), None if until_s < 0 else until_s
-    )
+    return Root(jwk, signs, from_s, None if until_s < 0 else until_s)

@@ -13,7 +13,9 @@ import aiohttp
 
 from phigate.core import limits
 from phigate.core.errors import UpstreamFailed
+from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.protocols import Clock, Head, UpstreamRequest
+from phigate.core.types import Row
 from phigate.effects.clock import WallClock
 from phigate.effects.google_token import GoogleTokens, ServiceAccount, ServiceAccountUnusable
 
@@ -126,17 +128,42 @@ class HttpUpstream:
 
     def open(self, request: UpstreamRequest) -> "HttpExchange":
         """Start one POST."""
-        access = self._access[request.row.provider]
-        place = request.row.places[request.region]
-        base = access.base_url or place.base_url.format_map(access.variables)
         headers = {
             **request.headers,
             "content-type": "application/json",
             "accept-encoding": "identity",
         }
-        url = base.rstrip("/") + request.path
+        url = self._url(request.row, request.region, request.path)
         credential = self._credential(request.row.provider, request.row.auth)
         return HttpExchange(_posted(self._session, url, headers, request.body, credential))
+
+    async def fetch(self, request: UpstreamFetch) -> Fetched:
+        """See Upstream.fetch."""
+        url = self._url(request.row, request.region, request.path)
+        credential = self._credential(request.row.provider, request.row.auth)
+        exchange = HttpExchange(_got(self._session, url, credential))
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                head = await exchange.head(request.timeout_s)
+                if head is None:
+                    raise UpstreamFailed("timeout")
+                while (piece := await exchange.piece(request.timeout_s)) is not None:
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > request.bytes_max:
+                        raise UpstreamFailed("oversized")
+        except TimeoutError as exc:
+            raise UpstreamFailed("timeout") from exc
+        finally:
+            exchange.close()
+        return Fetched(head.status, b"".join(pieces))
+
+    def _url(self, row: Row, region: str, path: str) -> str:
+        access = self._access[row.provider]
+        base = access.base_url or row.places[region].base_url.format_map(access.variables)
+        return base.rstrip("/") + path
 
     def _credential(self, provider: str, auth: str) -> Credential:
         known = self._credentials.get((provider, auth))
@@ -178,8 +205,16 @@ async def _posted_late(
     return await session.post(url, data=body, headers=headers, allow_redirects=False)
 
 
+async def _got(
+    session: aiohttp.ClientSession, url: str, credential: Credential
+) -> aiohttp.ClientResponse:
+    name, value = credential.ready or await credential.header()
+    headers = {name: value, "accept": "application/json", "accept-encoding": "identity"}
+    return await session.get(url, headers=headers, allow_redirects=False)
+
+
 class HttpExchange:
-    """One POST under way (see core.protocols.Exchange)."""
+    """One call under way (see core.protocols.Exchange)."""
 
     def __init__(self, sending: Awaitable[aiohttp.ClientResponse]) -> None:
         self._sending = asyncio.ensure_future(sending)

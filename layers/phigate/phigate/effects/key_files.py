@@ -12,6 +12,8 @@ from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.signer import P256, SECP256K1, KeyFileSigner, load_or_create_key_file
 from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 
+LOCAL_STACK = "local"  # the name that a stack on one machine signs under
+
 FILES: Mapping[str, tuple[str, EllipticCurve]] = {
     CATALOGS: ("catalog-key.pem", P256),
     CERTIFICATES: ("receipt-root.pem", P256),

@@ -1,8 +1,8 @@
 """The long-lived signing keys: each a key in a file of mode 0600, as KMS holds them on AWS.
 
 There is one for each purpose (`core.roots`): catalog snapshots, certificates of receipt keys, the
-digests of days, RedPill's signatures. Signatures are ECDSA over SHA-256 (RFC 7518 section 3.4): 64
-bytes, r then s.
+digests of days, RedPill's signatures. Signatures are ECDSA (RFC 7518 section 3.4): 64 bytes, r then
+s; of a message over its SHA-256, or of a digest that the caller has made.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -27,6 +28,8 @@ PublicKey = ec.EllipticCurvePublicKey
 P256 = ec.SECP256R1()
 SECP256K1 = ec.SECP256K1()
 _ALGORITHM = ec.ECDSA(hashes.SHA256())
+# Signs 32 bytes as they are; the name of a hash only says how many.
+_OF_DIGEST = ec.ECDSA(Prehashed(hashes.SHA256()))
 _OTHERS = 0o077  # every permission of group and others
 
 
@@ -39,11 +42,17 @@ class SigningFailed(Exception):
 
 
 class Signer(Protocol):
-    """What a signing key offers, wherever it lives. Both may raise SigningFailed."""
+    """What a signing key offers, wherever it lives. Each may raise SigningFailed."""
 
     async def jwk(self) -> Jwk: ...
 
-    async def sign(self, message: bytes) -> bytes: ...
+    async def sign(self, message: bytes) -> bytes:
+        """Its signature of a message, over SHA-256."""
+        ...
+
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """Its signature of the 32 bytes of a digest, whichever hash has made them."""
+        ...
 
 
 class KeyFileSigner:
@@ -66,6 +75,10 @@ class KeyFileSigner:
     async def sign(self, message: bytes) -> bytes:
         """See Signer."""
         return self.signature(message)
+
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """See Signer."""
+        return raw_signature(self._key.sign(digest, _OF_DIGEST))
 
     def signature(self, message: bytes) -> bytes:
         """The same at once."""

@@ -30,10 +30,19 @@ CredentialsSource = Callable[[], Credentials]
 
 
 class Signer:
-    """Signs POSTs of one host, path `/`, without query."""
+    """Signs POSTs of one host, path `/`, without query. `content_type` is the service's own."""
 
-    def __init__(self, *, host: str, region: str, service: str, source: CredentialsSource) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        region: str,
+        service: str,
+        source: CredentialsSource,
+        content_type: str = CONTENT_TYPE,
+    ) -> None:
         self._host = host
+        self._content_type = content_type
         self._region = region
         self._service = service
         self._source = source
@@ -46,7 +55,7 @@ class Signer:
         stamp = self._stamp(int(now_s))
         token = credentials.token
         names = "content-type;host;x-amz-date;x-amz-target"
-        lines = f"content-type:{CONTENT_TYPE}\nhost:{self._host}\nx-amz-date:{stamp}\n"
+        lines = f"content-type:{self._content_type}\nhost:{self._host}\nx-amz-date:{stamp}\n"
         if token is not None:
             names = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"
             lines += f"x-amz-security-token:{token}\n"
@@ -54,7 +63,7 @@ class Signer:
         signature = self._signature(credentials, stamp, f"POST\n/\n\n{lines}\n{names}\n", body)
         scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
         return (
-            f"POST / HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+            f"POST / HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: {self._content_type}\r\n"
             f"X-Amz-Date: {stamp}\r\nX-Amz-Target: {target}\r\n"
             + (f"X-Amz-Security-Token: {token}\r\n" if token is not None else "")
             + f"Authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "

@@ -12,16 +12,17 @@ from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of, read_body
 from phigate.http.pricing_page import pricing_page
 from phigate.http.receipts import Receipts
+from phigate.http.redpill import RedPill
 from phigate.pipeline import authenticate, dry_run
 
 
 def directory(gateway: Gateway) -> APIRouter:
     """All endpoints but chat; the caller adds them under each base path."""
     router = APIRouter()
-    about, receipts = Directory(gateway), Receipts(gateway)
-    for method, path, endpoints, name, summary in _ENDPOINTS:
-        bound = about if endpoints is Directory else receipts
-        router.add_api_route(path, getattr(bound, name), methods=[method], summary=summary)
+    kinds: tuple[Endpoints, ...] = (Directory, Receipts, RedPill)
+    bound = {kind: kind(gateway) for kind in kinds}
+    for method, path, kind, name, summary in _ENDPOINTS:
+        router.add_api_route(path, getattr(bound[kind], name), methods=[method], summary=summary)
     return router
 
 
@@ -68,13 +69,16 @@ class Directory:
         )
 
 
-_ENDPOINTS: tuple[tuple[str, str, type, str, str], ...] = (
+Endpoints = type[Directory] | type[Receipts] | type[RedPill]
+_ENDPOINTS: tuple[tuple[str, str, Endpoints, str, str], ...] = (
     ("GET", "/v1/models", Directory, "models", "Every model row. Open without a key."),
     ("GET", "/v1/models/{row_id:path}", Directory, "model", "One model row by its id."),
     ("GET", "/v1/pricing", Directory, "pricing", "The live rate card, or an older one by `card`."),
     ("POST", "/v1/route", Directory, "route", "Dry run of a chat call: not sent, not charged."),
     ("GET", "/v1/account", Directory, "account", "The calling key's account."),
     ("GET", "/v1/receipts/{receipt_id}", Receipts, "receipt", "A receipt of this account."),
+    ("GET", "/v1/signature/{receipt_id}", RedPill, "signature", "An answer's signature."),
+    ("GET", "/v1/attestation/report", RedPill, "report", "A confidential row's attestation."),
     ("GET", "/.well-known/jwks.json", Receipts, "jwks", "The keys that receipts stand on."),
     ("GET", "/healthz", Directory, "healthz", "Whether this process answers."),
 )

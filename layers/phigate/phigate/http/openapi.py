@@ -22,6 +22,14 @@ _DESCRIBED = {
     "ProviderPreferences": "provider.",
     "Debug": "debug.",
 }
+_REPORT = "/v1/attestation/report"
+# What is given to a key's holder alone, by GET.
+_KEYED = (
+    "/v1/account",
+    "/v1/receipts/{receipt_id}",
+    "/v1/signature/{receipt_id}",
+    _REPORT,
+)
 _PHI_VALUES = ["true", "false", "1", "0"]
 
 
@@ -49,7 +57,8 @@ def openapi_document(router: APIRouter) -> Json:
     card["text/html"] = {"schema": {"type": "string"}}
     receipt = document["paths"]["/v1/receipts/{receipt_id}"]["get"]["responses"]["200"]["content"]
     receipt["application/jose"] = {"schema": {"type": "string"}}
-    for path in ("/v1/account", "/v1/receipts/{receipt_id}"):
+    document["paths"][_REPORT]["get"]["parameters"].append(_REGION)
+    for path in _KEYED:
         document["paths"][path]["get"]["security"] = [{"bearer": []}]
     for path in document["paths"].values():
         for operation in path.values():
@@ -65,7 +74,7 @@ def _chat(model: str) -> Json:
         "summary": "Chat, vision, tools" if streams else "Dry run: no upstream call, no charge",
         "security": [{"bearer": []}],
         "parameters": [
-            _header("X-Region", "Where data is processed.", REGIONS),
+            _REGION,
             _header("X-PHI", "Admit only rows with an agreement in force.", _PHI_VALUES),
             _header("X-Model-Tier", "Preferred model tier; orders candidates.", MODEL_TIERS),
         ],
@@ -85,6 +94,9 @@ def _chat(model: str) -> Json:
 def _header(name: str, description: str, values: tuple[str, ...] | list[str]) -> Json:
     schema = {"type": "string", "enum": list(values)}
     return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+_REGION = _header("X-Region", "Where data is processed.", REGIONS)
 
 
 def _describe(properties: Json, member: str) -> None:

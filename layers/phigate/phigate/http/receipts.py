@@ -1,15 +1,17 @@
 """Receipts and the keys behind them: what anyone needs to check afterwards what ran where."""
 
+import orjson
 from fastapi import Request, Response
 
 from phigate.core.errors import NotFound
 from phigate.core.ids import MalformedId
 from phigate.core.protocols import StoredReceipt
+from phigate.core.upstream_signature import UpstreamSignature
 from phigate.gateway import Call, Gateway
 from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of
 from phigate.pipeline import authenticate
-from phigate.proof.receipt import jws_of, receipt_body
+from phigate.proof.receipt_body import jws_of, receipt_body
 from phigate.proof.roots import jwks
 
 COMPLETION_PREFIX = "chatcmpl-"
@@ -30,11 +32,18 @@ class Receipts:
             None if signed is None else await self._gateway.receipts.certificate(signed.kid)
         )
         if JOSE not in request.headers.get("accept", ""):
-            return json_answer(receipt_body(stored, certificate))
+            upstream = await self._upstream(stored)
+            return json_answer(receipt_body(stored, certificate, upstream))
         if signed is None:
             raise NotFound("The call never came to its end, so it left no receipt.", param="id")
         headers = {} if certificate is None else {"x-phi-certificate": certificate}
         return Response(jws_of(signed), media_type=JOSE, headers=headers)
+
+    async def _upstream(self, stored: StoredReceipt) -> UpstreamSignature | None:
+        """What a confidential provider has signed; of other rows there is nothing to look for."""
+        if stored.signed is None or "upstream_id" not in orjson.loads(stored.signed.payload):
+            return None
+        return await self._gateway.receipts.upstream(stored.account, stored.id)
 
     async def jwks(self) -> Response:
         """The roots, the ones that were replaced too. Open without a key."""

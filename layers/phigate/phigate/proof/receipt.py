@@ -9,53 +9,61 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import orjson
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.price import CARD_PREFIX, card_sha256, price_members
-from phigate.core.protocols import StoredReceipt
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Signed
+from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP
 from phigate.core.types import Json, Price
 from phigate.proof.certificate import Certificate, read_certificate
+from phigate.proof.check import Check, Outcome
 from phigate.proof.failed import ProofFailed
 from phigate.proof.record import contradictions, read_record
 from phigate.proof.roots import Roots
+from phigate.proof.upstream import check_upstream
 from phigate.wire.json_body import parse_object
 from phigate.wire.jwk import verify as signature_holds
-from phigate.wire.jws import Jws, JwsInvalid, compact, read, signing_input
+from phigate.wire.jws import Jws, JwsInvalid, read
 
-Outcome = Literal["holds", "fails", "open"]
+# What a caller of `verify` needs stands here, wherever it is defined.
+__all__ = (
+    "Bundle",
+    "Check",
+    "Evidence",
+    "Outcome",
+    "Verified",
+    "check_certificate",
+    "check_signature",
+    "read_bundle",
+    "verify",
+)
+
 RECEIPT_BYTES_MAX = 256 * 1024  # a receipt with its certificate has 4 KB
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at. `open`: what it would take was not given."""
-
-    name: str
-    outcome: Outcome
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Bundle:
-    """A receipt and what goes with it, as texts."""
+    """A receipt and what goes with it, as texts. `upstream` is a confidential provider's signature,
+    the JSON that its own endpoint gives."""
 
     receipt: str
     certificate: str | None = None
+    upstream: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the caller has besides the receipt. `nonce` opens the hashes of PHI."""
+    """What the caller has besides the receipt. `nonce` opens the hashes of PHI; `upstream` is a
+    confidential provider's signature, before the bundle's, and `attestation` its report."""
 
     roots: Roots | None = None
     request: bytes | None = None
     response: bytes | None = None
     nonce: bytes | None = None
     card: bytes | None = None
+    upstream: bytes | None = None
+    attestation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +84,6 @@ class Verified:
         return any(c.name == "certificate" and c.outcome == "holds" for c in self.checks)
 
 
-def jws_of(signed: Signed) -> str:
-    """The receipt as a compact JWS."""
-    return compact(receipt_input(signed), signed.signature)
-
-
-def receipt_input(signed: Signed) -> bytes:
-    """What a receipt's signature is made over."""
-    return signing_input(alg=RECEIPT_ALG, typ=RECEIPT_TYP, kid=signed.kid, payload=signed.payload)
-
-
-def receipt_body(stored: StoredReceipt, certificate: str | None) -> Json:
-    """The body of `GET /v1/receipts/{id}`. A tombstone has no receipt: its call never ended."""
-    signed = stored.signed
-    return {
-        "id": stored.id,
-        "object": "receipt",
-        "state": stored.state,
-        "seq": stored.seq,
-        "cost_micro": stored.cost_micros,
-        "receipt": None if signed is None else jws_of(signed),
-        "certificate": certificate,
-        "record": None if signed is None else orjson.loads(signed.payload),
-    }
-
-
 def read_bundle(content: bytes) -> Bundle:
     """A receipt as the endpoint gives it: its JSON, or the bare JWS. Raises ProofFailed."""
     if len(content) > RECEIPT_BYTES_MAX:
@@ -115,9 +98,14 @@ def read_bundle(content: bytes) -> Bundle:
     except InvalidRequest as exc:
         raise ProofFailed(f"the receipt cannot be read: {exc.message}") from exc
     receipt, certificate = body.get("receipt"), body.get("certificate")
+    upstream = body.get("upstream_signature")
     if not isinstance(receipt, str):
         raise ProofFailed("this holds no receipt: the call never came to its end")
-    return Bundle(receipt, certificate if isinstance(certificate, str) else None)
+    return Bundle(
+        receipt,
+        certificate if isinstance(certificate, str) else None,
+        None if upstream is None else orjson.dumps(upstream),
+    )
 
 
 def verify(bundle: Bundle, evidence: Evidence) -> Verified:
@@ -133,6 +121,7 @@ def verify(bundle: Bundle, evidence: Evidence) -> Verified:
         _card(record, evidence.card),
         _bytes("request", record, evidence.request, evidence.nonce),
         _bytes("response", record, evidence.response, evidence.nonce),
+        *_upstream(bundle, record, evidence),
     )
     return Verified(checks, record)
 
@@ -228,6 +217,13 @@ def _prices(record: Json) -> Iterator[tuple[str, Price]]:
         yield turn[0], Price(*turn[5:])
     if "price" in record:
         yield record["row"], Price(*record["price"])
+
+
+def _upstream(bundle: Bundle, record: Json, evidence: Evidence) -> Iterator[Check]:
+    """Only of confidential rows there is something to check, or where a signature was given."""
+    signature = bundle.upstream if evidence.upstream is None else evidence.upstream
+    if signature is not None or evidence.attestation is not None or "upstream_id" in record:
+        yield check_upstream(record, signature, evidence.attestation)
 
 
 def _bytes(name: str, record: Json, content: bytes | None, nonce: bytes | None) -> Check:

@@ -132,6 +132,16 @@ def _cost(record: Json) -> Iterator[str]:
             yield "the usage is not the sum over the turns"
 
 
+def _upstream(record: Json) -> Iterator[str]:
+    names = [
+        name for name in ("upstream_request_sha256", "upstream_response_sha256") if name in record
+    ]
+    if names and record["phi"] is not False:
+        yield "what may be PHI was hashed plainly, so that guesses can be tested"
+    if len(names) == 1 or (names and "row" not in record):
+        yield "one hash of the upstream's wire without the other, or without a row"
+
+
 RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "time": _time,
     "tier": _tier,
@@ -139,6 +149,7 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "agreement": _agreement,
     "served": _served,
     "cost": _cost,
+    "upstream": _upstream,
 }
 
 
@@ -242,6 +253,8 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "cost": _counts("computed", "charged", "held"),
     "turns": _list_of(_text, *_FOUR_COUNTS, *_FOUR_COUNTS),
     "upstream_id": _text,
+    "upstream_request_sha256": _sha256,
+    "upstream_response_sha256": _sha256,
     "refusals_without_receipt": _count,
     "certified": lambda value: value is False,
 }

@@ -70,6 +70,25 @@ def ec_public_key(jwk: Mapping[str, Any]) -> ec.EllipticCurvePublicKey:
     return ec.EllipticCurvePublicNumbers(x, y, _CURVES[jwk["crv"]][1]).public_key()
 
 
+def ed25519_public_key(jwk: Mapping[str, Any]) -> Ed25519PublicKey:
+    """The key of an Ed25519 JWK. Raises ValueError, KeyError, TypeError, JwsInvalid."""
+    return Ed25519PublicKey.from_public_bytes(decode(jwk["x"]))
+
+
+def verify_ed25519(public_key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool:
+    """True when this key has signed the message: for many messages under a key that was read."""
+    try:
+        public_key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def ec_point(jwk: Mapping[str, Any]) -> bytes:
+    """The 64 bytes of x and y of an EC JWK. Raises JwsInvalid, KeyError."""
+    return decode(jwk["x"]) + decode(jwk["y"])
+
+
 def raw_signature(der: bytes) -> bytes:
     """An ECDSA signature as JWS has it (RFC 7518 section 3.4): r then s, 32 bytes each."""
     r, s = decode_dss_signature(der)
@@ -94,8 +113,7 @@ def _verify_ec(jwk: Mapping[str, Any], message: bytes, signature: bytes) -> bool
 
 
 def _verify_ed25519(jwk: Mapping[str, Any], message: bytes, signature: bytes) -> bool:
-    Ed25519PublicKey.from_public_bytes(decode(jwk["x"])).verify(signature, message)
-    return True
+    return verify_ed25519(ed25519_public_key(jwk), message, signature)
 
 
 Check = Callable[[Mapping[str, Any], bytes, bytes], bool]

@@ -1,0 +1,166 @@
+"""How an audit's report looks: one page for a person, or JSON with the same members."""
+
+from collections.abc import Iterable, Mapping
+
+from phigate.cli.tables import amount, columns, facts
+from phigate.core.days import day_at
+from phigate.core.types import Json
+from phigate.proof.audit import Report
+from phigate.proof.roots import PURPOSES
+
+FINDINGS_SHOWN_MAX = 40
+IDS_SHOWN_MAX = 5
+
+UNSAVED = (
+    "no saved digests were given: a day that the holder of the root signed anew would not be seen"
+)
+
+
+def page(report: Report, anchor: str) -> str:
+    """The report for a person. `anchor` says where the roots come from."""
+    parts = [
+        facts(_summary(report, anchor)),
+        _answers(report),
+        _agreements(report),
+        _findings(report),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def as_json(report: Report, anchor: str) -> Json:
+    """The report as JSON members; amounts in micro-USD."""
+    question = report.question
+    return {
+        "account": question.account,
+        "from": question.first_day,
+        "to": question.last_day,
+        "stacks": list(report.stacks),
+        "receipts": report.receipts,
+        "tombstones": report.tombstones,
+        "phi": report.phi,
+        "numbers": None if report.numbers is None else list(report.numbers),
+        "charged_micro": report.charged_micros,
+        "answers": [
+            {"row": row, "region": region, "count": count}
+            for (row, region), count in sorted(report.answers.items())
+        ],
+        "refusals": dict(report.refusals),
+        "agreements": [
+            {
+                "id": agreement_id,
+                "law": law,
+                "effective": _dated(effective_s),
+                "expires": _dated(expires_s),
+                "attempts": count,
+            }
+            for (agreement_id, law, effective_s, expires_s), count in sorted(
+                report.agreements.items()
+            )
+        ],
+        "catalogs": list(report.catalogs),
+        "uncertified": {"count": report.uncertified, "ids": list(report.uncertified_ids)},
+        "digests": {
+            "days_closed": report.days_closed,
+            "days_open": list(report.days_open),
+            "saved": len(question.saved),
+        },
+        "roots": {
+            "from": anchor,
+            "keys": [{"kid": root.kid, "signs": root.signs} for root in question.roots.values()],
+        },
+        "findings": {
+            "total": report.findings,
+            "by_rule": dict(report.found_by_rule),
+            "listed": [
+                {"subject": found.subject, "rule": found.rule, "sentence": found.sentence}
+                for found in report.found
+            ],
+        },
+    }
+
+
+def _summary(report: Report, anchor: str) -> Iterable[tuple[str, str]]:
+    question = report.question
+    yield "account", question.account
+    yield "period", f"{question.first_day} to {question.last_day} (UTC days, both included)"
+    yield "audited", day_at(question.now_s)
+    yield "stack", ", ".join(report.stacks) or "none: no receipt stands in the period"
+    yield "receipts", f"{report.receipts}, {report.phi} of them PHI"
+    yield "tombstones", f"{report.tombstones} calls that never came to their end"
+    if report.numbers is not None:
+        yield "numbers", f"{report.numbers[0]} to {report.numbers[1]}"
+    yield "charged", amount(report.charged_micros)
+    yield "refusals", _counted(report.refusals) or "none"
+    yield "uncertified", _uncertified(report)
+    yield "digests", _digests(report)
+    yield "saved", f"{len(question.saved)} compared" if question.saved else UNSAVED
+    yield "catalogs", ", ".join(sha256[:16] for sha256 in report.catalogs) or "none"
+    yield "roots", f"from {anchor}"
+    for purpose in PURPOSES:
+        kids = [root.kid for root in question.roots.values() if root.signs == purpose]
+        if kids:
+            yield "", f"{purpose}: {', '.join(kids)}"
+
+
+def _uncertified(report: Report) -> str:
+    if not report.uncertified:
+        return "none"
+    return f"{report.uncertified}: {_cut(report.uncertified_ids, report.uncertified)}"
+
+
+def _digests(report: Report) -> str:
+    closed = f"{report.days_closed} days closed"
+    if not report.days_open:
+        return closed
+    return f"{closed}, {len(report.days_open)} open: {_cut(report.days_open, None)}"
+
+
+def _cut(names: Iterable[str], total: int | None) -> str:
+    """The first of them, and whether there are more."""
+    listed = list(names)
+    more = (len(listed) if total is None else total) - IDS_SHOWN_MAX
+    shown = ", ".join(listed[:IDS_SHOWN_MAX])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _dated(at_s: int) -> str:
+    """The day of a time that a record names; it may be any number."""
+    try:
+        return day_at(at_s)
+    except (ValueError, OverflowError, OSError):
+        return str(at_s)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
+def _answers(report: Report) -> str:
+    if not report.answers:
+        return ""
+    rows = [(row, region, str(count)) for (row, region), count in sorted(report.answers.items())]
+    return columns(("ROW", "REGION", "ANSWERS"), rows, right=frozenset({"ANSWERS"}))
+
+
+def _agreements(report: Report) -> str:
+    if not report.agreements:
+        return ""
+    rows = [
+        (agreement_id, law, _dated(effective_s), _dated(expires_s), str(count))
+        for (agreement_id, law, effective_s, expires_s), count in sorted(report.agreements.items())
+    ]
+    headings = ("AGREEMENT UNDER PHI", "LAW", "EFFECTIVE", "EXPIRES", "RECEIPTS")
+    return columns(headings, rows, right=frozenset({"RECEIPTS"}))
+
+
+def _findings(report: Report) -> str:
+    if not report.findings:
+        return "0 findings: everything that was read holds"
+    shown = report.found[:FINDINGS_SHOWN_MAX]
+    table = columns(
+        ("SUBJECT", "RULE", "FINDING"),
+        [(found.subject, found.rule, found.sentence) for found in shown],
+    )
+    more = report.findings - len(shown)
+    rest = f"\nand {more} more" if more else ""
+    return f"{report.findings} findings ({_counted(report.found_by_rule)})\n{table}{rest}"

@@ -1,0 +1,72 @@
+"""After an answer of a confidential row: the upstream's own signature is fetched and kept beside
+the receipt.
+
+Law: off the path. The answer has gone and is settled; whatever fails here is a line of the journal.
+"""
+
+from urllib.parse import quote, urlencode
+
+from phigate.closing import Ticket
+from phigate.core.errors import GatewayError, UpstreamFailed
+from phigate.core.fetch import UpstreamFetch
+from phigate.core.limits import (
+    UPSTREAM_SIGNATURE_BYTES_MAX,
+    UPSTREAM_SIGNATURE_S,
+    UPSTREAM_SIGNATURE_TRIES_MAX,
+)
+from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
+from phigate.gateway import Gateway
+
+_PAUSE_S = 0.5  # a proxy signs when its answer has ended, which is when ours has
+
+
+async def keep_upstream_signature(ticket: Ticket | None) -> None:
+    """Fetch and keep what the upstream has signed of this call's answer, if it was watched."""
+    wanted = None if ticket is None else ticket.signed_upstream()
+    if ticket is None or wanted is None:
+        return
+    gateway = ticket.gateway
+    watched, upstream_id = wanted
+    row = watched.row
+    path = f"/signature/{quote(upstream_id, safe='')}?" + urlencode(
+        {"model": row.model, "signing_algo": "ecdsa"}
+    )
+    outcome = "no_time"
+    until_s = gateway.clock.now_s() + UPSTREAM_SIGNATURE_S
+    for tried in range(UPSTREAM_SIGNATURE_TRIES_MAX):
+        pause_s = _PAUSE_S if tried else 0.0
+        left_s = until_s - gateway.clock.now_s() - pause_s
+        if left_s <= 0:
+            break
+        if tried:
+            await gateway.clock.sleep(pause_s)
+        request = UpstreamFetch(row, watched.region, path, left_s, UPSTREAM_SIGNATURE_BYTES_MAX)
+        found = await _fetched(gateway, request)
+        if isinstance(found, UpstreamSignature):
+            outcome = await _kept(ticket, found)
+            break
+        outcome = found
+    if outcome != "ok":
+        gateway.journal.note(
+            "upstream_signature_not_kept", id=ticket.id, row=row.id, outcome=outcome
+        )
+
+
+async def _fetched(gateway: Gateway, request: UpstreamFetch) -> UpstreamSignature | str:
+    """The signature, or the outcome of a try that brought none."""
+    try:
+        fetched = await gateway.upstream.fetch(request)
+    except UpstreamFailed as failed:
+        return failed.outcome
+    if fetched.status != 200:
+        return f"http_{fetched.status}"
+    return read_upstream_signature(fetched.body) or "malformed"
+
+
+async def _kept(ticket: Ticket, signature: UpstreamSignature) -> str:
+    try:
+        receipts = ticket.gateway.receipts
+        await receipts.put_upstream(ticket.principal.account, ticket.id, signature)
+    except GatewayError as exc:
+        return type(exc).__name__
+    return "ok"

@@ -1,0 +1,30 @@
+"""Signs texts as RedPill does, with the stack's secp256k1 key: by EIP-191, when it is asked for.
+
+A module of its own because its libraries take 25 ms to import: whoever only chats never loads it.
+"""
+
+from phigate.core.errors import Overloaded
+from phigate.core.protocols import Journal
+from phigate.core.text_signer import TextSignature
+from phigate.effects.signer import Signer, SigningFailed
+from phigate.wire.eip191 import Unrecoverable, address_of, recoverable, text_digest
+from phigate.wire.jwk import ec_point
+
+
+class Eip191Signer:
+    """Implements core.text_signer.TextSigner on a secp256k1 key, wherever it lives."""
+
+    def __init__(self, signer: Signer, journal: Journal) -> None:
+        self._signer = signer
+        self._journal = journal
+
+    async def sign(self, text: str) -> TextSignature:
+        """See TextSigner."""
+        digest = text_digest(text)
+        try:
+            public = ec_point(await self._signer.jwk())
+            signature = await self._signer.sign_digest(digest)
+            return TextSignature(recoverable(digest, signature, public), address_of(public))
+        except (SigningFailed, Unrecoverable) as exc:
+            self._journal.note("text_not_signed", kind=type(exc).__name__, outcome=str(exc))
+            raise Overloaded("The signing key cannot be reached; try again.") from exc

@@ -1,0 +1,110 @@
+"""Whether a receipt says of rows, regions, agreements and prices what the catalog it names says.
+
+The record alone proves that it agrees with itself; here it is held against the reviewed snapshot
+that the gateway decided on.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from phigate.core.types import Agreement, Catalog, Json, Price, Row
+from phigate.proof.record import Finding
+
+
+def departures(record: Json, catalog: Catalog) -> Iterator[Finding]:
+    """Every rule by which the record departs from the snapshot."""
+    for name, rule in RULES:
+        for sentence in rule(record, catalog):
+            yield name, sentence
+
+
+def names_no_catalog(record: Json) -> bool:
+    """Whether something was tried or charged although the record names no snapshot."""
+    return record["catalog"] is None and bool(record["attempts"] or "row" in record)
+
+
+def _rows(record: Json, catalog: Catalog) -> Iterator[str]:
+    named = {attempt[0] for attempt in record["attempts"]}
+    named.update(turn[0] for turn in record.get("turns", ()))
+    if "row" in record:
+        named.add(record["row"])
+    for row in sorted(named - catalog.rows_by_id.keys()):
+        yield f"the catalog has no row {row}"
+    row_served = catalog.rows_by_id.get(record.get("row", ""))
+    if row_served is not None and row_served.provider != record["provider"]:
+        yield f"{row_served.id} is {row_served.provider}'s, the receipt says {record['provider']}"
+
+
+def _region(record: Json, catalog: Catalog) -> Iterator[str]:
+    for row_id, region, *_ in record["attempts"]:
+        row = catalog.rows_by_id.get(row_id)
+        if row is not None and region not in row.places:
+            yield f"{row_id} was tried in {region}, which it does not serve"
+    row = catalog.rows_by_id.get(record.get("row", ""))
+    if row is not None and record["region_served"] not in row.places:
+        yield f"{row.id} does not serve {record['region_served']}"
+
+
+def _residency(record: Json, catalog: Catalog) -> Iterator[str]:
+    row = catalog.rows_by_id.get(record.get("row", ""))
+    place = None if row is None else row.places.get(record["region_served"])
+    if place is not None and place.residency != record["residency"]:
+        yield f"the residency is {place.residency}, the receipt says {record['residency']}"
+
+
+def _price(record: Json, catalog: Catalog) -> Iterator[str]:
+    if record["card"] != catalog.card_sha256:
+        yield f"the catalog's price card is {catalog.card_sha256}, not {record['card']}"
+    for row_id, rates in _priced(record):
+        row = catalog.rows_by_id.get(row_id)
+        if row is not None and Price(*rates) != row.price:
+            yield f"the prices of {row_id} are not the published ones"
+
+
+def _priced(record: Json) -> Iterator[tuple[str, list[int]]]:
+    for turn in record.get("turns", ()):
+        yield turn[0], turn[5:]
+    if "row" in record and "price" in record:
+        yield record["row"], record["price"]
+
+
+def _agreement(record: Json, catalog: Catalog) -> Iterator[str]:
+    told = record.get("agreements", {})
+    for row_id, region in sorted({(attempt[0], attempt[1]) for attempt in record["attempts"]}):
+        row = catalog.rows_by_id.get(row_id)
+        if row is None:
+            continue
+        if row_id in told and told[row_id] != _dated(row.agreement):
+            yield f"the agreement of {row_id} is not the catalog's, or has other dates"
+        if record["phi"] is not False:
+            yield from _unfit(row, region)
+
+
+def _unfit(row: Row, region: str) -> Iterator[str]:
+    """Why a row's agreement does not permit PHI in a region."""
+    agreement = row.agreement
+    if agreement is None:
+        yield f"the catalog has no agreement for {row.id}, which saw PHI"
+        return
+    if region not in agreement.regions:
+        yield f"{agreement.id} does not cover {region}"
+    if not agreement.zero_retention or not agreement.no_training:
+        yield f"{agreement.id} does not forbid retention and training"
+    place = row.places.get(region)
+    if place is not None and place.residency == "unproven":
+        yield f"{row.id} saw PHI in {region}, where its residency is unproven"
+
+
+def _dated(agreement: Agreement | None) -> list[Any] | None:
+    if agreement is None:
+        return None
+    return [agreement.id, agreement.law, agreement.effective_at_s, agreement.expires_at_s]
+
+
+RULES: tuple[tuple[str, Callable[[Json, Catalog], Iterator[str]]], ...] = (
+    ("row", _rows),
+    ("region", _region),
+    ("residency", _residency),
+    ("price", _price),
+    ("agreement", _agreement),
+)

@@ -1,0 +1,57 @@
+"""What the local stack does beside its requests: sweep holds, and close days.
+
+On AWS a function of its own does this on a schedule.
+"""
+
+from phigate.core.errors import Overloaded
+from phigate.core.protocols import Clock, Journal
+from phigate.effects.day_closer import DayCloser
+from phigate.effects.dynamodb import Dynamo
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.effects.key_files import LOCAL_STACK
+from phigate.effects.signer import Signer
+
+SWEEP_INTERVAL_S = 30.0
+
+
+async def sweep_for_ever(dynamodb: Dynamo, root: Signer, clock: Clock, journal: Journal) -> None:
+    """Until it is cancelled. `root` is the one that signs digests."""
+    ledger = DynamoLedger(dynamodb, clock)
+    closer = DayCloser(
+        ledger=ledger,
+        receipts=DynamoReceipts(dynamodb, clock),
+        root=root,
+        clock=clock,
+        stack=LOCAL_STACK,
+    )
+    while True:
+        await _sweep(ledger, clock, journal)
+        await _close_days(closer, journal)
+        await clock.sleep(SWEEP_INTERVAL_S)
+
+
+async def _sweep(ledger: DynamoLedger, clock: Clock, journal: Journal) -> None:
+    try:
+        swept, failed = await ledger.sweep_all(int(clock.now_s()))
+    except Overloaded:
+        swept, failed = [], [""]  # not even the accounts could be read
+    for done in swept:
+        if done.expired or done.settled:
+            journal.note("swept", expired=done.expired, settled=done.settled)
+    if failed:
+        journal.note("sweep_failed", accounts=len(failed))
+
+
+async def _close_days(closer: DayCloser, journal: Journal) -> None:
+    """Costs nothing but once a day: the closer knows when the next day may be closed."""
+    try:
+        closings, failed = await closer.close_due()
+    except Overloaded:
+        closings, failed = [], [""]
+    days = sum(len(closing.days) for closing in closings)
+    left_open = sum(closing.left_open is not None for closing in closings)
+    if days:
+        journal.note("days_closed", days=days)
+    if failed or left_open:
+        journal.note("days_left_open", accounts=len(failed) + left_open)

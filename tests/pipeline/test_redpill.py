@@ -1,0 +1,178 @@
+"""RedPill's surface where its parts fail: the upstream that is asked for a report, the key that
+signs, a receipt that has nothing to sign."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+
+from phigate import redpill
+from phigate.core.errors import (
+    NotFound,
+    Overloaded,
+    PhigateError,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from phigate.core.fetch import Fetched
+from phigate.core.limits import REPORT_BYTES_MAX, REPORT_TIMEOUT_S
+from phigate.core.protocols import StoredReceipt
+from phigate.core.types import Json
+from tests.builders import make_row
+from tests.pipeline.stage import ACCOUNT, PLAIN, Stage, answers, call
+
+NONCE = "0f" * 32
+REPORT = b'{"signing_address": "0xab",  "intel_quote": "04"}'
+ROWS = (make_row("acme-one", model="phala/qwen3.5-27b", confidential=True), make_row("bolt-two"))
+
+
+def stage(**options: object) -> Stage:
+    return Stage(**{"rows": ROWS, **options})  # type: ignore[arg-type]
+
+
+def report(made: Stage, get: object = None, **asked: str | None) -> bytes:
+    made.upstream.gets = [get]  # type: ignore[list-item]
+    wanted: dict[str, str | None] = {
+        "model": "acme-one",
+        "nonce": NONCE,
+        "algo": None,
+        "address": None,
+        **asked,
+    }
+    return asyncio.run(redpill.report(made.gateway, call({}), **wanted))
+
+
+def test_the_report_is_passed_on_byte_by_byte() -> None:
+    made = stage()
+    address = "0x" + "aB" * 20
+    assert report(made, Fetched(200, REPORT), algo="ecdsa", address=address) == REPORT
+    (fetch,) = made.upstream.fetches
+    assert (fetch.row.id, fetch.region) == ("acme-one", "CH")
+    assert (fetch.timeout_s, fetch.bytes_max) == (REPORT_TIMEOUT_S, REPORT_BYTES_MAX)
+    assert fetch.path == (
+        f"/attestation/report?model=phala%2Fqwen3.5-27b&nonce={NONCE}"
+        f"&signing_algo=ecdsa&signing_address={address}"
+    )
+
+
+FAILURES: dict[str, tuple[object, type[PhigateError], str]] = {
+    "a redirect": (UpstreamFailed("redirect"), UpstreamError, "redirect"),
+    "huge": (UpstreamFailed("oversized"), UpstreamError, "oversized"),
+    "slow": (UpstreamFailed("timeout"), UpstreamTimeout, "timeout"),
+    "unreachable": (UpstreamFailed("connect"), UpstreamError, "connect"),
+    "an error": (Fetched(500, REPORT), UpstreamError, "http_500"),
+    "not there": (Fetched(404, REPORT), UpstreamError, "http_404"),
+    "garbage": (Fetched(200, b"<html>canary"), UpstreamError, "malformed"),
+    "a list": (Fetched(200, b"[]"), UpstreamError, "malformed"),
+    "nothing": (Fetched(200, b""), UpstreamError, "malformed"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_report_that_cannot_be_had_is_the_upstreams_fault(name: str) -> None:
+    get, kind, outcome = FAILURES[name]
+    made = stage()
+    with pytest.raises(kind) as raised:
+        report(made, get)
+    assert outcome in raised.value.message
+    assert made.journal.fields("report_failed") == [{"row": "acme-one", "outcome": outcome}]
+    assert "canary" not in raised.value.message
+
+
+NOT_ASKED: dict[str, tuple[Callable[[], Stage], str, str]] = {
+    "a region that the stack does not serve": (
+        lambda: stage(regions=("EU",)),
+        "acme-one",
+        "region_not_served",
+    ),
+    "a row that is not live": (
+        lambda: stage(rows=(make_row("acme-one", confidential=True, status="staged"),)),
+        "acme-one",
+        "no_route",
+    ),
+    "a row that is not confidential": (stage, "bolt-two", "not_found"),
+    "a model that is none": (stage, "nobody", "model_not_found"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ASKED)
+def test_no_upstream_is_asked_for(name: str) -> None:
+    make, model, code = NOT_ASKED[name]
+    made = make()
+    with pytest.raises(PhigateError) as raised:
+        report(made, Fetched(200, REPORT), model=model)
+    assert raised.value.code == code
+    assert made.upstream.fetches == []
+
+
+def answered(made: Stage) -> StoredReceipt:
+    """The receipt of one answered call."""
+    made.plays(answers())
+    made.chat(PLAIN)
+    receipt_id = made.records[-1]["id"]
+    found = asyncio.run(made.gateway.ledger.receipt(ACCOUNT, receipt_id))
+    assert found is not None
+    return found
+
+
+def signature(made: Stage, stored: StoredReceipt, algo: str | None = None) -> Json:
+    return asyncio.run(redpill.signature(made.gateway, stored, None, algo))
+
+
+def test_a_tombstone_has_nothing_to_sign() -> None:
+    made = stage()
+    stored = StoredReceipt(ACCOUNT, "AGtJ0AAAAAAAAAAA", "expired", 1, 0, None)
+    with pytest.raises(NotFound, match="never came to its end"):
+        signature(made, stored)
+
+
+def test_signing_is_asked_for_by_the_caller_alone() -> None:
+    made = stage()
+    stored = answered(made)
+    assert made.text_root.asked == 0, "never on the request's path"
+    signature(made, stored)
+    assert made.text_root.asked == 1
+    signature(made, stored, "ed25519")
+    assert made.text_root.asked == 1
+
+
+def test_a_key_that_cannot_be_reached_is_overloaded_and_noted() -> None:
+    made = stage()
+    stored = answered(made)
+    made.text_root.fails = True
+    with pytest.raises(Overloaded):
+        signature(made, stored)
+    (note,) = made.journal.fields("text_not_signed")
+    assert note == {"kind": "SigningFailed", "outcome": "unreachable"}
+    assert signature(made, stored, "ed25519")["signing_algo"] == "ed25519"
+
+
+def test_a_process_without_the_key_says_so() -> None:
+    made = stage()
+    stored = answered(made)
+    made.gateway.text_signer = None
+    with pytest.raises(NotFound, match="ed25519"):
+        signature(made, stored)
+
+
+def test_a_receipt_that_nobody_vouches_for_has_no_ed25519_signature() -> None:
+    made = stage()
+    made.root.fails = True
+    stored = answered(made)
+    with pytest.raises(NotFound, match="Nobody vouches"):
+        signature(made, stored, "ed25519")
+    assert signature(made, stored)["signing_algo"] == "ecdsa"
+
+
+def test_a_row_that_left_the_catalog_is_known_by_its_own_id() -> None:
+    made = stage()
+    stored = answered(made)
+    assert stored.signed is not None
+    row = json.loads(stored.signed.payload)["row"]
+    later = stage(rows=(make_row("cove-three"),))
+    later.gateway.receipts = made.gateway.receipts
+    assert asyncio.run(redpill.signature(later.gateway, stored, row, None))["text"]
+    with pytest.raises(NotFound, match="answered by"):
+        asyncio.run(redpill.signature(later.gateway, stored, "cove-three", None))
