@@ -102,7 +102,7 @@ test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and n
 	$(BIN)/pytest tests/slow/test_node_sdk.py
 
 .PHONY: test-rie
-test-rie: setup-dev setup-sam ## the runtime loop under AWS's own emulator (Linux; installs the SAM tools, 300 MB)
+test-rie: setup-dev setup-sam ## the runtime loop under AWS's own emulator (Linux; installs the SAM tools)
 	PHIGATE_RIE="$$(ls $(CURDIR)/$(SAM)/lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed 's/aarch64/arm64/'))" \
 	  $(BIN)/pytest tests/slow/test_rie.py
 
