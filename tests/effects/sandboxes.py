@@ -161,6 +161,7 @@ async def nothing_left_after(sessions: int) -> None:
     """Run so many requests, one after the other; processes, files and groups are gone then."""
     mark = f"phigate-left-{os.getpid()}"
     before = orphaned_groups()
+    others = descendants(os.getpid())  # engines and stacks of other tests
     async with pool_of(real_launch()) as pool:
         for _ in range(sessions):
             sandbox = await opened(pool)
@@ -170,6 +171,6 @@ async def nothing_left_after(sessions: int) -> None:
         await until(lambda: processes() == set(pool.pids))
         assert descendants(os.getpid()) >= set(pool.pids)
     assert processes() == set()
-    assert descendants(os.getpid()) == set()
+    assert descendants(os.getpid()) <= others
     assert orphaned_groups() <= before
     assert not Path(tempfile.gettempdir(), mark).exists()  # noqa: ASYNC240
