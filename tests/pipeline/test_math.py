@@ -106,6 +106,30 @@ def test_one_sandbox_serves_all_programs_of_a_request_and_only_those() -> None:
     assert told.json["usage"]["server_tool_use"] == {"python_runs": 2, "r_runs": 1}
 
 
+def test_with_warm_start_the_sandbox_is_opened_when_the_request_comes() -> None:
+    seen: list[int] = []
+    stage = Math(plays=(ran(),), warm_start=True)
+    stage.plays(
+        Script([lambda: seen.append(len(stage.sandboxes.opened)), *calls(program()).body]),
+        answers("42"),
+    )
+    assert content(stage.ask()) == "42"
+    assert seen == [1]
+    assert len(stage.sandboxes.opened) == 1
+
+
+def test_a_warm_start_that_nobody_needed_is_ended_and_named_nowhere() -> None:
+    stage = Math(answers("No need."), warm_start=True)
+    assert content(stage.ask()) == "No need."
+    assert "sandbox" not in stage.record
+
+
+def test_a_warm_start_that_fails_harms_nobody_who_runs_nothing() -> None:
+    stage = Math(answers("No need."), warm_start=True)
+    stage.sandboxes.refuses = SandboxError("no capacity")
+    assert stage.ask().status == 200
+
+
 def test_a_program_that_fails_is_a_result_that_the_model_sees() -> None:
     failed = ran(exit_code=1, stdout="", stderr="ZeroDivisionError", limits=("wall",))
     stage = Math(calls(program()), answers("It cannot be."), plays=(failed,))

@@ -1,14 +1,16 @@
 """The programs of one request: one sandbox, which nobody used before and nobody uses after.
 
-Law 1: it is opened when the first program is to be run, and closed whatever becomes of the request.
+Law 1: it is opened when the first program is to be run (with `warm_start` when the request comes),
+and closed whatever becomes of the request.
 Law 2: a program that fails is a result that the model is told; a sandbox that fails ends the call.
 Law 3: no figure that is not clean leaves here.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from phigate.closing import Ticket
-from phigate.core.errors import SandboxError
+from phigate.core.errors import PhigateError, SandboxError
 from phigate.core.figures import SvgRefused, clean_text, figure_label, stitch
 from phigate.core.limits import (
     FIGURES_MAX,
@@ -35,8 +37,10 @@ class Programs:
         self._sandboxes = ticket.gateway.sandboxes
         self._region = region
         self._until_s = until_s
-        self._sandbox: Sandbox | None = None
+        self._opening: asyncio.Task[Sandbox] | None = None
         self._figures: list[str] = []
+        if ticket.gateway.stack.warm_start:
+            self._opening = asyncio.ensure_future(self._open())
 
     @property
     def figures(self) -> Sequence[str]:
@@ -62,20 +66,25 @@ class Programs:
     def close(self) -> None:
         """Begin to end the sandbox. It takes a moment for which no answer waits; the request does,
         once its answer has gone."""
-        if self._sandbox is not None:
-            sandbox, self._sandbox = self._sandbox, None
-            self._ticket.leaving = self._ticket.gateway.begun(sandbox.close())
+        if self._opening is not None:
+            opening, self._opening = self._opening, None
+            self._ticket.leaving = self._ticket.gateway.begun(_ended(opening))
 
     async def _opened(self) -> Sandbox:
-        if self._sandbox is None:
-            self._sandbox = await self._sandboxes.open(
-                account=self._ticket.principal.account,
-                request_id=self._ticket.id,
-                region=self._region,
-                until_s=self._until_s,
-            )
-            self._ticket.image = self._sandbox.image
-        return self._sandbox
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open())
+        # Not shielded: whoever is cancelled here cancels the opening, which leaves nothing behind.
+        sandbox = await self._opening
+        self._ticket.image = sandbox.image
+        return sandbox
+
+    async def _open(self) -> Sandbox:
+        return await self._sandboxes.open(
+            account=self._ticket.principal.account,
+            request_id=self._ticket.id,
+            region=self._region,
+            until_s=self._until_s,
+        )
 
     def _kept(self, ran: Ran) -> tuple[list[str], list[str]]:
         """The names of a program's figures, and why the others were refused."""
@@ -92,6 +101,16 @@ class Programs:
                 continue
             names.append(figure_label(len(self._figures)))
         return names, refused
+
+
+async def _ended(opening: asyncio.Task[Sandbox]) -> None:
+    """End a sandbox, or the opening of one that nobody needs any more."""
+    opening.cancel()
+    try:
+        sandbox = await opening
+    except (PhigateError, asyncio.CancelledError):
+        return
+    await sandbox.close()
 
 
 def illustrate(message: Json, figures: Sequence[str]) -> None:
