@@ -88,11 +88,7 @@ def read_order(
     check_shape(shape, body)
     catalog = view.catalog
     is_math = call.task == "math"
-    if is_math and body.get("stream") is True:
-        raise InvalidRequest(
-            "The math endpoint answers in one piece: leave stream out.", param="stream"
-        )
-    has_sandbox = is_math and catalog.regions[pinned.region].sandbox
+    has_sandbox = is_math and _may_run_programs(body, pinned, catalog)
     sent_tools = bool(body.get("tools"))
     server = server_tools(body, zones, now_s, programs=has_sandbox)
     if server is not None:
@@ -105,17 +101,7 @@ def read_order(
     check_policy(pinned, policy)
     asks = _check_debug(wanted(body), pinned, policy)
     asked = _within_policy(asked, policy, catalog)
-    if pinned.region not in stack.regions:
-        raise RegionNotServed(
-            f"This stack does not serve region {pinned.region}; it serves "
-            f"{', '.join(stack.regions)}. Requests are never forwarded to another stack.",
-            param="X-Region",
-        )
-    if not rows_of_model(catalog, asked.model):
-        raise ModelNotFound(
-            "The model is no row, upstream id or alias of this gateway; GET /v1/models lists them.",
-            param="model",
-        )
+    _check_known(asked, catalog, stack)
     stream = body.get("stream") is True
     options = body.get("stream_options") or {}
     route = decide(catalog, asked, stack.stand(view, now_s))
@@ -185,6 +171,29 @@ def hold_refused(
 ) -> CallerError:
     """The answer to a hold that was not written."""
     return _HOLD_REFUSALS[refused.reason](order, refused, policy, now_s)
+
+
+def _may_run_programs(body: Json, pinned: Pinned, catalog: Catalog) -> bool:
+    """Whether the region has a sandbox for a math agent. Raises InvalidRequest for a stream."""
+    if body.get("stream") is True:
+        raise InvalidRequest(
+            "The math endpoint answers in one piece: leave stream out.", param="stream"
+        )
+    return catalog.regions[pinned.region].sandbox
+
+
+def _check_known(asked: Asked, catalog: Catalog, stack: Stack) -> None:
+    if asked.region not in stack.regions:
+        raise RegionNotServed(
+            f"This stack does not serve region {asked.region}; it serves "
+            f"{', '.join(stack.regions)}. Requests are never forwarded to another stack.",
+            param="X-Region",
+        )
+    if not rows_of_model(catalog, asked.model):
+        raise ModelNotFound(
+            "The model is no row, upstream id or alias of this gateway; GET /v1/models lists them.",
+            param="model",
+        )
 
 
 def _check_debug(asks: Wanted, pinned: Pinned, policy: KeyPolicy) -> Wanted:
