@@ -12,10 +12,11 @@ TASKS: tuple[Task, ...] = ("math",)
 
 def math(outside: Outside | None = None) -> Server:
     """POST /v1/math/chat/completions. Raises SettingsRefused."""
-    return Server("math", outside or Outside(), TASKS, _extras)
+    return Server("math", outside or Outside(), TASKS, math_extras)
 
 
-async def _extras(aws: Aws) -> Extras:
+async def math_extras(aws: Aws) -> Extras:
+    """Its sandboxes; none without streaming. Raises SecretUnread, SettingsRefused."""
     tasks = aws.settings.tasks
     if tasks is None or not aws.settings.streaming:
         return Extras()
