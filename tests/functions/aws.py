@@ -178,10 +178,11 @@ BUCKET = "digests"
 
 
 @contextlib.contextmanager
-def moto_services() -> Iterator[dict[str, str]]:
+def moto_services(aws: Aws) -> Iterator[dict[str, str]]:
     """A cluster in a network of its own, and a bucket with Object Lock; what names them."""
     try:
-        with mock_aws():
+        # In this order: moto begins with a default session of its own.
+        with mock_aws(), boto3_recorded(aws):
             # Else every look moves a task on, to STOPPED in the end.
             state_manager.set_transition("ecs::task", {"progression": "manual", "times": 1000})
             boto3.client("s3").create_bucket(

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,11 +14,15 @@ from typing import Any, TypeVar
 
 from local import engine
 from phigate.aws.outside import Outside
-from phigate.core.protocols import Clock
+from phigate.core.ids import new_id
+from phigate.core.keys import key_sha256
+from phigate.core.protocols import Clock, HoldRequest
 from phigate.core.types import KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
+from phigate.effects.dynamodb_keys import DynamoKeys
+from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.sigv4 import Credentials
 from tests.builders import CATALOG_FOLDER
 from tests.functions.aws import AWS_REGION, Aws, serving
@@ -145,6 +150,25 @@ async def prepared(dynamodb: DynamoDB) -> str:
     await admin.create_account("clinic")
     await admin.add_credit("clinic", 10_000_000, "first credit")
     return await admin.create_key("clinic", "test", KeyPolicy())
+
+
+async def hold_left_behind(dynamodb: DynamoDB, key: str) -> None:
+    """A hold whose process has died."""
+    clock = WallClock()
+    principal = await DynamoKeys(dynamodb, clock).principal(key_sha256(key))
+    assert principal is not None
+    now_s = int(clock.now_s())
+    await DynamoLedger(dynamodb, clock).hold(
+        HoldRequest(
+            account=principal.account,
+            key_id=principal.key_id,
+            id=new_id(now_s, secrets.token_bytes(7)),
+            micros=100,
+            expires_at_s=now_s + 120,
+            now_s=now_s,
+            rpm=600,
+        )
+    )
 
 
 @contextmanager
