@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
@@ -206,3 +208,37 @@ def test_a_start_without_kms_fails_and_the_next_one_succeeds(world: World) -> No
     world.aws.down.clear()
     assert got(handler(rest("/v1/models"), CONTEXT)).status == 200
     handler.close()
+
+
+@pytest.mark.anyio
+async def test_after_a_restore_the_container_endpoint_gives_the_credentials(world: World) -> None:
+    async def credentials(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "container-token"
+        return web.json_response(
+            {
+                "AccessKeyId": "restored",
+                "SecretAccessKey": "s",
+                "Token": "restored-token",
+                "Expiration": "2099-01-01T00:00:00Z",
+            }
+        )
+
+    app = web.Application()
+    app.router.add_get("/credentials", credentials)
+    world.aws.tokens.clear()
+    async with TestServer(app) as server:
+        changes: dict[str, Any] = {
+            "AWS_ACCESS_KEY_ID": None,
+            "AWS_SECRET_ACCESS_KEY": None,
+            "AWS_SESSION_TOKEN": None,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": str(server.make_url("/credentials")),
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
+        }
+        async with stage(lambda: chat(world.outside(**changes)), snap_start=True) as story:
+            await story.api.restore_asked.wait()
+            assert world.aws.tokens == set()  # nothing was fetched before it
+            story.api.restored.set()
+            story.api.hand_out(json.dumps(rest(CHAT, ASKED, world.key)).encode())
+            prelude, _ = await (await story.api.post()).streamed()
+    assert prelude["statusCode"] == 200
+    assert world.aws.tokens == {"restored-token"}
