@@ -15,8 +15,8 @@ from tempfile import mkdtemp
 import pytest
 
 BUILT = Path(os.environ.get("PHIGATE_BUILT", ".aws-sam/build"))
-LAYERS = ("Dependencies", "Phigate", "StreamingRuntime", "Catalog")
-COMPILED = ("Dependencies", "Phigate", "StreamingRuntime")
+LAYERS = ("Dependencies", "Signatures", "Phigate", "StreamingRuntime", "Catalog")
+COMPILED = ("Dependencies", "Signatures", "Phigate", "StreamingRuntime")
 CHATS = ("Dependencies", "Phigate", "StreamingRuntime")
 CHAT_BYTES_MAX = 15_000_000
 # importlib.util.MAGIC_NUMBER of 3.13, and the flags of an unchecked hash (PEP 552).
@@ -24,10 +24,9 @@ MAGIC = (3571).to_bytes(2, "little") + b"\r\n"
 UNCHECKED = 0b01
 AARCH64 = 183  # e_machine of ELF
 ZIP = """
-import sys
-from samcli.lib.package.utils import zip_folder
-with zip_folder(sys.argv[1]) as (made, _):
-    import shutil
+import shutil, sys
+from samcli.lib.package.utils import make_zip_with_lambda_permissions, zip_folder
+with zip_folder(sys.argv[1], make_zip_with_lambda_permissions) as (made, _):
     shutil.copyfile(made, sys.argv[2])
 """
 
