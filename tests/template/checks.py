@@ -339,7 +339,7 @@ _ITEMS = "dynamodb:GetItem dynamodb:PutItem dynamodb:Query "
 _PULL = "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer "
 _SECRET = "secretsmanager:GetSecretValue "
 ACTIONS: Mapping[str, str] = {
-    "ChatRole": _LOGS + _SIGN + _ITEMS + _SECRET + "dynamodb:UpdateItem",
+    "ChatRole": _LOGS + _SIGN + _SECRET + "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem",
     # DeleteItem forgets a sandbox; ec2 is Lambda's own, and denied to the code.
     "MathRole": _LOGS
     + _SIGN
@@ -349,7 +349,7 @@ ACTIONS: Mapping[str, str] = {
     + "dynamodb:DeleteItem dynamodb:UpdateItem "
     + _EC2,
     "DirectoryRole": _LOGS + _SIGN + _SECRET + "dynamodb:GetItem dynamodb:Query",
-    "CatalogSyncRole": _LOGS + _SIGN + _ITEMS,
+    "CatalogSyncRole": _LOGS + _SIGN + "dynamodb:PutItem dynamodb:Query",
     "SweeperRole": _LOGS
     + _SIGN
     + _ITEMS
