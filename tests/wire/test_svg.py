@@ -300,6 +300,35 @@ def test_any_tree_is_refused_or_comes_out_clean_and_the_second_time_unchanged(
     assert sanitise(clean) == clean
 
 
+# Elements that are kept or not by what else is: filters, sheets, and what they name.
+NAMED = st.sampled_from(["", ' id="a"', ' id="b"', ' class="c"', ' class="d"', ' filter="url(#a)"'])
+DEPENDING = st.recursive(
+    st.sampled_from(
+        [
+            *("<feComposite/>", "<title>x</title>", "<a/>", "<script/>", '<use href="#a"/>', "x"),
+            *("<style>.c{fill:red}</style>", "<style>#a .d,#b{fill:red}</style>", "<style/>"),
+            *("<style>*{fill:red}</style>", "<style>x</style>", '<style type="x">*{}</style>'),
+        ]
+    ),
+    lambda inner: st.tuples(
+        st.sampled_from(["filter", "filter", "g", "feComposite", "text"]),
+        NAMED,
+        st.lists(inner, max_size=3).map("".join),
+    ).map(lambda made: f"<{made[0]}{made[1]}>{made[2]}</{made[0]}>"),
+    max_leaves=12,
+)
+
+
+@given(st.lists(DEPENDING, max_size=3).map("".join))
+def test_what_depends_on_what_was_dropped_is_dropped_the_first_time(drawing: str) -> None:
+    try:
+        clean = sanitise(f"<svg {ROOT}>{drawing}</svg>")
+    except SvgRefused:
+        return
+    assert_clean(clean)
+    assert sanitise(clean) == clean
+
+
 @given(st.text(alphabet="<>/=\"' svgrectuse#:;&{}", max_size=60) | st.binary(max_size=40))
 def test_any_characters_are_refused_or_come_out_clean(written: str | bytes) -> None:
     try:

@@ -27,9 +27,12 @@ TEXT_ELEMENTS = frozenset({"text", "tspan", "textPath", "title", "desc", "style"
 # They hold text and no element: a browser reads `title` and `desc` in SVG as HTML.
 # https://html.spec.whatwg.org/multipage/parsing.html#html-integration-point
 TEXT_ONLY_ELEMENTS = frozenset({"title", "desc", "style"})
+# The two primitives that matplotlib writes for Gouraud shading.
+FILTER_STEPS = frozenset({"feComposite", "feColorMatrix"})
 HREF_ELEMENTS = frozenset({"use", "linearGradient", "radialGradient", "pattern", "textPath"})
 ELEMENTS = (
     TEXT_ELEMENTS
+    | FILTER_STEPS
     | HREF_ELEMENTS
     | frozenset(
         {
@@ -46,8 +49,7 @@ ELEMENTS = (
                 "polyline",
             ),
             *("polygon", "clipPath", "mask", "marker", "stop"),
-            # The two primitives that matplotlib writes for Gouraud shading.
-            *("filter", "feComposite", "feColorMatrix"),
+            "filter",
         }
     )
 )

@@ -95,7 +95,7 @@ class _Builder:
             raise SvgRefused(f"nested deeper than {SVG_DEPTH_MAX} levels")
         name = None if self._dropped else self._allowed(tag, attributes)
         if name is None:
-            if self._open and not self._dropped:
+            if self._open and not self._dropped and not _says_only(tag):
                 self._open[-1].whole = False
             self._dropped += 1
             return
@@ -142,6 +142,9 @@ class _Builder:
         parent = self._open[-1].name
         if namespace != self._namespace or parent in policy.TEXT_ONLY_ELEMENTS:
             return None
+        # Whether a filter stays must not depend on a sheet in it, which may yet turn out empty.
+        if parent == "filter" and name not in policy.FILTER_STEPS:
+            return None
         if name == "a":  # matplotlib's set_url makes them; what they hold is drawing
             return "tspan" if parent in policy.TEXT_ELEMENTS else "g"
         if name == "style" and attributes.get("type", "text/css").strip().lower() != "text/css":
@@ -166,6 +169,11 @@ class _Builder:
                 if value is not None:
                     node.attributes[key] = value
         return node
+
+
+def _says_only(tag: str) -> bool:
+    """Whether the element is no drawing, nor a step of one."""
+    return tag.rpartition("}")[2] in policy.TEXT_ONLY_ELEMENTS
 
 
 def _href(name: str, attributes: dict[str, str]) -> str | None:
