@@ -99,6 +99,19 @@ def test_a_figure_at_the_bounds_passes() -> None:
     assert sanitise("<svg>" + "<g/>" * 49_999 + "</svg>").count("<g/>") == 49_999
 
 
+def test_sheets_at_the_bound_pass() -> None:
+    def sheet(size: int) -> str:
+        return f"<style>{'g{fill:red}'.rjust(size)}</style>"
+
+    clean = sanitise(f"<svg>{sheet(60_000)}<g/>{sheet(5_536)}</svg>")
+    assert clean.count("fill: red") == 2
+    grown = f"<svg><style>{'.a' * 4_368}{{fill:red}}</style><g class='a'/></svg>"
+    clean = sanitise(grown)
+    (written,) = re.findall(r"<style[^>]*>(.*)</style>", clean)
+    assert 65_520 < len(written) <= 65_536
+    assert sanitise(clean) == clean
+
+
 def test_ids_and_classes_of_two_figures_never_meet_and_of_one_are_always_the_same() -> None:
     def drawn(colour: str) -> str:
         return sanitise(

@@ -81,6 +81,9 @@ SVG_NODES_MAX = 50_000
 # Elements as drawn, every `use` and pattern unfolded, 256 bytes of path counted as one: a chart of
 # 2 MB draws 20,000 marks of up to 1 KB each.
 SVG_DRAWN_MAX = 400_000
+# Style sheets of one figure, as read and as written: both libraries' have under 400 bytes, and to
+# read 2 MB of them takes seconds.
+SVG_STYLE_BYTES_MAX = 64 * 1024
 SVG_SELECTORS_MAX = 200  # a browser tests each against every element; ggplot2 writes 7
 
 # Days.

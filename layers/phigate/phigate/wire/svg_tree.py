@@ -1,9 +1,10 @@
 """Reads a figure's XML into a tree that holds allowed elements and attributes only.
 
-Law 1: a document type with declarations in it, an entity, over SVG_NODES_MAX elements or
-SVG_DEPTH_MAX levels refuse the figure; everything else that is not allowed is dropped with all that
-is in it, except a link, whose drawing stays. Law 2: every element is of one namespace, the root's:
-SVG's, or none, as models write it. Comments and processing instructions are never read.
+Law 1: a document type with declarations in it, an entity, over SVG_NODES_MAX elements,
+SVG_DEPTH_MAX levels or SVG_STYLE_BYTES_MAX of style sheets refuse the figure; everything else that
+is not allowed is dropped with all that is in it, except a link, whose drawing stays. Law 2: every
+element is of one namespace, the root's: SVG's, or none, as models write it. Comments and processing
+instructions are never read.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,12 @@ from defusedxml.common import DefusedXmlException, DTDForbidden
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
 from phigate.core.figures import SvgRefused
-from phigate.core.limits import SVG_DEPTH_MAX, SVG_NODES_MAX, SVG_SELECTORS_MAX
+from phigate.core.limits import (
+    SVG_DEPTH_MAX,
+    SVG_NODES_MAX,
+    SVG_SELECTORS_MAX,
+    SVG_STYLE_BYTES_MAX,
+)
 from phigate.wire import svg_policy as policy
 from phigate.wire.svg_style import Declarations, Rule, declarations, rules, value_of
 
@@ -63,6 +69,13 @@ def read(svg: str) -> Node:
     return builder.root
 
 
+def checked_sheets(size: int) -> int:
+    """The bytes of a figure's style sheets. Raises SvgRefused."""
+    if size > SVG_STYLE_BYTES_MAX:
+        raise SvgRefused(f"more than {SVG_STYLE_BYTES_MAX} bytes of style sheets")
+    return size
+
+
 class _Parser(DefusedXMLParser):
     """matplotlib names SVG 1.1's DTD, which nobody loads; declarations of its own are refused."""
 
@@ -84,6 +97,7 @@ class _Builder:
         self._open: list[Node] = []
         self._dropped = 0  # how deep inside something dropped
         self._count = 0
+        self._sheet_bytes = 0
         self._namespace = ""
         self._styles: dict[str, Declarations] = {}
 
@@ -124,6 +138,8 @@ class _Builder:
 
     def data(self, text: str) -> None:
         if not self._dropped and self._open and self._open[-1].name in policy.TEXT_ELEMENTS:
+            if self._open[-1].name == "style":
+                self._sheet_bytes = checked_sheets(self._sheet_bytes + len(text.encode()))
             # SVG shows a line end as a space, so no line of a figure can look like a fence.
             self._open[-1].children.append(text.translate(_SPACES))
 
