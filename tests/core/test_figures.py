@@ -26,6 +26,23 @@ CLEAN: dict[str, tuple[str, str]] = {
     "a label in capitals": ("``` SVG \nshape\n```", "```svg\n<svg>shape</svg>\n```"),
     "a label with more words": ("```svg xml {a=1}\nshape\n```", "```svg\n<svg>shape</svg>\n```"),
     "a label in braces": ("```{.svg}\nshape\n```", "```svg\n<svg>shape</svg>\n```"),
+    "a label in braces with spaces": (
+        "``` { .svg }\nshape\n```\n~~~ {#a .b .svg}\nx\n~~~",
+        "```svg\n<svg>shape</svg>\n```\n~~~ text\nx\n~~~",
+    ),
+    "a class behind a language": (
+        "```xml {.mermaid}\nclick A\n```\n```r { class='a svg' }\nx\n```",
+        "```text\nclick A\n```\n```text\nx\n```",
+    ),
+    "other things in braces": (
+        '```{r, fig.ext="svg"}\nx\n```\n```a {b="c.svg"}\n```',
+        '```{r, fig.ext="svg"}\nx\n```\n```a {b="c.svg"}\n```',
+    ),
+    "a fence of colons": (
+        "::: mermaid\nclick A\n:::\n> - :::: {.svg}\n:::note\n::svg a ::: svg",
+        "::: text\nclick A\n:::\n> - :::: text\n:::note\n::svg a ::: svg",
+    ),
+    "a fence of colons in a fence": ("```\n:::mermaid\n```", "```\n:::text\n```"),
     "a media type for a label": ("```image/svg+xml\nshape\n```", "```svg\n<svg>shape</svg>\n```"),
     "a label in references": ("```s&#118;&#x67;\nshape\n```", "```svg\n<svg>shape</svg>\n```"),
     "a label that only begins so": ("```svgo\nshape\n```", "```svgo\nshape\n```"),
@@ -271,7 +288,15 @@ PIECES = st.sampled_from(
             "~~~~ SVG x",
             "``` svg `",
         ),
-        *("```{.svg}", "```s&#118;g", "```mermaid", "graph TD", "%%{init: {}}%%", "[Figure 1]"),
+        *(
+            "```{.svg}",
+            "``` { .svg }",
+            "```a {.b .mermaid}",
+            "::: mermaid",
+            "```s&#118;g",
+            "```mermaid",
+        ),
+        *("graph TD", "%%{init: {}}%%", "[Figure 1]"),
         *("<div>", "<!--", "<pre>", "text", "***", "# a", "---", "[Figure 2] and"),
         *SHAPES,
     ]
@@ -304,7 +329,7 @@ def drawn(text: str) -> list[tuple[str, str]]:
     """The fenced blocks that a renderer of CommonMark would draw, and what is in them."""
     blocks = []
     for token in COMMONMARK.parse(text):
-        word = html.unescape(token.info).strip().split(" ")[0].lower()
+        word = html.unescape(token.info).strip().lower()
         if token.type == "fence" and re.search(r"\b(?:svg|mermaid)\b", word):
             blocks.append((word, token.content.rstrip()))
     return blocks

@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from phigate.core.keys import make_key
+from phigate.core.limits import PROOFS_PER_MINUTE_MAX
 from phigate.core.types import Json, KeyPolicy
 from phigate.proof.receipt import Evidence, read_bundle, verify
 from phigate.proof.roots import REDPILL, read_jwks
@@ -390,6 +391,23 @@ def test_a_report_costs_nothing_and_leaves_no_receipt(stack: RunningStack, key: 
     for query in (f"model={PHALA}&nonce={NONCE}", f"model={PHALA}"):
         report(stack, key, query)
     assert stack.account(key) == before
+
+
+def test_a_key_may_ask_so_often_in_a_minute(stack: RunningStack, key: str) -> None:
+    answered = ask(stack, key, GENERAL)
+    first = signature(stack, key, answered.id).json
+    # A minute may end meanwhile.
+    for _ in range(2 * PROOFS_PER_MINUTE_MAX):
+        told = signature(stack, key, answered.id)
+        if told.status != 200:
+            break
+        assert told.json == first, "signed once"
+    assert_envelope(told, 429, "rate_limited")
+    assert 1 <= int(told.headers["retry-after"]) <= 60
+    assert_envelope(report(stack, key, f"model={PHALA}&nonce={NONCE}"), 429, "rate_limited")
+    other = stack.new_key("somebody-else-who-asks")
+    assert report(stack, other, f"model={PHALA}&nonce={NONCE}").status == 200
+    assert ask(stack, key, GENERAL).row, "calls are counted apart"
 
 
 PATHS: Sequence[str] = ("/v1/signature/x", "/v1/attestation/report?signing_algo=rsa")

@@ -14,7 +14,7 @@ from phigate import pipeline
 from phigate.core.account import ACCOUNT_SK, account_pk, holds
 from phigate.core.attributes import int_at
 from phigate.core.keys import key_sha256, make_key
-from phigate.core.receipt_item import UPSTREAM_SUFFIX
+from phigate.core.receipt_item import BESIDE_SUFFIXES
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row, Task
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
@@ -282,7 +282,7 @@ class Stage:
         return {
             sk: (item["st"]["S"], int_at(item, "c"))
             for (pk, sk), item in self.ledger.dynamo.items.items()
-            if pk.startswith("R#") and not sk.endswith(UPSTREAM_SUFFIX)
+            if pk.startswith("R#") and not sk.endswith(BESIDE_SUFFIXES)
         }
 
     def _draw(self, count: int) -> bytes:

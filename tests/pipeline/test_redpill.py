@@ -8,18 +8,25 @@ from collections.abc import Callable
 import pytest
 
 from phigate import redpill
+from phigate.core.account import ACCOUNT_SK, account_pk, stale_counters
+from phigate.core.attributes import Item, flag
 from phigate.core.errors import (
+    InvalidApiKey,
     NotFound,
     Overloaded,
     PhigateError,
+    RateLimited,
     UpstreamError,
     UpstreamFailed,
     UpstreamTimeout,
 )
 from phigate.core.fetch import Fetched
-from phigate.core.limits import REPORT_BYTES_MAX, REPORT_TIMEOUT_S
+from phigate.core.limits import PROOFS_PER_MINUTE_MAX, REPORT_BYTES_MAX, REPORT_TIMEOUT_S
 from phigate.core.protocols import StoredReceipt
+from phigate.core.text_signer import TextSignature
 from phigate.core.types import Json
+from phigate.effects.dynamodb_receipts import DynamoReceipts
+from tests import ethereum
 from tests.builders import make_row
 from tests.pipeline.stage import ACCOUNT, PLAIN, Stage, answers, call
 
@@ -128,14 +135,113 @@ def test_a_tombstone_has_nothing_to_sign() -> None:
         signature(made, stored)
 
 
-def test_signing_is_asked_for_by_the_caller_alone() -> None:
+def test_an_answer_is_signed_when_the_caller_first_asks_and_never_again() -> None:
     made = stage()
     stored = answered(made)
     assert made.text_root.asked == 0, "never on the request's path"
-    signature(made, stored)
-    assert made.text_root.asked == 1
     signature(made, stored, "ed25519")
+    assert made.text_root.asked == 0
+    told = [signature(made, stored) for _ in range(1_000)]
     assert made.text_root.asked == 1
+    assert told == told[:1] * 1_000
+    made.text_root.fails, made.gateway.text_signer = True, None
+    assert signature(made, stored) == told[0], "also where nobody could sign now"
+
+
+def beside(made: Stage, stored: StoredReceipt) -> dict[str, Item]:
+    """What stands beside a receipt, by its suffix."""
+    return {
+        sk.removeprefix(stored.id): item
+        for (_, sk), item in made.ledger.dynamo.items.items()
+        if sk.startswith(stored.id + ".")
+    }
+
+
+def test_the_signature_goes_with_its_receipt_and_is_no_receipt() -> None:
+    made = stage()
+    stored = answered(made)
+    signature(made, stored)
+    kept = beside(made, stored)[".e"]
+    assert kept["ttl"] == made.ledger.dynamo.items[kept["pk"]["S"], stored.id]["ttl"]
+
+    async def listed() -> tuple[list[str], list[int]]:
+        receipts, day = DynamoReceipts(made.ledger.dynamo, made.clock), kept["pk"]["S"][-10:]
+        ids = [receipt.id async for receipt in receipts.day(ACCOUNT, day)]
+        return ids, await receipts.numbers(ACCOUNT, day)
+
+    assert asyncio.run(listed()) == ([stored.id], [stored.seq])
+    assert set(made.receipts()) == {stored.id}
+
+
+def test_of_two_that_sign_at_once_both_give_out_the_one_that_is_kept() -> None:
+    made = stage()
+    stored = answered(made)
+    first = signature(made, stored)
+    kept = TextSignature(first["signature"], first["signing_address"])
+    other = TextSignature("0x" + "0f" * 65, first["signing_address"])
+    assert asyncio.run(made.gateway.receipts.put_text(ACCOUNT, stored.id, other)) == kept
+
+
+@pytest.mark.parametrize(
+    "there", [{}, {"e": {"N": "1"}}, *({"e": {"S": text}} for text in ("", "[]", "{}", "<svg>"))]
+)
+def test_what_somebody_else_has_put_there_is_not_given_out(there: Item) -> None:
+    made = stage()
+    stored = answered(made)
+    told = signature(made, stored)
+    kept = beside(made, stored)[".e"]
+    del kept["e"]
+    kept.update(there)
+    assert_signed_by(told["signing_address"], signature(made, stored))
+    hostile = json.dumps({"signature": "<svg>", "signing_address": told["signing_address"]})
+    kept["e"] = {"S": hostile}
+    assert_signed_by(told["signing_address"], signature(made, stored))
+
+
+def assert_signed_by(address: str, told: Json) -> None:
+    assert told["signing_address"] == address
+    assert ethereum.signer_of(told["text"], told["signature"]) == address
+
+
+def admitted(made: Stage) -> None:
+    asyncio.run(redpill.admitted(made.gateway, call({})))
+
+
+def test_a_key_may_ask_so_often_in_a_minute_and_is_told_when_to_come_back() -> None:
+    made = stage()
+    made.clock.time_s = 20.0 + made.clock.time_s // 60 * 60
+    for _ in range(PROOFS_PER_MINUTE_MAX // 2):
+        admitted(made)
+        report(made, Fetched(200, REPORT))
+    asked = len(made.upstream.fetches)
+    with pytest.raises(RateLimited, match="60 signatures and attestation reports") as raised:
+        report(made, Fetched(200, REPORT))
+    assert raised.value.headers == {"retry-after": "40"}
+    assert len(made.upstream.fetches) == asked
+    with pytest.raises(RateLimited):
+        admitted(made)
+    made.plays(answers())
+    assert made.chat(PLAIN).status == 200, "calls are counted apart"
+    made.pass_time(40)
+    admitted(made)
+    account = made.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
+    counters = [name for name in account["w"]["M"] if "proofs" in name]
+    assert len(counters) == 1, "that of the minute before is gone"
+    assert set(counters) <= set(stale_counters(account, int(made.clock.time_s) + 600)["w"])
+
+
+def test_a_disabled_key_stops_at_once_whatever_is_cached() -> None:
+    made = stage()
+    account = made.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
+    account["k"]["M"]["k1"] = flag(False)
+    with pytest.raises(InvalidApiKey, match="disabled"):
+        admitted(made)
+    with pytest.raises(InvalidApiKey, match="disabled"):
+        report(made, Fetched(200, REPORT))
+    assert made.upstream.fetches == []
+    made.ledger.dynamo.items.clear()
+    with pytest.raises(InvalidApiKey):
+        admitted(made)
 
 
 def test_a_key_that_cannot_be_reached_is_overloaded_and_noted() -> None:

@@ -84,6 +84,23 @@ def _doubling(element: str, uses: str) -> str:
     return f'<svg><{element} id="s0"><rect/></{element}>{steps}</svg>'
 
 
+SHEETS = "more than 65536 bytes of style sheets"
+REFUSED |= {
+    "a sheet of a million selectors": (
+        f"<svg><style>{'g,' * 900_000}g{{fill:red}}</style></svg>",
+        SHEETS,
+    ),
+    "a sheet of nothing": (f"<svg><style>{'&gt;' * 65_537}</style></svg>", SHEETS),
+    "sheets that are too large together": (
+        "<svg>" + "<style>g{fill:red}</style>" * 6_554 + "</svg>",
+        SHEETS,
+    ),
+    "a sheet that grows by its names": (
+        f"<svg><style>{'.a' * 20_000}{{fill:red}}</style><g class='a'/></svg>",
+        SHEETS,
+    ),
+}
+
 UNFOLDED = "unfolds to more than 400000 elements"
 REFUSED |= {
     "a bomb of uses": (_doubling("g", '<use href="#s{}"/>'), UNFOLDED),

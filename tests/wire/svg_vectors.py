@@ -140,6 +140,15 @@ LEFT: dict[str, tuple[str, str]] = {
         '<filter id="f"><feImage href="https://x.test"/></filter><g filter="url(#f)"/>',
         "<g/>",
     ),
+    "a filter of a sheet that matches nothing": (
+        '<filter id="f"><style>.x{fill:red}</style></filter><g filter="url(#f)"/>',
+        "<g/>",
+    ),
+    "a filter with a sheet and a title": (
+        '<filter id="f"><title>x</title><feComposite/><style>*{fill:red}</style></filter>'
+        '<g filter="url(#f)"/>',
+        '<filter id="F-1"><feComposite/></filter><g filter="url(#F-1)"/>',
+    ),
     "a filter that lost one of its steps": (
         '<filter id="f"><feColorMatrix/><feTurbulence/></filter><g style="filter:url(#f)"/>',
         "<g/>",

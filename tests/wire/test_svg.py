@@ -99,6 +99,19 @@ def test_a_figure_at_the_bounds_passes() -> None:
     assert sanitise("<svg>" + "<g/>" * 49_999 + "</svg>").count("<g/>") == 49_999
 
 
+def test_sheets_at_the_bound_pass() -> None:
+    def sheet(size: int) -> str:
+        return f"<style>{'g{fill:red}'.rjust(size)}</style>"
+
+    clean = sanitise(f"<svg>{sheet(60_000)}<g/>{sheet(5_536)}</svg>")
+    assert clean.count("fill: red") == 2
+    grown = f"<svg><style>{'.a' * 4_368}{{fill:red}}</style><g class='a'/></svg>"
+    clean = sanitise(grown)
+    (written,) = re.findall(r"<style[^>]*>(.*)</style>", clean)
+    assert 65_520 < len(written) <= 65_536
+    assert sanitise(clean) == clean
+
+
 def test_ids_and_classes_of_two_figures_never_meet_and_of_one_are_always_the_same() -> None:
     def drawn(colour: str) -> str:
         return sanitise(
@@ -294,6 +307,35 @@ def test_any_tree_is_refused_or_comes_out_clean_and_the_second_time_unchanged(
 ) -> None:
     try:
         clean = sanitise(ET.tostring(tree, encoding="unicode"))
+    except SvgRefused:
+        return
+    assert_clean(clean)
+    assert sanitise(clean) == clean
+
+
+# Elements that are kept or not by what else is: filters, sheets, and what they name.
+NAMED = st.sampled_from(["", ' id="a"', ' id="b"', ' class="c"', ' class="d"', ' filter="url(#a)"'])
+DEPENDING = st.recursive(
+    st.sampled_from(
+        [
+            *("<feComposite/>", "<title>x</title>", "<a/>", "<script/>", '<use href="#a"/>', "x"),
+            *("<style>.c{fill:red}</style>", "<style>#a .d,#b{fill:red}</style>", "<style/>"),
+            *("<style>*{fill:red}</style>", "<style>x</style>", '<style type="x">*{}</style>'),
+        ]
+    ),
+    lambda inner: st.tuples(
+        st.sampled_from(["filter", "filter", "g", "feComposite", "text"]),
+        NAMED,
+        st.lists(inner, max_size=3).map("".join),
+    ).map(lambda made: f"<{made[0]}{made[1]}>{made[2]}</{made[0]}>"),
+    max_leaves=12,
+)
+
+
+@given(st.lists(DEPENDING, max_size=3).map("".join))
+def test_what_depends_on_what_was_dropped_is_dropped_the_first_time(drawing: str) -> None:
+    try:
+        clean = sanitise(f"<svg {ROOT}>{drawing}</svg>")
     except SvgRefused:
         return
     assert_clean(clean)

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from phigate.core.breaker import Breaker
 from phigate.core.gate import Stand
 from phigate.core.limits import JSON_TIMEOUT_S, STREAM_TIMEOUT_S
+from phigate.core.proof_count import ProofRefusal
 from phigate.core.protocols import (
     CatalogSource,
     CatalogView,
@@ -22,7 +23,7 @@ from phigate.core.protocols import (
     Sandboxes,
     Upstream,
 )
-from phigate.core.text_signer import TextSigner
+from phigate.core.text_signer import TextSignature, TextSigner
 from phigate.core.tool_loop import Zones
 from phigate.core.types import REGIONS, Task
 from phigate.core.upstream_signature import UpstreamSignature
@@ -80,7 +81,7 @@ class Call:
 
 class ReceiptStore(Protocol):
     """What stands beside the receipts: who vouches for their keys, and what a confidential provider
-    has signed of an answer. Each may raise Overloaded."""
+    and this stack have signed of an answer. Each may raise Overloaded."""
 
     async def certificate(self, kid: str) -> str | None: ...
 
@@ -91,6 +92,18 @@ class ReceiptStore(Protocol):
         ...
 
     async def upstream(self, account: str, receipt_id: str) -> UpstreamSignature | None: ...
+
+    async def put_text(
+        self, account: str, receipt_id: str, signature: TextSignature
+    ) -> TextSignature:
+        """Keep it, unless one is kept already; the one that is kept."""
+        ...
+
+    async def text(self, account: str, receipt_id: str) -> TextSignature | None: ...
+
+    async def count_proof(self, account: str, key_id: str, now_s: int) -> ProofRefusal | None:
+        """Count one signature or report that the key asks for, or say why it may not."""
+        ...
 
     async def roots(self) -> Sequence[Root]: ...
 

@@ -3,6 +3,8 @@
 Law 1: a signature is given for a general answer alone: a plain hash of PHI would let others test
 guesses, and a refusal answered nothing.
 Law 2: a report is asked for where a chat call would be sent: same policy, same gate, same region.
+Law 3: an answer is signed with ecdsa once, and what a key may ask for in a minute is limited: both
+endpoints cost others, the key that certifies receipts and the upstream.
 """
 
 import re
@@ -12,18 +14,25 @@ from urllib.parse import urlencode
 import orjson
 
 from phigate.core.errors import (
+    InvalidApiKey,
     InvalidRequest,
     NotFound,
+    RateLimited,
     UpstreamError,
     UpstreamFailed,
     UpstreamTimeout,
 )
 from phigate.core.fetch import UpstreamFetch
-from phigate.core.limits import NONCE_BYTES_MAX, REPORT_BYTES_MAX, REPORT_TIMEOUT_S
+from phigate.core.limits import (
+    NONCE_BYTES_MAX,
+    PROOFS_PER_MINUTE_MAX,
+    REPORT_BYTES_MAX,
+    REPORT_TIMEOUT_S,
+)
 from phigate.core.protocols import StoredReceipt
 from phigate.core.receipt import Signed, hash_text
 from phigate.core.route import rows_of_model
-from phigate.core.types import Catalog, Json, Row
+from phigate.core.types import Catalog, Json, Principal, Row
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, refused
 from phigate.pipeline import authenticate, ordered
@@ -34,6 +43,22 @@ from phigate.wire.jws import decode
 DEFAULT_ALGO = "ecdsa"  # RedPill's
 _NONCE = re.compile(rf"(?:[0-9a-fA-F]{{2}}){{1,{NONCE_BYTES_MAX}}}")
 _ADDRESS = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
+
+
+async def admitted(gateway: Gateway, call: Call) -> Principal:
+    """The caller, counted. Raises InvalidApiKey, RateLimited, Overloaded."""
+    principal = await authenticate(gateway, call)
+    now_s = int(gateway.clock.now_s())
+    refusal = await gateway.receipts.count_proof(principal.account, principal.key_id, now_s)
+    if refusal == "key":
+        raise InvalidApiKey("The key is disabled.")
+    if refusal == "rate":
+        raise RateLimited(
+            f"This key may ask for {PROOFS_PER_MINUTE_MAX} signatures and attestation reports a "
+            "minute.",
+            headers={"retry-after": str(60 - now_s % 60)},
+        )
+    return principal
 
 
 async def signature(
@@ -49,7 +74,7 @@ async def signature(
     if model is not None:
         _check_model(record["row"], model, (await gateway.catalog.current()).catalog)
     text = hash_text(record["request_sha256"], record["response_sha256"])
-    members = await (_ed25519 if algo == "ed25519" else _ecdsa)(gateway, signed, text)
+    members = await (_ed25519 if algo == "ed25519" else _ecdsa)(gateway, stored, signed, text)
     return {"text": text, **members, "signing_algo": algo}
 
 
@@ -66,7 +91,7 @@ async def report(
 
     Raises CallerError, UpstreamError.
     """
-    await authenticate(gateway, call)  # before anything is said of the query
+    await admitted(gateway, call)  # before anything is said of the query
     if model is None:
         raise InvalidRequest("model must name a confidential model.", param="model")
     query = {"nonce": _checked("nonce", nonce, _NONCE, f"1 to {NONCE_BYTES_MAX} bytes in hex")}
@@ -120,13 +145,17 @@ def _check_model(row_id: str, model: str, catalog: Catalog) -> None:
         raise NotFound(f"This call was answered by {row_id}, not by that model.", param="model")
 
 
-async def _ecdsa(gateway: Gateway, signed: Signed, text: str) -> Json:
+async def _ecdsa(gateway: Gateway, stored: StoredReceipt, _: Signed, text: str) -> Json:
+    kept = await gateway.receipts.text(stored.account, stored.id)
+    if kept is not None:
+        return asdict(kept)
     if gateway.text_signer is None:
         raise NotFound("This process does not sign with ecdsa; ask for signing_algo=ed25519.")
-    return asdict(await gateway.text_signer.sign(text))
+    signature = await gateway.text_signer.sign(text)
+    return asdict(await gateway.receipts.put_text(stored.account, stored.id, signature))
 
 
-async def _ed25519(gateway: Gateway, signed: Signed, text: str) -> Json:
+async def _ed25519(gateway: Gateway, _: StoredReceipt, signed: Signed, __: str) -> Json:
     """What the receipt's own key has signed, and what anchors that key."""
     certificate = await gateway.receipts.certificate(signed.kid)
     if certificate is None:

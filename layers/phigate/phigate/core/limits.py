@@ -63,6 +63,9 @@ RPM_DEFAULT = 600
 HOLDS_MAX = 200  # a hold is at most 60 bytes; the item stays far under DynamoDB's 400 KB
 HOLD_GRACE_S = 120  # a hold expires this long after its request's deadline
 REFUSALS_PER_MINUTE_MAX = 60  # receipts of refusals a key may cause
+# Signatures and attestation reports a key may ask for: KMS signs some 300 times a second for a
+# whole region, the certificates without which no PHI is sent among them.
+PROOFS_PER_MINUTE_MAX = 60
 LEDGER_TRIES_MAX = 5  # same write, same condition
 RECEIPT_BYTES_MAX = 1_024  # one DynamoDB write unit
 RECEIPT_DAYS = 2_190  # six years: 45 CFR 164.316(b)(2)(i)
@@ -81,6 +84,9 @@ SVG_NODES_MAX = 50_000
 # Elements as drawn, every `use` and pattern unfolded, 256 bytes of path counted as one: a chart of
 # 2 MB draws 20,000 marks of up to 1 KB each.
 SVG_DRAWN_MAX = 400_000
+# Style sheets of one figure, as read and as written: both libraries' have under 400 bytes, and to
+# read 2 MB of them takes seconds.
+SVG_STYLE_BYTES_MAX = 64 * 1024
 SVG_SELECTORS_MAX = 200  # a browser tests each against every element; ggplot2 writes 7
 
 # Days.

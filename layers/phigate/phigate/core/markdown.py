@@ -3,7 +3,7 @@
 Law 1: containers, paragraphs and fences are read as CommonMark 0.31 does (the numbers are its
 sections), but for HTML blocks (4.6), in which nothing is a fence: `outside_fences` prevents them.
 Law 2: other readers may disagree, so a line that any of them could take for the start of an `svg`
-or `mermaid` fence, and that is none here, loses that label.
+or `mermaid` fence, and that is none here, loses that label. A fence of colons is none here.
 """
 
 import html
@@ -25,7 +25,7 @@ _SETEXT = re.compile(r" {0,3}(?:=+|-+) *$")  # 4.3
 _LINE_END = re.compile(r"\r\n|\n|\r")  # 2.1
 _ANY_CONTAINERS = re.compile(r"[\s>*+\-.)0-9]*")
 _ANY_FENCE = re.compile(
-    r"([\s>*+\-.)0-9]*(?:`{3,}(?=[^`]*$)|~{3,})[ \t]*)([^ \t]*)(.*)$", re.DOTALL
+    r"([\s>*+\-.)0-9]*(?:`{3,}(?=[^`]*$)|~{3,}|:{3,})[ \t]*)([^ \t]*)(.*)$", re.DOTALL
 )
 _LABEL = re.compile(r"(?<![a-z0-9])(svg|mermaid)(?![a-z0-9])")
 # 4.6, all seven starts at once, the last one (a lone tag) a little wider than there.
@@ -84,10 +84,11 @@ def label_of(info: str) -> str | None:
     """`svg` or `mermaid` where a renderer could take the info string for it, else None.
 
     4.5: the first word names the language; 2.5: character references in it are resolved. Tools also
-    read `{.svg}`, `image/svg+xml` and the like.
+    read `{.svg}`, `{ #id .svg }`, `image/svg+xml` and the like.
     """
-    word = re.split(r"[ \t]", html.unescape(info).strip(), maxsplit=1)[0]
-    found = _LABEL.search(word.lower())
+    said = html.unescape(info).strip().lower()
+    word = re.split(r"[ \t]", said, maxsplit=1)[0]
+    found = _LABEL.search(word) or _LABEL.search(_classes(said))
     return found[1] if found else None
 
 
@@ -96,7 +97,9 @@ def relabelled(line: str) -> str:
     found = _ANY_FENCE.match(line)
     if found is None or label_of(found[2] + found[3]) is None:
         return line
-    return f"{found[1]}text{found[3]}"
+    in_braces = _LABEL.search(_classes(html.unescape(found[2] + found[3]).lower()))
+    rest = "" if in_braces else found[3]
+    return f"{found[1]}text{rest}"
 
 
 def outside_fences(line: Line) -> str:
@@ -225,6 +228,16 @@ class _Reader:
             self._fence = None
             return Line("closes", text, rest)
         return Line("inside", text, rest[min(indent, fence.indent) :])
+
+
+def _classes(said: str) -> str:
+    """What an info string in lower case says in braces of classes. Pandoc gives a block all of
+    them, and scripts draw by class: https://pandoc.org/MANUAL.html#extension-fenced_code_attributes
+    """
+    inside = said.partition("{")[2]
+    if "class" in inside:
+        return inside
+    return " ".join(word for word in re.split(r"[\s{}]+", inside) if word[:1] in (".", "#", ":"))
 
 
 def _is_prose(content: str) -> bool:

@@ -17,7 +17,11 @@ from phigate.core.receipt import Signed
 
 SIGNATURE_BYTES = 64  # Ed25519
 KID_CHARS = 43  # a SHA-256 in base64url (RFC 7638)
-UPSTREAM_SUFFIX = ".u"  # an upstream's own signature stands beside the receipt, under `<id>.u`
+# What stands beside a receipt, under `<id>.u` and so on: a provider's own signature, and ours that
+# RedPill's verifiers ask for.
+UPSTREAM_SUFFIX = ".u"
+TEXT_SUFFIX = ".e"
+BESIDE_SUFFIXES = (UPSTREAM_SUFFIX, TEXT_SUFFIX)
 
 _REQUIRED = frozenset({"pk", "sk", "st", "c", "p", "s"})
 

@@ -4,10 +4,10 @@ CERT#<kid>        C           jws, ttl                     a receipt key's certi
 ROOTS             <kid>       jwk, signs, since, until     every root that ever signed
 R#<account>#<day> <id>        the receipt (core.account, core.receipt_item)
 R#<account>#<day> <id>.u      u, ttl                       what a confidential upstream has signed
+R#<account>#<day> <id>.e      e, ttl                       what RedPill's verifiers asked us to sign
 D#<account>       <day>       jws                          the day's signed digest
 """
 
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
@@ -25,8 +25,17 @@ from phigate.core.attributes import Item, int_at, number, text, text_at
 from phigate.core.errors import InternalError
 from phigate.core.ids import seconds_of
 from phigate.core.limits import CERTIFICATE_LIFE_S, RECEIPT_DAYS
+from phigate.core.proof_count import ProofRefusal, count, refusal
 from phigate.core.protocols import Clock, StoredReceipt
-from phigate.core.receipt_item import UPSTREAM_SUFFIX, GarbledReceipt, number_of, read_receipt
+from phigate.core.receipt_item import (
+    BESIDE_SUFFIXES,
+    TEXT_SUFFIX,
+    UPSTREAM_SUFFIX,
+    GarbledReceipt,
+    number_of,
+    read_receipt,
+)
+from phigate.core.text_signer import TextSignature, read_text_signature
 from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
 from phigate.proof.roots import Root
@@ -90,7 +99,7 @@ class DynamoReceipts:
     async def day(self, account: str, day: str) -> AsyncIterator[StoredReceipt | GarbledReceipt]:
         """Every receipt and tombstone of an account's UTC day, `YYYY-MM-DD`, in no order."""
         async for item in self._query(receipts_pk(account, day)):
-            if not str(text_at(item, "sk")).endswith(UPSTREAM_SUFFIX):
+            if not str(text_at(item, "sk")).endswith(BESIDE_SUFFIXES):
                 yield read_receipt(account, item)
 
     async def numbers(self, account: str, day: str) -> list[int]:
@@ -122,15 +131,8 @@ class DynamoReceipts:
         self, account: str, receipt_id: str, signature: UpstreamSignature
     ) -> None:
         """See ReceiptStore."""
-        item = {
-            "pk": text(receipt_pk(account, receipt_id)),
-            "sk": text(receipt_id + UPSTREAM_SUFFIX),
-            "u": text(json.dumps(asdict(signature))),
-            "ttl": number(seconds_of(receipt_id) + RECEIPT_DAYS * DAY_S),
-        }
-        call = {"TableName": self._dynamo.table, "Item": item, "ConditionExpression": NONE_IS_KEPT}
-        with contextlib.suppress(ConditionFailed):
-            await repeat(self._dynamo, self._clock, "PutItem", call)
+        item = _beside(account, receipt_id, UPSTREAM_SUFFIX)
+        await self._put_once(item | {"u": text(json.dumps(asdict(signature)))})
 
     async def upstream(self, account: str, receipt_id: str) -> UpstreamSignature | None:
         """See ReceiptStore."""
@@ -139,6 +141,29 @@ class DynamoReceipts:
         if item is None:
             return None
         return read_upstream_signature(str(text_at(item, "u")).encode())
+
+    async def put_text(
+        self, account: str, receipt_id: str, signature: TextSignature
+    ) -> TextSignature:
+        """See ReceiptStore. In place of what is not readable nothing can be kept."""
+        item = _beside(account, receipt_id, TEXT_SUFFIX)
+        stands = await self._put_once(item | {"e": text(json.dumps(asdict(signature)))})
+        return (stands and _text_signature(stands)) or signature
+
+    async def text(self, account: str, receipt_id: str) -> TextSignature | None:
+        """See ReceiptStore."""
+        sk = receipt_id + TEXT_SUFFIX
+        item = await read_item(self._dynamo, self._clock, receipt_pk(account, receipt_id), sk)
+        return None if item is None else _text_signature(item)
+
+    async def count_proof(self, account: str, key_id: str, now_s: int) -> ProofRefusal | None:
+        """See ReceiptStore."""
+        call = count(self._dynamo.table, account, key_id, now_s)
+        try:
+            await repeat(self._dynamo, self._clock, "UpdateItem", call)
+        except ConditionFailed as exc:
+            return refusal(exc.item, key_id)
+        return None
 
     async def put_digest(self, account: str, day: str, jws: str) -> None:
         """Close a day, once. Raises DayClosed."""
@@ -171,6 +196,20 @@ class DynamoReceipts:
         }
         await self._put(item if root.until_s is None else item | {"until": number(root.until_s)})
 
+    async def _put_once(self, item: Item) -> Item | None:
+        """What stands there already; None where the item was put."""
+        call = {
+            "TableName": self._dynamo.table,
+            "Item": item,
+            "ConditionExpression": NONE_IS_KEPT,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        try:
+            await repeat(self._dynamo, self._clock, "PutItem", call)
+        except ConditionFailed as exc:
+            return exc.item
+        return None
+
     async def _put(self, item: Item) -> None:
         await repeat(
             self._dynamo, self._clock, "PutItem", {"TableName": self._dynamo.table, "Item": item}
@@ -185,6 +224,22 @@ class DynamoReceipts:
             **(more or {}),
         }
         return pages(self._dynamo, self._clock, query)
+
+
+def _beside(account: str, receipt_id: str, suffix: str) -> Item:
+    """An item beside a receipt, which goes with it."""
+    return {
+        "pk": text(receipt_pk(account, receipt_id)),
+        "sk": text(receipt_id + suffix),
+        "ttl": number(seconds_of(receipt_id) + RECEIPT_DAYS * DAY_S),
+    }
+
+
+def _text_signature(item: Item) -> TextSignature | None:
+    try:
+        return read_text_signature(text_at(item, "e") or "")
+    except (KeyError, TypeError):
+        return None
 
 
 def _jws(item: Item) -> str:

@@ -6,6 +6,7 @@ from fastapi import Request, Response
 from phigate.core.errors import NotFound
 from phigate.core.ids import MalformedId
 from phigate.core.protocols import StoredReceipt
+from phigate.core.types import Principal
 from phigate.core.upstream_signature import UpstreamSignature
 from phigate.gateway import Call, Gateway
 from phigate.http.answers import json_answer
@@ -26,7 +27,9 @@ class Receipts:
 
     async def receipt(self, request: Request, receipt_id: str) -> Response:
         """A receipt, to the account that made the call: JSON, or the bare JWS by Accept."""
-        stored = await own_receipt(self._gateway, request, receipt_id)
+        call = Call("chat", headers_of(request.scope), b"")
+        principal = await authenticate(self._gateway, call)
+        stored = await own_receipt(self._gateway, principal, receipt_id)
         signed = stored.signed
         certificate = (
             None if signed is None else await self._gateway.receipts.certificate(signed.kid)
@@ -50,10 +53,9 @@ class Receipts:
         return json_answer(jwks(await self._gateway.receipts.roots()))
 
 
-async def own_receipt(gateway: Gateway, request: Request, receipt_id: str) -> StoredReceipt:
-    """The receipt of this id or completion id, if the calling key's account made that call.
-    Raises InvalidApiKey, NotFound."""
-    principal = await authenticate(gateway, Call("chat", headers_of(request.scope), b""))
+async def own_receipt(gateway: Gateway, principal: Principal, receipt_id: str) -> StoredReceipt:
+    """The receipt of this id or completion id, if the caller's account made that call.
+    Raises NotFound."""
     try:
         name = receipt_id.removeprefix(COMPLETION_PREFIX)
         stored = await gateway.ledger.receipt(principal.account, name)

@@ -24,10 +24,12 @@ from phigate.wire.svg_policy import (
     XML_SPACE,
 )
 from phigate.wire.svg_style import Compound, Declarations, Rule, Selector
-from phigate.wire.svg_tree import Node, read
+from phigate.wire.svg_tree import Node, checked_sheets, read
 
 # Stands for the figure's prefix until the hash is known; XML cannot hold it.
 _PREFIX = "\0"
+_HASH_CHARS = 10
+_PREFIX_CHARS = _HASH_CHARS + 2
 
 
 def sanitise(svg: str | bytes) -> str:
@@ -42,7 +44,7 @@ def sanitise(svg: str | bytes) -> str:
         raise SvgRefused("not UTF-8") from None
     root = read(text.strip())
     clean = _Writer(root).write()
-    prefix = "f" + hashlib.sha256(clean.encode()).hexdigest()[:10] + "-"
+    prefix = "f" + hashlib.sha256(clean.encode()).hexdigest()[:_HASH_CHARS] + "-"
     clean = clean.replace(_PREFIX, prefix)
     if len(clean.encode()) > SVG_BYTES_MAX:
         raise SvgRefused(_TOO_LARGE)
@@ -77,6 +79,7 @@ class _Writer:
         in_order = dict.fromkeys(name for node in nodes for name in node.classes)
         self._classes = _numbered(f"{_PREFIX}c", in_order)
         self._styles: dict[Declarations, str] = {}
+        self._sheet_bytes = 0
         self._out: list[str] = []
 
     def write(self) -> str:
@@ -148,11 +151,15 @@ class _Writer:
         return "; ".join(f"{name}: {value}" for name, value in resolved if value is not None)
 
     def _sheet(self, node: Node) -> str:
-        return "\n".join(
-            f"{','.join(written)}{{{_escaped(self._declarations(rule.declarations))}}}"
+        sheet = "\n".join(
+            f"{','.join(written)}{{{self._declarations(rule.declarations)}}}"
             for rule in self._rules[id(node)]
             if (written := [text for each in rule.selectors for text in self._scoped(each)])
         )
+        # Names grow, and what is written must be read again.
+        size = len(sheet) + sheet.count(_PREFIX) * (_PREFIX_CHARS - 1)
+        self._sheet_bytes = checked_sheets(self._sheet_bytes + size)
+        return _escaped(sheet)
 
     def _scoped(self, selector: Selector) -> Iterator[str]:
         """The selector as it matches in this figure alone: by a class or an id of it."""

@@ -27,9 +27,12 @@ TEXT_ELEMENTS = frozenset({"text", "tspan", "textPath", "title", "desc", "style"
 # They hold text and no element: a browser reads `title` and `desc` in SVG as HTML.
 # https://html.spec.whatwg.org/multipage/parsing.html#html-integration-point
 TEXT_ONLY_ELEMENTS = frozenset({"title", "desc", "style"})
+# The two primitives that matplotlib writes for Gouraud shading.
+FILTER_STEPS = frozenset({"feComposite", "feColorMatrix"})
 HREF_ELEMENTS = frozenset({"use", "linearGradient", "radialGradient", "pattern", "textPath"})
 ELEMENTS = (
     TEXT_ELEMENTS
+    | FILTER_STEPS
     | HREF_ELEMENTS
     | frozenset(
         {
@@ -46,8 +49,7 @@ ELEMENTS = (
                 "polyline",
             ),
             *("polygon", "clipPath", "mask", "marker", "stop"),
-            # The two primitives that matplotlib writes for Gouraud shading.
-            *("filter", "feComposite", "feColorMatrix"),
+            "filter",
         }
     )
 )
@@ -70,7 +72,8 @@ KEYWORDS = _grammar(rf"{_KEYWORD}(?:\s+{_KEYWORD}){{0,3}}")
 NUMBER = _grammar(_NUMBER)
 NUMBERS = _grammar(_NUMBERS)
 LENGTH = _grammar(rf"{_LENGTH}|{_KEYWORD}")
-LENGTHS = _grammar(rf"{_LENGTH}(?:(?:\s+|\s*,\s*){_LENGTH})*|{_KEYWORD}")
+# Possessive: a value of a megabyte is read once, whatever stands at its end.
+LENGTHS = _grammar(rf"{_LENGTH}(?:(?:\s+|\s*,\s*){_LENGTH})*+|{_KEYWORD}")
 COLOUR = _grammar(_COLOUR)
 PAINT = _grammar(rf"{_REFERENCE}(?:\s+{_COLOUR})?|{_COLOUR}")
 REFERENCE = _grammar(rf"{_REFERENCE}|none")

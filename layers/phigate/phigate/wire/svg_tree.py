@@ -1,9 +1,10 @@
 """Reads a figure's XML into a tree that holds allowed elements and attributes only.
 
-Law 1: a document type with declarations in it, an entity, over SVG_NODES_MAX elements or
-SVG_DEPTH_MAX levels refuse the figure; everything else that is not allowed is dropped with all that
-is in it, except a link, whose drawing stays. Law 2: every element is of one namespace, the root's:
-SVG's, or none, as models write it. Comments and processing instructions are never read.
+Law 1: a document type with declarations in it, an entity, over SVG_NODES_MAX elements,
+SVG_DEPTH_MAX levels or SVG_STYLE_BYTES_MAX of style sheets refuse the figure; everything else that
+is not allowed is dropped with all that is in it, except a link, whose drawing stays. Law 2: every
+element is of one namespace, the root's: SVG's, or none, as models write it. Comments and processing
+instructions are never read.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,12 @@ from defusedxml.common import DefusedXmlException, DTDForbidden
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
 from phigate.core.figures import SvgRefused
-from phigate.core.limits import SVG_DEPTH_MAX, SVG_NODES_MAX, SVG_SELECTORS_MAX
+from phigate.core.limits import (
+    SVG_DEPTH_MAX,
+    SVG_NODES_MAX,
+    SVG_SELECTORS_MAX,
+    SVG_STYLE_BYTES_MAX,
+)
 from phigate.wire import svg_policy as policy
 from phigate.wire.svg_style import Declarations, Rule, declarations, rules, value_of
 
@@ -63,6 +69,13 @@ def read(svg: str) -> Node:
     return builder.root
 
 
+def checked_sheets(size: int) -> int:
+    """The bytes of a figure's style sheets. Raises SvgRefused."""
+    if size > SVG_STYLE_BYTES_MAX:
+        raise SvgRefused(f"more than {SVG_STYLE_BYTES_MAX} bytes of style sheets")
+    return size
+
+
 class _Parser(DefusedXMLParser):
     """matplotlib names SVG 1.1's DTD, which nobody loads; declarations of its own are refused."""
 
@@ -84,6 +97,7 @@ class _Builder:
         self._open: list[Node] = []
         self._dropped = 0  # how deep inside something dropped
         self._count = 0
+        self._sheet_bytes = 0
         self._namespace = ""
         self._styles: dict[str, Declarations] = {}
 
@@ -95,7 +109,7 @@ class _Builder:
             raise SvgRefused(f"nested deeper than {SVG_DEPTH_MAX} levels")
         name = None if self._dropped else self._allowed(tag, attributes)
         if name is None:
-            if self._open and not self._dropped:
+            if self._open and not self._dropped and not _says_only(tag):
                 self._open[-1].whole = False
             self._dropped += 1
             return
@@ -124,6 +138,8 @@ class _Builder:
 
     def data(self, text: str) -> None:
         if not self._dropped and self._open and self._open[-1].name in policy.TEXT_ELEMENTS:
+            if self._open[-1].name == "style":
+                self._sheet_bytes = checked_sheets(self._sheet_bytes + len(text.encode()))
             # SVG shows a line end as a space, so no line of a figure can look like a fence.
             self._open[-1].children.append(text.translate(_SPACES))
 
@@ -141,6 +157,9 @@ class _Builder:
             return name
         parent = self._open[-1].name
         if namespace != self._namespace or parent in policy.TEXT_ONLY_ELEMENTS:
+            return None
+        # Whether a filter stays must not depend on a sheet in it, which may yet turn out empty.
+        if parent == "filter" and name not in policy.FILTER_STEPS:
             return None
         if name == "a":  # matplotlib's set_url makes them; what they hold is drawing
             return "tspan" if parent in policy.TEXT_ELEMENTS else "g"
@@ -166,6 +185,11 @@ class _Builder:
                 if value is not None:
                     node.attributes[key] = value
         return node
+
+
+def _says_only(tag: str) -> bool:
+    """Whether the element is no drawing, nor a step of one."""
+    return tag.rpartition("}")[2] in policy.TEXT_ONLY_ELEMENTS
 
 
 def _href(name: str, attributes: dict[str, str]) -> str | None:
