@@ -121,7 +121,7 @@ def test_json_has_what_the_page_has(terminal: Terminal) -> None:
     assert told["receipts"] + told["tombstones"] == TRAFFIC.numbers
     assert told["numbers"] == [1, TRAFFIC.numbers]
     assert told["digests"] == {"days_closed": 8, "days_open": [], "saved": 0}
-    assert told["uncertified"] == {"count": 0, "ids": []}
+    assert told["uncertified"] == {"count": 0, "accepted_max": 0, "ids": []}
     assert told["roots"]["from"] == "the table itself"
     assert {key["signs"] for key in told["roots"]["keys"]} == set(PURPOSES)
     answered = sum(answer["count"] for answer in told["answers"])

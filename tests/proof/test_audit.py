@@ -15,7 +15,8 @@ from bench.audit_plan import Traffic
 from phigate.core.days import DAY_S, begins_at_s
 from phigate.core.ids import new_id
 from phigate.core.limits import FINDINGS_KEPT_MAX
-from phigate.core.receipt_item import signed_of
+from phigate.core.receipt import Signed
+from phigate.core.receipt_item import signed_members, signed_of
 from phigate.proof.certificate import read_certificate
 from phigate.proof.roots import CERTIFICATES, DIGESTS
 from tests.proof.books import (
@@ -423,13 +424,46 @@ def test_phi_whose_agreement_had_ended_by_the_catalog_is_found() -> None:
     assert (found.rule, "not in force" in found.sentence) == ("agreement", True)
 
 
-def test_uncertified_general_receipts_are_counted_and_named(books: Books) -> None:
-    name = books.names(is_general)[0]
-    books.signed_anew(name, certified=False)
-    del books.items[books.certificate(name)]
+def uncertified(books: Books, count: int = 1) -> list[str]:
+    """General answers of a key that nobody vouches for; their ids."""
+    names = [n for day in range(2, 8) for n in books.names(is_general, day)][:count]
+    for name in names:
+        books.signed_anew(name, certified=False)
+        del books.items[books.certificate(name)]
     books.close_again()
+    return [name[1] for name in names]
+
+
+def forged_as_uncertified(books: Books) -> list[str]:
+    """Without any key: PHI becomes a general receipt of a key that nobody has seen."""
+    name = next(n for day in range(8) for n in books.names(is_phi, day))
+    theirs = books.record(books.names(is_general)[0])
+    kept = {member: books.record(name)[member] for member in ("id", "seq", "time", "signed")}
+    payload = orjson.dumps({**theirs, **kept, "certified": False}, option=orjson.OPT_SORT_KEYS)
+    books.change(name, **signed_members(Signed(payload, "k" * 43, bytes(64))))
+    books.change(name, c={"N": str(theirs["cost"]["charged"])})
+    books.close_again()
+    return [name[1]]
+
+
+@pytest.mark.parametrize("make", [uncertified, forged_as_uncertified])
+def test_an_uncertified_receipt_is_a_finding(
+    books: Books, make: Callable[[Books], list[str]]
+) -> None:
+    ids = make(books)
     report = books.audit()
-    assert (report.findings, report.uncertified, report.uncertified_ids) == (0, 1, [name[1]])
+    assert [(found.subject, found.rule) for found in report.found] == [(ids[0], "uncertified")]
+    assert (report.uncertified, report.uncertified_ids) == (1, ids)
+
+
+@pytest.mark.parametrize(("allowed", "findings"), [(0, 3), (2, 1), (3, 0), (4, 0)])
+def test_uncertified_receipts_are_accepted_up_to_the_number_that_is_allowed(
+    books: Books, allowed: int, findings: int
+) -> None:
+    ids = uncertified(books, 3)
+    report = books.audit(uncertified_max=allowed)
+    assert report.found_by_rule == ({"uncertified": findings} if findings else {})
+    assert (report.uncertified, sorted(report.uncertified_ids)) == (3, sorted(ids))
 
 
 def test_an_uncertified_receipt_of_phi_is_a_finding(books: Books) -> None:
@@ -437,7 +471,7 @@ def test_an_uncertified_receipt_of_phi_is_a_finding(books: Books) -> None:
     books.signed_anew(name, certified=False)
     del books.items[books.certificate(name)]
     books.close_again()
-    report = books.audit()
+    report = books.audit(uncertified_max=9)
     assert (rules(report), report.uncertified_ids) == ({"certificate"}, [name[1]])
 
 

@@ -14,6 +14,7 @@ IDS_SHOWN_MAX = 5
 UNSAVED = (
     "no saved digests were given: a day that the holder of the root signed anew would not be seen"
 )
+FORGEABLE = "whoever can write the table can make such a receipt, or put it in another's place"
 
 
 def page(report: Report, anchor: str) -> str:
@@ -58,7 +59,11 @@ def as_json(report: Report, anchor: str) -> Json:
             )
         ],
         "catalogs": list(report.catalogs),
-        "uncertified": {"count": report.uncertified, "ids": list(report.uncertified_ids)},
+        "uncertified": {
+            "count": report.uncertified,
+            "accepted_max": question.uncertified_max,
+            "ids": list(report.uncertified_ids),
+        },
         "digests": {
             "days_closed": report.days_closed,
             "days_open": list(report.days_open),
@@ -105,7 +110,9 @@ def _summary(report: Report, anchor: str) -> Iterable[tuple[str, str]]:
 def _uncertified(report: Report) -> str:
     if not report.uncertified:
         return "none"
-    return f"{report.uncertified}: {_cut(report.uncertified_ids, report.uncertified)}"
+    named = _cut(report.uncertified_ids, report.uncertified)
+    accepted = f"up to {report.question.uncertified_max} accepted"
+    return f"{report.uncertified}, {accepted}: {named}; {FORGEABLE}"
 
 
 def _digests(report: Report) -> str:

@@ -38,6 +38,7 @@ class Period:
     last_day: str
     roots: Roots | None = None
     saved: Sequence[tuple[str, str]] = ()
+    uncertified_max: int = 0
 
 
 class Kept(Generic[T]):
@@ -76,6 +77,7 @@ async def audit(dynamo: Dynamo, clock: Clock, period: Period) -> Report | None:
         open_numbers=frozenset(seq for _, seq in standing.holds),
         closed=[read_closed(day, jws, roots) for day, jws in await receipts.digests(account)],
         saved=period.saved,
+        uncertified_max=period.uncertified_max,
     )
     running = Audit(question)
     sources = _Sources(dynamo, clock, receipts, roots)

@@ -26,7 +26,8 @@ class Question:
 
     `last_number` and `open_numbers` are the account's counter and the numbers of its open holds,
     read before anything else: what was given out later may still be under way. `saved` are digests
-    kept elsewhere, each with the place where it was.
+    kept elsewhere, each with the place where it was. `uncertified_max` is how many general receipts
+    the operator accepts whose key nobody vouches for.
     """
 
     account: str
@@ -38,6 +39,7 @@ class Question:
     open_numbers: frozenset[int]
     closed: Sequence[Closed]
     saved: Sequence[tuple[str, str]] = ()
+    uncertified_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ class Audit:
         found = list(faults(entry, self._question.account, day, key))
         if entry.record is not None:
             found += self._against_catalog(entry.record, catalog)
-            self._count_record(entry.id, entry.record, key)
+            self._count_record(entry.record)
+            if is_uncertified(entry.record, key):
+                found += self._count_uncertified(entry.id, entry.record)
         self._note(entry.id, found)
         if entry.seq is not None:
             self._entries.append((entry.seq, entry.id))
@@ -203,9 +207,22 @@ class Audit:
         if stored.state == "late":
             self._tombstones[stored.id] = tombstone_leaf(stored)
 
-    def _count_record(
-        self, receipt_id: str, record: Json, key: ReceiptKey | Unproven | None
-    ) -> None:
+    def _count_uncertified(self, receipt_id: str, record: Json) -> list[Finding]:
+        """Its signature cannot be checked, so whoever writes the table can make one: none is good
+        by itself. Of PHI none is accepted at all, which `faults` has said."""
+        self._counts["uncertified"] += 1
+        if len(self._uncertified_ids) < FINDINGS_KEPT_MAX:
+            self._uncertified_ids.append(receipt_id)
+        if record["phi"] is not False:
+            return []
+        self._counts["uncertified_general"] += 1
+        most = self._question.uncertified_max
+        if self._counts["uncertified_general"] <= most:
+            return []
+        sentence = "nobody vouches for its key, so that its signature proves nothing"
+        return [("uncertified", f"{sentence}; {most} are accepted" if most else sentence)]
+
+    def _count_record(self, record: Json) -> None:
         self._stacks.add(record["stack"])
         self._counts["phi"] += record["phi"] is True
         if "row" in record:
@@ -218,10 +235,6 @@ class Audit:
             for row in tried & agreements.keys():
                 agreement_id, law, effective_s, expires_s = agreements[row]
                 self._agreements[agreement_id, law, effective_s, expires_s] += 1
-        if is_uncertified(record, key):
-            self._counts["uncertified"] += 1
-            if len(self._uncertified_ids) < FINDINGS_KEPT_MAX:
-                self._uncertified_ids.append(receipt_id)
 
     def _end_numbers(self, day: str) -> None:
         doubled = self._numbers.add(seq for seq, _ in self._entries)
