@@ -179,6 +179,13 @@ class Books:
         return report
 
 
+def put_hold(books: Books, hold_id: str, seq: str, expires_at_s: int) -> None:
+    """A hold of this number in the account."""
+    entry = {"M": {"a": {"N": "1"}, "e": {"N": str(expires_at_s)}, "p": {"N": "0"}}}
+    account = f"A#{books.traffic.account}#S0", "A"
+    books.change(account, h={"M": {hold_id: entry}}, q={"M": {hold_id: {"N": seq}}})
+
+
 def rules(report: Report) -> set[str]:
     """The rules that something broke."""
     return {found.rule for found in report.found}

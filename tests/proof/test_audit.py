@@ -27,11 +27,15 @@ from tests.proof.books import (
     is_phi,
     is_receipt,
     jws_with,
+    put_hold,
     rules,
 )
 
 HONEST = Books.kept()
 DIGEST_ITEM = "jws"
+
+
+OPEN = Books.kept(is_closed=False)
 
 
 @pytest.fixture
@@ -552,9 +556,49 @@ def test_today_may_have_calls_under_way() -> None:
     day = TRAFFIC.days - 1
     report = books.audit(day, now_s=asked_s)
     assert (rules(report), report.days_open) == ({"gap"}, [books.day(day)])
-    hold = {"M": {"a": {"N": "1"}, "e": {"N": "1"}, "p": {"N": "0"}}}
-    books.change(account, h={"M": {under_way[1]: hold}}, q={"M": {under_way[1]: number}})
+    entry = {"M": {"a": {"N": "1"}, "e": {"N": str(int(asked_s) + 9)}, "p": {"N": "0"}}}
+    books.change(account, h={"M": {under_way[1]: entry}}, q={"M": {under_way[1]: number}})
     assert books.audit(day, now_s=asked_s).found == []
+
+
+# What the hold that somebody writes in a deleted receipt's place looks like: when its call began
+# and when it expires, from the time of the audit; which day's receipt was deleted.
+NOW_S = begins_at_s("2026-07-08") + DAY_S - 60
+FAKES = (
+    ("as one under way", -30, 900, 7, False),
+    ("of the day before", -DAY_S - 30, 900, 7, False),
+    ("just past its time", -900, -120, 7, False),
+    ("of two days before", -2 * DAY_S, 900, 7, True),
+    ("of the future", 3_600, 960, 7, True),
+    ("of the year 2100", 2_300_000_000, 900, 7, True),
+    ("past its time", -900, -121, 7, True),
+    ("without end", -30, 2_000_000_000, 7, True),
+    ("longer than any call", -30, 961, 7, True),
+    ("of a number given out days ago", -30, 900, 3, True),
+)
+
+
+@pytest.mark.parametrize(
+    ("began_s", "expires_s", "day", "is_found"),
+    [fake[1:] for fake in FAKES],
+    ids=[f[0] for f in FAKES],
+)
+def test_a_number_is_excused_by_a_hold_that_may_be_under_way_and_by_no_other(
+    began_s: int, expires_s: int, day: int, is_found: bool
+) -> None:
+    books = OPEN.copy()
+    seq = books.items.pop(books.names(is_receipt, day)[3])["s"]["N"]
+    put_hold(books, new_id(NOW_S + began_s, b"7 bytes"), seq, NOW_S + expires_s)
+    found = [(f.subject, f.rule) for f in books.audit(now_s=float(NOW_S)).found if f.rule == "gap"]
+    assert found == ([(f"number {seq}", "gap")] if is_found else [])
+
+
+def test_a_hold_with_an_id_that_is_none_excuses_nothing() -> None:
+    books = OPEN.copy()
+    seq = books.items.pop(books.names(is_receipt, 7)[3])["s"]["N"]
+    put_hold(books, "\x1b[2J", seq, NOW_S)
+    (found,) = [f for f in books.audit(now_s=float(NOW_S)).found if f.rule == "gap"]
+    assert found.sentence.isprintable()
 
 
 def test_today_ends_where_the_account_counts_to() -> None:

@@ -74,7 +74,7 @@ async def audit(dynamo: Dynamo, clock: Clock, period: Period) -> Report | None:
         now_s=clock.now_s(),
         roots=roots,
         last_number=standing.seq,
-        open_numbers=frozenset(seq for _, seq in standing.holds),
+        open_holds=standing.holds,
         closed=[read_closed(day, jws, roots) for day, jws in await receipts.digests(account)],
         saved=period.saved,
         uncertified_max=period.uncertified_max,

@@ -29,6 +29,7 @@ from phigate.core.protocols import Clock, StoredReceipt
 from phigate.core.receipt_item import UPSTREAM_SUFFIX, GarbledReceipt, number_of, read_receipt
 from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
+from phigate.proof.open_hold import OpenHold
 from phigate.proof.roots import Root
 from phigate.wire.jwk import Jwk
 
@@ -42,11 +43,11 @@ NONE_IS_KEPT = "attribute_not_exists(pk)"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An account as the numbers of its receipts need it: the last number given out, and the id and
-    number of each hold that still stands."""
+    """An account as the numbers of its receipts need it: the last number given out, and each hold
+    that still stands."""
 
     seq: int
-    holds: tuple[tuple[str, int], ...]
+    holds: tuple[OpenHold, ...]
     created_s: int | None
 
 
@@ -114,7 +115,7 @@ class DynamoReceipts:
         created_s = int_at(listed or {}, "created", -1)
         return Standing(
             seq=int_at(item, "seq"),
-            holds=tuple((hold.id, hold.seq) for hold in holds(item)),
+            holds=tuple(OpenHold(h.id, h.seq, h.expires_at_s) for h in holds(item)),
             created_s=None if created_s < 0 else created_s,
         )
 

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from phigate.core.days import DAY_S, begins_at_s
+from phigate.core.days import DAY_S, begins_at_s, day_at
 from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX
 from phigate.core.types import Catalog, Json
 from phigate.proof.chain import Closed, Items, chain_faults, digest_faults, saved_faults
 from phigate.proof.day import Leaf, receipt_leaf, tombstone_leaf
 from phigate.proof.numbers import Numbers
 from phigate.proof.offer import departures, names_no_catalog
+from phigate.proof.open_hold import OpenHold, doubt
 from phigate.proof.record import Finding
 from phigate.proof.roots import Roots
 from phigate.proof.stored import Entry, ReceiptKey, Unproven, faults, is_uncertified
@@ -24,9 +25,9 @@ from phigate.proof.stored import Entry, ReceiptKey, Unproven, faults, is_uncerti
 class Question:
     """What is audited, and what the answer stands on.
 
-    `last_number` and `open_numbers` are the account's counter and the numbers of its open holds,
-    read before anything else: what was given out later may still be under way. `saved` are digests
-    kept elsewhere, each with the place where it was. `uncertified_max` is how many general receipts
+    `last_number` and `open_holds` are the account's counter and its holds, read before anything
+    else: what was given out later may still be under way. `saved` are digests kept elsewhere, each
+    with the place where it was. `uncertified_max` is how many general receipts
     the operator accepts whose key nobody vouches for.
     """
 
@@ -36,7 +37,7 @@ class Question:
     now_s: float
     roots: Roots
     last_number: int
-    open_numbers: frozenset[int]
+    open_holds: Sequence[OpenHold]
     closed: Sequence[Closed]
     saved: Sequence[tuple[str, str]] = ()
     uncertified_max: int = 0
@@ -95,6 +96,7 @@ class Audit:
         self._catalogs: dict[str, str | None] = {}
         self._uncertified_ids: list[str] = []
         self._numbers = Numbers()
+        self._lasts = {c.day: c.digest.tally["last"] for c in question.closed if c.digest}
         self._days_open: list[str] = []
         self._entries: list[tuple[int, str]] = []
         self._leaves: list[Leaf] = []
@@ -243,6 +245,8 @@ class Audit:
             where = "" if len(ids) > 1 else " and on an earlier day"
             self._note(f"number {number}", [("doubled", f"it stands at {', '.join(ids)}{where}")])
         highest = max((seq for seq, _ in self._entries), default=0)
+        if highest:
+            self._lasts[day] = max(highest, self._lasts.get(day, 0))
         has_ended = self._question.now_s >= begins_at_s(day) + DAY_S
         if has_ended and highest > self._question.last_number:
             given = f"the account has given out {self._question.last_number} numbers"
@@ -253,12 +257,25 @@ class Audit:
         if bounds is None:
             return
         first, last = bounds
-        known = Numbers(self._question.open_numbers)
+        doubts = self._doubts()
+        known = Numbers(h.seq for h in self._question.open_holds if h.seq not in doubts)
         for a, b in self._numbers.missing(first, last):
             for c, d in before.missing(a, b):
                 for e, f in after.missing(c, d):
                     for gap in known.missing(e, f):
-                        self._note(*_gap(gap))
+                        self._note(*_gap(gap, doubts))
+
+    def _doubts(self) -> dict[int, str]:
+        """The numbers of open holds that excuse nothing, and why."""
+        question = self._question
+        last_day = min(question.last_day, day_at(question.now_s))
+        from_s = begins_at_s(last_day) - DAY_S
+        doubts: dict[int, str] = {}
+        for hold in question.open_holds:
+            why = doubt(hold, from_s=from_s, now_s=question.now_s, lasts=self._lasts)
+            if why is not None:
+                doubts[hold.seq] = why
+        return doubts
 
     def _bounds(self, before: Numbers, after: Numbers) -> tuple[int, int] | None:
         """The first and last number that must stand here or in the days around.
@@ -289,9 +306,14 @@ class Audit:
         return min(firsts), min(max(lasts), question.last_number)
 
 
-def _gap(gap: tuple[int, int]) -> tuple[str, list[Finding]]:
+def _gap(gap: tuple[int, int], doubts: Mapping[int, str]) -> tuple[str, list[Finding]]:
     first, last = gap
+    excuses = [
+        ("gap", f"the open hold that has number {seq} {why}")
+        for seq, why in sorted(doubts.items())
+        if first <= seq <= last
+    ]
     if first == last:
-        return f"number {first}", [("gap", "no receipt and no tombstone has it")]
+        return f"number {first}", [("gap", "no receipt and no tombstone has it"), *excuses]
     sentence = f"no receipt and no tombstone has one of these {last - first + 1}"
-    return f"numbers {first} to {last}", [("gap", sentence)]
+    return f"numbers {first} to {last}", [("gap", sentence), *excuses]
