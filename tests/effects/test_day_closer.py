@@ -233,6 +233,15 @@ def test_a_hold_of_now_does_not_excuse_a_number_of_days_ago(
     assert f"number {seq};" in str(closing.left_open)
 
 
+@pytest.mark.parametrize("sk", ["junk", "junk.u", "AAAAAAAAAAAAAAAA"])
+def test_junk_on_the_next_day_does_not_excuse_a_number(books: Books, sk: str) -> None:
+    seq, pk, zero = _without(books, 2, 1), f"R#clinic#{books.day(3)}", number(0)
+    item = {"pk": {"S": pk}, "sk": {"S": sk}, "s": number(seq), "c": zero, "p": zero}
+    books.items[pk, sk] = {**item, "st": {"S": "expired"}}
+    closing = asyncio.run(closer(books).close("clinic"))
+    assert f"number {seq};" in str(closing.left_open)
+
+
 def test_a_digest_that_cannot_be_read_leaves_the_next_day_open(books: Books) -> None:
     books.operator.clock.time_s -= DAY_S
     asyncio.run(closer(books).close("clinic"))

@@ -535,6 +535,62 @@ def test_what_is_missing_at_the_edge_of_a_period_is_found(books: Books) -> None:
     assert subjects == {"number 26", "number 71"}
 
 
+def _junk(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+    return {"s": {"N": seq}}
+
+
+def _junk_tombstone(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+    zero = {"N": "0"}
+    return {"s": {"N": seq}, "st": {"S": "expired"}, "c": zero, "p": zero}
+
+
+def _renumbered(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+    return {**item, "s": {"N": seq}}
+
+
+def _unsigned(books: Books, item: dict[str, object], seq: str, **more: bool) -> dict[str, object]:
+    signed = signed_of(item)
+    assert signed is not None
+    record = {**orjson.loads(signed.payload), "seq": int(seq), **more}
+    payload = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    kid = "k" * 43 if more else signed.kid
+    return {**item, "s": {"N": seq}, **signed_members(Signed(payload, kid, bytes(64)))}
+
+
+def _uncertified(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+    return _unsigned(books, item, seq, certified=False)
+
+
+Junk = Callable[[Books, dict[str, object], str], dict[str, object]]
+
+
+@pytest.mark.parametrize("day", [1, 3])
+@pytest.mark.parametrize(
+    ("junk", "sk"),
+    [
+        (_junk, None),
+        (_junk, "junk"),
+        (_junk, "junk.u"),
+        (_junk_tombstone, "junk"),
+        (_junk_tombstone, "AAAAAAAAAAAAAAAA.u"),
+        (_junk_tombstone, "AAAAAAAAAAAAAAAA"),
+        (_renumbered, None),
+        (_unsigned, None),
+        (_uncertified, None),
+    ],
+)
+def test_junk_on_a_neighbouring_day_has_no_number(
+    books: Books, day: int, junk: Junk, sk: str | None
+) -> None:
+    seq = str(books.items.pop(books.names(is_receipt, 2)[4])["s"]["N"])
+    name = books.names(is_general, day)[1]
+    item = junk(books, books.items[name], seq)
+    key = name[0], name[1] if sk is None else sk
+    books.items[key] = {**item, "pk": {"S": key[0]}, "sk": {"S": key[1]}}
+    found = [found.subject for found in books.audit(2, 2).found if found.rule == "gap"]
+    assert found == [f"number {seq}"]
+
+
 def test_a_period_without_receipts_between_others_is_clean(books: Books) -> None:
     report = books.audit(20, 25)
     assert (report.findings, report.receipts, report.numbers) == (0, 0, None)

@@ -26,11 +26,12 @@ from phigate.core.errors import InternalError
 from phigate.core.ids import seconds_of
 from phigate.core.limits import CERTIFICATE_LIFE_S, RECEIPT_DAYS
 from phigate.core.protocols import Clock, StoredReceipt
-from phigate.core.receipt_item import UPSTREAM_SUFFIX, GarbledReceipt, number_of, read_receipt
+from phigate.core.receipt_item import UPSTREAM_SUFFIX, GarbledReceipt, read_receipt
 from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
 from phigate.proof.open_hold import OpenHold
 from phigate.proof.roots import Root
+from phigate.proof.stored import own_number, read_entry
 from phigate.wire.jwk import Jwk
 
 _ROOTS = "ROOTS"
@@ -95,9 +96,11 @@ class DynamoReceipts:
                 yield read_receipt(account, item)
 
     async def numbers(self, account: str, day: str) -> list[int]:
-        """The numbers of a day alone, sorted."""
-        query = self._query(receipts_pk(account, day), {"ProjectionExpression": "sk, s"})
-        found = [number_of(item) async for item in query]
+        """The numbers that stand in a day, sorted: those of receipts by what they have signed, and
+        those of tombstones. Junk has none. Signatures are not checked."""
+        found = [
+            own_number(read_entry(item), account, day) async for item in self.day(account, day)
+        ]
         return sorted(number for number in found if number is not None)
 
     async def has_receipts(self, account: str, day: str) -> bool:
