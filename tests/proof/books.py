@@ -162,6 +162,7 @@ class Books:
         now_s: float | None = None,
         roots: Roots | None = None,
         uncertified_max: int = 0,
+        tombstones_max: int | None = None,
     ) -> Report:
         """Audit the days from `first` to `last`, both counted from 0."""
         self.operator.clock.time_s = audited_at_s(self.traffic) if now_s is None else now_s
@@ -173,6 +174,7 @@ class Books:
             roots=roots,
             saved=saved,
             uncertified_max=uncertified_max,
+            tombstones_max=tombstones_max,
         )
         report = asyncio.run(audit(self.dynamo, self.operator.clock, period))
         assert report is not None

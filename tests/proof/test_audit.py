@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.audit_plan import Traffic
+from phigate.cli.audit_page import page
 from phigate.core.days import DAY_S, begins_at_s
 from phigate.core.ids import new_id
 from phigate.core.limits import FINDINGS_KEPT_MAX
@@ -477,6 +478,38 @@ def test_an_uncertified_receipt_of_phi_is_a_finding(books: Books) -> None:
     books.close_again()
     report = books.audit(uncertified_max=9)
     assert (rules(report), report.uncertified_ids) == ({"certificate"}, [name[1]])
+
+
+# Tombstones: nobody signs them.
+
+
+@pytest.mark.parametrize(("accepted", "findings"), [(None, 0), (0, 1), (9, 0)])
+def test_tombstones_are_listed_and_those_above_the_limit_found(
+    accepted: int | None, findings: int
+) -> None:
+    report = HONEST.audit(tombstones_max=accepted)
+    standing = sorted(
+        (HONEST.day(day), name[1])
+        for day in range(TRAFFIC.days)
+        for name in HONEST.names(is_tombstone, day)
+    )
+    assert report.tombstones_listed == standing
+    assert (report.tombstones, report.findings) == (len(standing), findings)
+    assert rules(report) == ({"tombstones"} if findings else set())
+
+
+def test_a_tombstone_that_took_a_receipts_place_before_the_closing_is_listed() -> None:
+    """The audit cannot tell it from an honest one; docs/receipts.md says so."""
+    books = OPEN.copy()
+    before = len(HONEST.audit().tombstones_listed)
+    name = books.names(is_receipt)[0]
+    tombstone_in_place_of_a_receipt(books)
+    books.close_again()
+    report = books.audit()
+    assert (report.findings, len(report.tombstones_listed)) == (0, before + 1)
+    assert (books.day(2), name[1]) in report.tombstones_listed
+    assert "not proven" in page(report, "the table itself")
+    assert rules(books.audit(tombstones_max=before)) == {"tombstones"}
 
 
 # Digests that somebody saved.

@@ -51,6 +51,12 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         help="accept up to N general receipts whose key nobody vouches for (default: 0); nothing "
         "proves that the stack has made them",
     )
+    parser.add_argument(
+        "--max-tombstones",
+        type=values.count_or_none,
+        metavar="N",
+        help="more tombstones than N are a finding (default: they are counted and listed)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     place_flags(parser)
 
@@ -68,6 +74,7 @@ async def _audit(store: Store, flags: argparse.Namespace) -> int:
         roots=None if flags.jwks is None else await asyncio.to_thread(roots_from, flags.jwks),
         saved=saved,
         uncertified_max=flags.allow_uncertified,
+        tombstones_max=flags.max_tombstones,
     )
     report = await audit(store.dynamodb, store.clock, period)
     if report is None:

@@ -39,6 +39,7 @@ class Period:
     roots: Roots | None = None
     saved: Sequence[tuple[str, str]] = ()
     uncertified_max: int = 0
+    tombstones_max: int | None = None
 
 
 class Kept(Generic[T]):
@@ -78,6 +79,7 @@ async def audit(dynamo: Dynamo, clock: Clock, period: Period) -> Report | None:
         closed=[read_closed(day, jws, roots) for day, jws in await receipts.digests(account)],
         saved=period.saved,
         uncertified_max=period.uncertified_max,
+        tombstones_max=period.tombstones_max,
     )
     running = Audit(question)
     sources = _Sources(dynamo, clock, receipts, roots)

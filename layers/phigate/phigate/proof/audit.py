@@ -27,8 +27,8 @@ class Question:
 
     `last_number` and `open_holds` are the account's counter and its holds, read before anything
     else: what was given out later may still be under way. `saved` are digests kept elsewhere, each
-    with the place where it was. `uncertified_max` is how many general receipts
-    the operator accepts whose key nobody vouches for.
+    with the place where it was. `uncertified_max` is how many general receipts the operator accepts
+    whose key nobody vouches for, `tombstones_max` how many tombstones; None: any.
     """
 
     account: str
@@ -41,6 +41,7 @@ class Question:
     closed: Sequence[Closed]
     saved: Sequence[tuple[str, str]] = ()
     uncertified_max: int = 0
+    tombstones_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Report:
     found_by_rule: Mapping[str, int]
     receipts: int
     tombstones: int
+    tombstones_listed: Sequence[tuple[str, str]]  # day and id, cut at FINDINGS_KEPT_MAX
     phi: int
     charged_micros: int
     answers: Mapping[tuple[str, str], int]
@@ -95,6 +97,7 @@ class Audit:
         self._stacks: set[str] = set()
         self._catalogs: dict[str, str | None] = {}
         self._uncertified_ids: list[str] = []
+        self._tombstones_listed: list[tuple[str, str]] = []
         self._numbers = Numbers()
         self._lasts = {c.day: c.digest.tally["last"] for c in question.closed if c.digest}
         self._days_open: list[str] = []
@@ -119,7 +122,7 @@ class Audit:
         self._note(entry.id, found)
         if entry.seq is not None:
             self._entries.append((entry.seq, entry.id))
-        self._count_stored(entry)
+        self._count_stored(entry, day)
 
     def end_day(self, day: str) -> None:
         """Every item of the day was given."""
@@ -149,6 +152,9 @@ class Audit:
             if reason is not None:
                 self._note(sha256, [("catalog", f"receipts name this catalog: {reason}")])
         self._note_gaps(Numbers(before), Numbers(after))
+        most, count = question.tombstones_max, self._counts["tombstones"]
+        if most is not None and count > most:
+            self._note(question.account, [("tombstones", f"{count} stand, {most} are accepted")])
         numbers = self._numbers
         return Report(
             question=question,
@@ -156,6 +162,7 @@ class Audit:
             found_by_rule=dict(self._by_rule),
             receipts=self._counts["receipts"],
             tombstones=self._counts["tombstones"],
+            tombstones_listed=sorted(self._tombstones_listed),
             phi=self._counts["phi"],
             charged_micros=self._counts["charged_micros"],
             answers=dict(self._answers),
@@ -194,13 +201,15 @@ class Audit:
             self._catalogs[record["catalog"]] = reason
         return ()
 
-    def _count_stored(self, entry: Entry) -> None:
+    def _count_stored(self, entry: Entry, day: str) -> None:
         stored = entry.stored
         if stored is None:
             return
         self._counts["charged_micros"] += stored.cost_micros
         if stored.signed is None:
             self._counts["tombstones"] += 1
+            if len(self._tombstones_listed) < FINDINGS_KEPT_MAX:
+                self._tombstones_listed.append((day, stored.id))
             self._leaves.append(tombstone_leaf(stored))
             return
         self._counts["receipts"] += 1
