@@ -34,6 +34,15 @@ class Silent:
         """See core.protocols.Journal."""
 
 
+class Obliging(DynamoReceipts):
+    """Says of every number that the next day has it."""
+
+    async def numbers(self, account: str, day: str) -> list[int]:
+        """As the closer asks for them."""
+        standing = await self.standing(account)
+        return [] if standing is None else list(range(1, standing.seq + 1))
+
+
 class Operator:
     """One stack on one table. `signers` are its roots by what they sign."""
 
@@ -81,13 +90,16 @@ class Operator:
     async def close(self, traffic: Traffic, *, after_day: str | None = None) -> Closing:
         """Close the days up to this one (default: all), as the sweeper would the night after."""
         self.clock.time_s = closes_at_s(after_day or traffic.last_day) + 60
-        return await self.closer().close(traffic.account)
+        closer = self.closer(is_obliging="gap" in traffic.plants)
+        return await closer.close(traffic.account)
 
-    def closer(self) -> DayCloser:
-        """A closer of this stack, which remembers nothing."""
+    def closer(self, *, is_obliging: bool = False) -> DayCloser:
+        """A closer of this stack, which remembers nothing. An obliging one is what an operator uses
+        who closes a day although a number is gone."""
+        receipts = Obliging(self.dynamo, self.clock) if is_obliging else self.receipts
         return DayCloser(
             ledger=DynamoLedger(self.dynamo, self.clock),
-            receipts=self.receipts,
+            receipts=receipts,
             root=self.signers[DIGESTS],
             clock=self.clock,
             stack=LOCAL_STACK,

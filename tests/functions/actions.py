@@ -29,9 +29,12 @@ _TASKS = {
 ACTIONS: Mapping[Function, set[str]] = {
     "chat": _CHAT,
     "math": _CHAT | _TASKS - {"ecs:ListTasks"},
+    # It writes what was signed for RedPill's verifiers, and how much of it a key has asked for.
     "directory": {
         "dynamodb:GetItem",
+        "dynamodb:PutItem",
         "dynamodb:Query",
+        "dynamodb:UpdateItem",
         "kms:GetPublicKey",
         "kms:Sign",
         "secretsmanager:GetSecretValue",

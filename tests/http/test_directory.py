@@ -295,6 +295,7 @@ def test_the_account_is_exact_after_a_call(stack: RunningStack, account: str, ke
     usage = told.json["usage"]
     # 0.24 and 0.48 USD per million tokens, rounded up to whole micro-USD.
     assert cost == -(-(usage["prompt_tokens"] * 24 + usage["completion_tokens"] * 48) // 100)
+    stack.settled_account(key)
     for base in BASES:
         view = stack.call("GET", f"{base}/v1/account", key=key).json
         policy = view["key"].pop("policy")

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ HOST = "127.0.0.1"
 START_TIMEOUT_S = 30.0  # a start takes one second on an idle machine
 STOP_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 30.0
+SETTLED_S = 10.0
 CREDIT_MICROS = 1_000_000
 
 
@@ -168,6 +170,13 @@ class RunningStack:
     def account(self, key: str) -> Json:
         """GET /v1/account."""
         return self.call("GET", "/v1/account", key=key).json
+
+    def settled_account(self, key: str) -> Json:
+        """The account once no hold stands: a call is settled after its answer was sent."""
+        ends = time.monotonic() + SETTLED_S
+        while (view := self.account(key))["held_micro"]:
+            assert time.monotonic() < ends, f"still held: {view}"
+        return view
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -161,14 +161,31 @@ class Books:
         saved: Sequence[tuple[str, str]] = (),
         now_s: float | None = None,
         roots: Roots | None = None,
+        uncertified_max: int = 0,
+        tombstones_max: int | None = None,
     ) -> Report:
         """Audit the days from `first` to `last`, both counted from 0."""
         self.operator.clock.time_s = audited_at_s(self.traffic) if now_s is None else now_s
         until = self.traffic.days - 1 if last is None else last
-        period = Period(self.traffic.account, self.day(first), self.day(until), roots, saved)
+        period = Period(
+            account=self.traffic.account,
+            first_day=self.day(first),
+            last_day=self.day(until),
+            roots=roots,
+            saved=saved,
+            uncertified_max=uncertified_max,
+            tombstones_max=tombstones_max,
+        )
         report = asyncio.run(audit(self.dynamo, self.operator.clock, period))
         assert report is not None
         return report
+
+
+def put_hold(books: Books, hold_id: str, seq: str, expires_at_s: int) -> None:
+    """A hold of this number in the account."""
+    entry = {"M": {"a": {"N": "1"}, "e": {"N": str(expires_at_s)}, "p": {"N": "0"}}}
+    account = f"A#{books.traffic.account}#S0", "A"
+    books.change(account, h={"M": {hold_id: entry}}, q={"M": {hold_id: {"N": seq}}})
 
 
 def rules(report: Report) -> set[str]:

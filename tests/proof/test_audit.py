@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.audit_plan import Traffic
+from phigate.cli.audit_page import page
 from phigate.core.days import DAY_S, begins_at_s
 from phigate.core.ids import new_id
 from phigate.core.limits import FINDINGS_KEPT_MAX
-from phigate.core.receipt_item import signed_of
+from phigate.core.receipt import Signed
+from phigate.core.receipt_item import signed_members, signed_of
 from phigate.proof.certificate import read_certificate
 from phigate.proof.roots import CERTIFICATES, DIGESTS
 from tests.proof.books import (
@@ -26,11 +28,15 @@ from tests.proof.books import (
     is_phi,
     is_receipt,
     jws_with,
+    put_hold,
     rules,
 )
 
 HONEST = Books.kept()
 DIGEST_ITEM = "jws"
+
+
+OPEN = Books.kept(is_closed=False)
 
 
 @pytest.fixture
@@ -423,13 +429,46 @@ def test_phi_whose_agreement_had_ended_by_the_catalog_is_found() -> None:
     assert (found.rule, "not in force" in found.sentence) == ("agreement", True)
 
 
-def test_uncertified_general_receipts_are_counted_and_named(books: Books) -> None:
-    name = books.names(is_general)[0]
-    books.signed_anew(name, certified=False)
-    del books.items[books.certificate(name)]
+def uncertified(books: Books, count: int = 1) -> list[str]:
+    """General answers of a key that nobody vouches for; their ids."""
+    names = [n for day in range(2, 8) for n in books.names(is_general, day)][:count]
+    for name in names:
+        books.signed_anew(name, certified=False)
+        del books.items[books.certificate(name)]
     books.close_again()
+    return [name[1] for name in names]
+
+
+def forged_as_uncertified(books: Books) -> list[str]:
+    """Without any key: PHI becomes a general receipt of a key that nobody has seen."""
+    name = next(n for day in range(8) for n in books.names(is_phi, day))
+    theirs = books.record(books.names(is_general)[0])
+    kept = {member: books.record(name)[member] for member in ("id", "seq", "time", "signed")}
+    payload = orjson.dumps({**theirs, **kept, "certified": False}, option=orjson.OPT_SORT_KEYS)
+    books.change(name, **signed_members(Signed(payload, "k" * 43, bytes(64))))
+    books.change(name, c={"N": str(theirs["cost"]["charged"])})
+    books.close_again()
+    return [name[1]]
+
+
+@pytest.mark.parametrize("make", [uncertified, forged_as_uncertified])
+def test_an_uncertified_receipt_is_a_finding(
+    books: Books, make: Callable[[Books], list[str]]
+) -> None:
+    ids = make(books)
     report = books.audit()
-    assert (report.findings, report.uncertified, report.uncertified_ids) == (0, 1, [name[1]])
+    assert [(found.subject, found.rule) for found in report.found] == [(ids[0], "uncertified")]
+    assert (report.uncertified, report.uncertified_ids) == (1, ids)
+
+
+@pytest.mark.parametrize(("allowed", "findings"), [(0, 3), (2, 1), (3, 0), (4, 0)])
+def test_uncertified_receipts_are_accepted_up_to_the_number_that_is_allowed(
+    books: Books, allowed: int, findings: int
+) -> None:
+    ids = uncertified(books, 3)
+    report = books.audit(uncertified_max=allowed)
+    assert report.found_by_rule == ({"uncertified": findings} if findings else {})
+    assert (report.uncertified, sorted(report.uncertified_ids)) == (3, sorted(ids))
 
 
 def test_an_uncertified_receipt_of_phi_is_a_finding(books: Books) -> None:
@@ -437,8 +476,40 @@ def test_an_uncertified_receipt_of_phi_is_a_finding(books: Books) -> None:
     books.signed_anew(name, certified=False)
     del books.items[books.certificate(name)]
     books.close_again()
-    report = books.audit()
+    report = books.audit(uncertified_max=9)
     assert (rules(report), report.uncertified_ids) == ({"certificate"}, [name[1]])
+
+
+# Tombstones: nobody signs them.
+
+
+@pytest.mark.parametrize(("accepted", "findings"), [(None, 0), (0, 1), (9, 0)])
+def test_tombstones_are_listed_and_those_above_the_limit_found(
+    accepted: int | None, findings: int
+) -> None:
+    report = HONEST.audit(tombstones_max=accepted)
+    standing = sorted(
+        (HONEST.day(day), name[1])
+        for day in range(TRAFFIC.days)
+        for name in HONEST.names(is_tombstone, day)
+    )
+    assert report.tombstones_listed == standing
+    assert (report.tombstones, report.findings) == (len(standing), findings)
+    assert rules(report) == ({"tombstones"} if findings else set())
+
+
+def test_a_tombstone_that_took_a_receipts_place_before_the_closing_is_listed() -> None:
+    """The audit cannot tell it from an honest one; docs/receipts.md says so."""
+    books = OPEN.copy()
+    before = len(HONEST.audit().tombstones_listed)
+    name = books.names(is_receipt)[0]
+    tombstone_in_place_of_a_receipt(books)
+    books.close_again()
+    report = books.audit()
+    assert (report.findings, len(report.tombstones_listed)) == (0, before + 1)
+    assert (books.day(2), name[1]) in report.tombstones_listed
+    assert "not proven" in page(report, "the table itself")
+    assert rules(books.audit(tombstones_max=before)) == {"tombstones"}
 
 
 # Digests that somebody saved.
@@ -497,6 +568,62 @@ def test_what_is_missing_at_the_edge_of_a_period_is_found(books: Books) -> None:
     assert subjects == {"number 26", "number 71"}
 
 
+def _junk(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+    return {"s": {"N": seq}}
+
+
+def _junk_tombstone(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+    zero = {"N": "0"}
+    return {"s": {"N": seq}, "st": {"S": "expired"}, "c": zero, "p": zero}
+
+
+def _renumbered(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+    return {**item, "s": {"N": seq}}
+
+
+def _unsigned(books: Books, item: dict[str, object], seq: str, **more: bool) -> dict[str, object]:
+    signed = signed_of(item)
+    assert signed is not None
+    record = {**orjson.loads(signed.payload), "seq": int(seq), **more}
+    payload = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    kid = "k" * 43 if more else signed.kid
+    return {**item, "s": {"N": seq}, **signed_members(Signed(payload, kid, bytes(64)))}
+
+
+def _uncertified(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+    return _unsigned(books, item, seq, certified=False)
+
+
+Junk = Callable[[Books, dict[str, object], str], dict[str, object]]
+
+
+@pytest.mark.parametrize("day", [1, 3])
+@pytest.mark.parametrize(
+    ("junk", "sk"),
+    [
+        (_junk, None),
+        (_junk, "junk"),
+        (_junk, "junk.u"),
+        (_junk_tombstone, "junk"),
+        (_junk_tombstone, "AAAAAAAAAAAAAAAA.u"),
+        (_junk_tombstone, "AAAAAAAAAAAAAAAA"),
+        (_renumbered, None),
+        (_unsigned, None),
+        (_uncertified, None),
+    ],
+)
+def test_junk_on_a_neighbouring_day_has_no_number(
+    books: Books, day: int, junk: Junk, sk: str | None
+) -> None:
+    seq = str(books.items.pop(books.names(is_receipt, 2)[4])["s"]["N"])
+    name = books.names(is_general, day)[1]
+    item = junk(books, books.items[name], seq)
+    key = name[0], name[1] if sk is None else sk
+    books.items[key] = {**item, "pk": {"S": key[0]}, "sk": {"S": key[1]}}
+    found = [found.subject for found in books.audit(2, 2).found if found.rule == "gap"]
+    assert found == [f"number {seq}"]
+
+
 def test_a_period_without_receipts_between_others_is_clean(books: Books) -> None:
     report = books.audit(20, 25)
     assert (report.findings, report.receipts, report.numbers) == (0, 0, None)
@@ -518,9 +645,49 @@ def test_today_may_have_calls_under_way() -> None:
     day = TRAFFIC.days - 1
     report = books.audit(day, now_s=asked_s)
     assert (rules(report), report.days_open) == ({"gap"}, [books.day(day)])
-    hold = {"M": {"a": {"N": "1"}, "e": {"N": "1"}, "p": {"N": "0"}}}
-    books.change(account, h={"M": {under_way[1]: hold}}, q={"M": {under_way[1]: number}})
+    entry = {"M": {"a": {"N": "1"}, "e": {"N": str(int(asked_s) + 9)}, "p": {"N": "0"}}}
+    books.change(account, h={"M": {under_way[1]: entry}}, q={"M": {under_way[1]: number}})
     assert books.audit(day, now_s=asked_s).found == []
+
+
+# What the hold that somebody writes in a deleted receipt's place looks like: when its call began
+# and when it expires, from the time of the audit; which day's receipt was deleted.
+NOW_S = begins_at_s("2026-07-08") + DAY_S - 60
+FAKES = (
+    ("as one under way", -30, 900, 7, False),
+    ("of the day before", -DAY_S - 30, 900, 7, False),
+    ("just past its time", -900, -120, 7, False),
+    ("of two days before", -2 * DAY_S, 900, 7, True),
+    ("of the future", 3_600, 960, 7, True),
+    ("of the year 2100", 2_300_000_000, 900, 7, True),
+    ("past its time", -900, -121, 7, True),
+    ("without end", -30, 2_000_000_000, 7, True),
+    ("longer than any call", -30, 961, 7, True),
+    ("of a number given out days ago", -30, 900, 3, True),
+)
+
+
+@pytest.mark.parametrize(
+    ("began_s", "expires_s", "day", "is_found"),
+    [fake[1:] for fake in FAKES],
+    ids=[f[0] for f in FAKES],
+)
+def test_a_number_is_excused_by_a_hold_that_may_be_under_way_and_by_no_other(
+    began_s: int, expires_s: int, day: int, is_found: bool
+) -> None:
+    books = OPEN.copy()
+    seq = books.items.pop(books.names(is_receipt, day)[3])["s"]["N"]
+    put_hold(books, new_id(NOW_S + began_s, b"7 bytes"), seq, NOW_S + expires_s)
+    found = [(f.subject, f.rule) for f in books.audit(now_s=float(NOW_S)).found if f.rule == "gap"]
+    assert found == ([(f"number {seq}", "gap")] if is_found else [])
+
+
+def test_a_hold_with_an_id_that_is_none_excuses_nothing() -> None:
+    books = OPEN.copy()
+    seq = books.items.pop(books.names(is_receipt, 7)[3])["s"]["N"]
+    put_hold(books, "\x1b[2J", seq, NOW_S)
+    (found,) = [f for f in books.audit(now_s=float(NOW_S)).found if f.rule == "gap"]
+    assert found.sentence.isprintable()
 
 
 def test_today_ends_where_the_account_counts_to() -> None:

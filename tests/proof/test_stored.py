@@ -53,7 +53,7 @@ def judged(item: dict[str, Any]) -> Audit:
         now_s=0.0,
         roots={},
         last_number=100,
-        open_numbers=frozenset(),
+        open_holds=(),
         closed=[read_closed(day, jws, {}) for day, jws in HONEST.saved()],
     )
     audit = Audit(question)

@@ -348,7 +348,10 @@ ACTIONS: Mapping[str, str] = {
     + _ECS
     + "dynamodb:DeleteItem dynamodb:UpdateItem "
     + _EC2,
-    "DirectoryRole": _LOGS + _SIGN + _SECRET + "dynamodb:GetItem dynamodb:Query",
+    "DirectoryRole": _LOGS
+    + _SIGN
+    + _SECRET
+    + "dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem",
     "CatalogSyncRole": _LOGS + _SIGN + "dynamodb:PutItem dynamodb:Query",
     "SweeperRole": _LOGS
     + _SIGN

@@ -105,7 +105,7 @@ class Sweep:
                 broken += total != view.topped_up_micros
             standing = await self._receipts.standing(account)
             if standing is not None:
-                oldest_s = min([oldest_s, *(_begun_s(hold_id) for hold_id, _ in standing.holds)])
+                oldest_s = min([oldest_s, *(_begun_s(hold.id) for hold in standing.holds)])
         self._aws.journal.note(
             "ledger_checked", accounts=len(accounts), broken=broken, hold_age_s=now_s - oldest_s
         )

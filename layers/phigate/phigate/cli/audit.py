@@ -6,6 +6,7 @@ import importlib
 import json
 from pathlib import Path
 
+from phigate.cli import values
 from phigate.cli.audit_page import as_json, page
 from phigate.cli.command import Command, CommandFailed
 from phigate.cli.key_sets import roots_from
@@ -42,6 +43,20 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|URL",
         help="the stack's key set as you know it (default: the roots in the table itself)",
     )
+    parser.add_argument(
+        "--allow-uncertified",
+        type=values.count_or_none,
+        default=0,
+        metavar="N",
+        help="accept up to N general receipts whose key nobody vouches for (default: 0); nothing "
+        "proves that the stack has made them",
+    )
+    parser.add_argument(
+        "--max-tombstones",
+        type=values.count_or_none,
+        metavar="N",
+        help="more tombstones than N are a finding (default: they are counted and listed)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     place_flags(parser)
 
@@ -58,6 +73,8 @@ async def _audit(store: Store, flags: argparse.Namespace) -> int:
         # In a thread: it has an event loop of its own.
         roots=None if flags.jwks is None else await asyncio.to_thread(roots_from, flags.jwks),
         saved=saved,
+        uncertified_max=flags.allow_uncertified,
+        tombstones_max=flags.max_tombstones,
     )
     report = await audit(store.dynamodb, store.clock, period)
     if report is None:

@@ -14,6 +14,11 @@ IDS_SHOWN_MAX = 5
 UNSAVED = (
     "no saved digests were given: a day that the holder of the root signed anew would not be seen"
 )
+FORGEABLE = "whoever can write the table can make such a receipt, or put it in another's place"
+UNSIGNED = (
+    "a tombstone is not signed: that the call crashed, and that no receipt was there before the "
+    "day was closed and its digest saved, is not proven"
+)
 
 
 def page(report: Report, anchor: str) -> str:
@@ -37,6 +42,10 @@ def as_json(report: Report, anchor: str) -> Json:
         "stacks": list(report.stacks),
         "receipts": report.receipts,
         "tombstones": report.tombstones,
+        "tombstones_max": question.tombstones_max,
+        "tombstones_listed": [
+            {"day": day, "id": receipt_id} for day, receipt_id in report.tombstones_listed
+        ],
         "phi": report.phi,
         "numbers": None if report.numbers is None else list(report.numbers),
         "charged_micro": report.charged_micros,
@@ -58,7 +67,11 @@ def as_json(report: Report, anchor: str) -> Json:
             )
         ],
         "catalogs": list(report.catalogs),
-        "uncertified": {"count": report.uncertified, "ids": list(report.uncertified_ids)},
+        "uncertified": {
+            "count": report.uncertified,
+            "accepted_max": question.uncertified_max,
+            "ids": list(report.uncertified_ids),
+        },
         "digests": {
             "days_closed": report.days_closed,
             "days_open": list(report.days_open),
@@ -86,7 +99,7 @@ def _summary(report: Report, anchor: str) -> Iterable[tuple[str, str]]:
     yield "audited", day_at(question.now_s)
     yield "stack", ", ".join(report.stacks) or "none: no receipt stands in the period"
     yield "receipts", f"{report.receipts}, {report.phi} of them PHI"
-    yield "tombstones", f"{report.tombstones} calls that never came to their end"
+    yield "tombstones", _tombstones(report)
     if report.numbers is not None:
         yield "numbers", f"{report.numbers[0]} to {report.numbers[1]}"
     yield "charged", amount(report.charged_micros)
@@ -102,10 +115,22 @@ def _summary(report: Report, anchor: str) -> Iterable[tuple[str, str]]:
             yield "", f"{purpose}: {', '.join(kids)}"
 
 
+def _tombstones(report: Report) -> str:
+    if not report.tombstones:
+        return "none"
+    named = [f"{receipt_id} of {day}" for day, receipt_id in report.tombstones_listed]
+    most = report.question.tombstones_max
+    limit = "with no limit (--max-tombstones)" if most is None else f"at most {most} accepted"
+    told = f"{report.tombstones} calls without a receipt, {limit}"
+    return f"{told}: {_cut(named, report.tombstones)}; {UNSIGNED}"
+
+
 def _uncertified(report: Report) -> str:
     if not report.uncertified:
         return "none"
-    return f"{report.uncertified}: {_cut(report.uncertified_ids, report.uncertified)}"
+    named = _cut(report.uncertified_ids, report.uncertified)
+    accepted = f"up to {report.question.uncertified_max} accepted"
+    return f"{report.uncertified}, {accepted}: {named}; {FORGEABLE}"
 
 
 def _digests(report: Report) -> str:

@@ -14,7 +14,7 @@ from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.proof.audit import Audit, Question, Report
 from phigate.proof.chain import read_closed
 from phigate.proof.roots import Roots, by_kid
-from phigate.proof.stored import ReceiptKey, Unproven, read_entry, receipt_key
+from phigate.proof.stored import ReceiptKey, Unproven, read_entry, receipt_key, vouched_number
 
 CATALOGS_KEPT_MAX = 100  # a snapshot is some 100 KB in memory; a day has one or two
 _REFUSALS = {
@@ -38,6 +38,8 @@ class Period:
     last_day: str
     roots: Roots | None = None
     saved: Sequence[tuple[str, str]] = ()
+    uncertified_max: int = 0
+    tombstones_max: int | None = None
 
 
 class Kept(Generic[T]):
@@ -73,9 +75,11 @@ async def audit(dynamo: Dynamo, clock: Clock, period: Period) -> Report | None:
         now_s=clock.now_s(),
         roots=roots,
         last_number=standing.seq,
-        open_numbers=frozenset(seq for _, seq in standing.holds),
+        open_holds=standing.holds,
         closed=[read_closed(day, jws, roots) for day, jws in await receipts.digests(account)],
         saved=period.saved,
+        uncertified_max=period.uncertified_max,
+        tombstones_max=period.tombstones_max,
     )
     running = Audit(question)
     sources = _Sources(dynamo, clock, receipts, roots)
@@ -89,9 +93,23 @@ async def audit(dynamo: Dynamo, clock: Clock, period: Period) -> Report | None:
             running.entry(entry, day, key, catalog)
         running.end_day(day)
     return running.report(
-        before=await receipts.numbers(account, next_day(period.first_day, -1)),
-        after=await receipts.numbers(account, next_day(period.last_day)),
+        before=await _numbers(receipts, sources, account, next_day(period.first_day, -1)),
+        after=await _numbers(receipts, sources, account, next_day(period.last_day)),
     )
+
+
+async def _numbers(
+    receipts: DynamoReceipts, sources: "_Sources", account: str, day: str
+) -> list[int]:
+    """The numbers that a neighbouring day shows to have; the day itself is not audited."""
+    numbers = []
+    async for item in receipts.day(account, day):
+        entry = read_entry(item)
+        key = None if entry.signed is None else await sources.keys.get(entry.signed.kid)
+        number = vouched_number(entry, account, day, key)
+        if number is not None:
+            numbers.append(number)
+    return numbers
 
 
 class _Sources:

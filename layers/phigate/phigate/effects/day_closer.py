@@ -3,7 +3,8 @@
 Law 1: a day is closed an hour after it ended, and only when no hold of it stands.
 Law 2: a digest is put once. Whoever comes second builds on the one that stands, so a crash between
 two writes, or two closers at once, leave one chain.
-Law 3: what cannot be read is not signed: the day stays open and the closer says so.
+Law 3: what cannot be read is not signed, nor a day out of which a number is gone: it stays open and
+the closer says so.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from phigate.core.account import DAY_S
-from phigate.core.days import closes_at_s, day_at, days_from, is_day, next_day
+from phigate.core.days import begins_at_s, closes_at_s, day_at, days_from, is_day, next_day
 from phigate.core.errors import PhigateError
 from phigate.core.ids import MalformedId, day_of
 from phigate.core.limits import DAY_CLOSES_AFTER_S, RECEIPT_DAYS
@@ -30,7 +31,9 @@ from phigate.proof.day import (
     tombstone_leaf,
 )
 from phigate.proof.failed import ProofFailed
-from phigate.proof.stored import read_entry
+from phigate.proof.numbers import Numbers
+from phigate.proof.open_hold import doubt
+from phigate.proof.stored import own_number, read_entry
 
 RETRY_AFTER_S = 600.0  # after a failure, or while a day is left open
 
@@ -141,15 +144,17 @@ class DayCloser:
         self, account: str, day: str, standing: Standing, digests: Sequence[tuple[str, str]]
     ) -> str | None:
         """The digest that stands for a day from now on; None for a day without receipts."""
-        if any(_day_of(hold_id) <= day for hold_id, _ in standing.holds):
+        if any(_day_of(hold.id) <= day for hold in standing.holds):
             raise _LeftOpen("a hold of it still stands; sweep again")
         if not await self._receipts.has_receipts(account, day):
             return None
+        leaves = await self._leaves(account, day)
+        await self._check_numbers(account, day, standing, digests, Numbers(x.seq for x in leaves))
         digest = DayDigest(
             account=account,
             stack=self._stack,
             day=day,
-            tally=tally(await self._leaves(account, day)),
+            tally=tally(leaves),
             previous=name_of(digests[-1][1]) if digests else None,
             closed_at_s=int(self._clock.now_s()),
         )
@@ -163,6 +168,35 @@ class DayCloser:
             return str(exc)  # another closer was first; the chain goes on from its digest
         return jws
 
+    async def _check_numbers(
+        self,
+        account: str,
+        day: str,
+        standing: Standing,
+        digests: Sequence[tuple[str, str]],
+        numbers: Numbers,
+    ) -> None:
+        """Whether every number after the last digest's stands in this day, in the next one, whose
+        calls may have begun before midnight's last had their numbers, or is under way."""
+        if not numbers:
+            return
+        lasts = {day: numbers.last, **_last_of(digests)}
+        now_s, from_s = self._clock.now_s(), begins_at_s(day)
+        under_way = Numbers(
+            hold.seq
+            for hold in standing.holds
+            if doubt(hold, from_s=from_s, now_s=now_s, lasts=lasts) is None
+        )
+        first = max((last for other, last in lasts.items() if other != day), default=0) + 1
+        missing = [
+            gap for a, b in numbers.missing(first, numbers.last) for gap in under_way.missing(a, b)
+        ]
+        if missing:
+            later = Numbers(await own_numbers(self._receipts, account, next_day(day)))
+            missing = [gap for a, b in missing for gap in later.missing(a, b)]
+        if missing:
+            raise _LeftOpen(f"nothing has number {missing[0][0]}; see phigate audit")
+
     async def _leaves(self, account: str, day: str) -> list[Leaf]:
         leaves = []
         async for item in self._receipts.day(account, day):
@@ -174,6 +208,15 @@ class DayCloser:
             else:
                 leaves.append(receipt_leaf(entry.stored, entry.record))
         return leaves
+
+
+async def own_numbers(receipts: DynamoReceipts, account: str, day: str) -> list[int]:
+    """The numbers that stand in a day, sorted: those of receipts by what they have signed, and
+    those of tombstones. Junk has none. Signatures are not checked."""
+    found = [
+        own_number(read_entry(item), account, day) async for item in receipts.day(account, day)
+    ]
+    return sorted(number for number in found if number is not None)
 
 
 def _is_all_closed(standing: Standing, digests: Sequence[tuple[str, str]]) -> bool:
@@ -197,6 +240,17 @@ def _days_due(standing: Standing, digests: Sequence[tuple[str, str]], now_s: flo
         oldest_s = now_s - RECEIPT_DAYS * DAY_S
         first = day_at(oldest_s if standing.created_s is None else standing.created_s)
     return list(days_from(first, last))
+
+
+def _last_of(digests: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """The last number of the last digest, by its day."""
+    if not digests:
+        return {}
+    day, jws = digests[-1]
+    try:
+        return {day: read_digest(jws, None).tally["last"]}
+    except ProofFailed as exc:
+        raise _LeftOpen(f"the digest of {day} cannot be read: {exc}") from exc
 
 
 def _day_of(hold_id: str) -> str:

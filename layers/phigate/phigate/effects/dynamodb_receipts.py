@@ -32,12 +32,12 @@ from phigate.core.receipt_item import (
     TEXT_SUFFIX,
     UPSTREAM_SUFFIX,
     GarbledReceipt,
-    number_of,
     read_receipt,
 )
 from phigate.core.text_signer import TextSignature, read_text_signature
 from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
+from phigate.proof.open_hold import OpenHold
 from phigate.proof.roots import Root
 from phigate.wire.jwk import Jwk
 
@@ -51,11 +51,11 @@ NONE_IS_KEPT = "attribute_not_exists(pk)"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An account as the numbers of its receipts need it: the last number given out, and the id and
-    number of each hold that still stands."""
+    """An account as the numbers of its receipts need it: the last number given out, and each hold
+    that still stands."""
 
     seq: int
-    holds: tuple[tuple[str, int], ...]
+    holds: tuple[OpenHold, ...]
     created_s: int | None
 
 
@@ -102,12 +102,6 @@ class DynamoReceipts:
             if not str(text_at(item, "sk")).endswith(BESIDE_SUFFIXES):
                 yield read_receipt(account, item)
 
-    async def numbers(self, account: str, day: str) -> list[int]:
-        """The numbers of a day alone, sorted."""
-        query = self._query(receipts_pk(account, day), {"ProjectionExpression": "sk, s"})
-        found = [number_of(item) async for item in query]
-        return sorted(number for number in found if number is not None)
-
     async def has_receipts(self, account: str, day: str) -> bool:
         """Whether anything stands in a day."""
         async for _ in self._query(receipts_pk(account, day), {"Limit": 1}):
@@ -123,7 +117,7 @@ class DynamoReceipts:
         created_s = int_at(listed or {}, "created", -1)
         return Standing(
             seq=int_at(item, "seq"),
-            holds=tuple((hold.id, hold.seq) for hold in holds(item)),
+            holds=tuple(OpenHold(h.id, h.seq, h.expires_at_s) for h in holds(item)),
             created_s=None if created_s < 0 else created_s,
         )
 

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from phigate.core.days import DAY_S, begins_at_s
+from phigate.core.days import DAY_S, begins_at_s, day_at
 from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX
 from phigate.core.types import Catalog, Json
 from phigate.proof.chain import Closed, Items, chain_faults, digest_faults, saved_faults
 from phigate.proof.day import Leaf, receipt_leaf, tombstone_leaf
 from phigate.proof.numbers import Numbers
 from phigate.proof.offer import departures, names_no_catalog
+from phigate.proof.open_hold import OpenHold, doubt
 from phigate.proof.record import Finding
 from phigate.proof.roots import Roots
 from phigate.proof.stored import Entry, ReceiptKey, Unproven, faults, is_uncertified
@@ -24,9 +25,10 @@ from phigate.proof.stored import Entry, ReceiptKey, Unproven, faults, is_uncerti
 class Question:
     """What is audited, and what the answer stands on.
 
-    `last_number` and `open_numbers` are the account's counter and the numbers of its open holds,
-    read before anything else: what was given out later may still be under way. `saved` are digests
-    kept elsewhere, each with the place where it was.
+    `last_number` and `open_holds` are the account's counter and its holds, read before anything
+    else: what was given out later may still be under way. `saved` are digests kept elsewhere, each
+    with the place where it was. `uncertified_max` is how many general receipts the operator accepts
+    whose key nobody vouches for, `tombstones_max` how many tombstones; None: any.
     """
 
     account: str
@@ -35,9 +37,11 @@ class Question:
     now_s: float
     roots: Roots
     last_number: int
-    open_numbers: frozenset[int]
+    open_holds: Sequence[OpenHold]
     closed: Sequence[Closed]
     saved: Sequence[tuple[str, str]] = ()
+    uncertified_max: int = 0
+    tombstones_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Report:
     found_by_rule: Mapping[str, int]
     receipts: int
     tombstones: int
+    tombstones_listed: Sequence[tuple[str, str]]  # day and id, cut at FINDINGS_KEPT_MAX
     phi: int
     charged_micros: int
     answers: Mapping[tuple[str, str], int]
@@ -92,7 +97,9 @@ class Audit:
         self._stacks: set[str] = set()
         self._catalogs: dict[str, str | None] = {}
         self._uncertified_ids: list[str] = []
+        self._tombstones_listed: list[tuple[str, str]] = []
         self._numbers = Numbers()
+        self._lasts = {c.day: c.digest.tally["last"] for c in question.closed if c.digest}
         self._days_open: list[str] = []
         self._entries: list[tuple[int, str]] = []
         self._leaves: list[Leaf] = []
@@ -109,11 +116,13 @@ class Audit:
         found = list(faults(entry, self._question.account, day, key))
         if entry.record is not None:
             found += self._against_catalog(entry.record, catalog)
-            self._count_record(entry.id, entry.record, key)
+            self._count_record(entry.record)
+            if is_uncertified(entry.record, key):
+                found += self._count_uncertified(entry.id, entry.record)
         self._note(entry.id, found)
         if entry.seq is not None:
             self._entries.append((entry.seq, entry.id))
-        self._count_stored(entry)
+        self._count_stored(entry, day)
 
     def end_day(self, day: str) -> None:
         """Every item of the day was given."""
@@ -143,6 +152,9 @@ class Audit:
             if reason is not None:
                 self._note(sha256, [("catalog", f"receipts name this catalog: {reason}")])
         self._note_gaps(Numbers(before), Numbers(after))
+        most, count = question.tombstones_max, self._counts["tombstones"]
+        if most is not None and count > most:
+            self._note(question.account, [("tombstones", f"{count} stand, {most} are accepted")])
         numbers = self._numbers
         return Report(
             question=question,
@@ -150,6 +162,7 @@ class Audit:
             found_by_rule=dict(self._by_rule),
             receipts=self._counts["receipts"],
             tombstones=self._counts["tombstones"],
+            tombstones_listed=sorted(self._tombstones_listed),
             phi=self._counts["phi"],
             charged_micros=self._counts["charged_micros"],
             answers=dict(self._answers),
@@ -188,13 +201,15 @@ class Audit:
             self._catalogs[record["catalog"]] = reason
         return ()
 
-    def _count_stored(self, entry: Entry) -> None:
+    def _count_stored(self, entry: Entry, day: str) -> None:
         stored = entry.stored
         if stored is None:
             return
         self._counts["charged_micros"] += stored.cost_micros
         if stored.signed is None:
             self._counts["tombstones"] += 1
+            if len(self._tombstones_listed) < FINDINGS_KEPT_MAX:
+                self._tombstones_listed.append((day, stored.id))
             self._leaves.append(tombstone_leaf(stored))
             return
         self._counts["receipts"] += 1
@@ -203,9 +218,22 @@ class Audit:
         if stored.state == "late":
             self._tombstones[stored.id] = tombstone_leaf(stored)
 
-    def _count_record(
-        self, receipt_id: str, record: Json, key: ReceiptKey | Unproven | None
-    ) -> None:
+    def _count_uncertified(self, receipt_id: str, record: Json) -> list[Finding]:
+        """Its signature cannot be checked, so whoever writes the table can make one: none is good
+        by itself. Of PHI none is accepted at all, which `faults` has said."""
+        self._counts["uncertified"] += 1
+        if len(self._uncertified_ids) < FINDINGS_KEPT_MAX:
+            self._uncertified_ids.append(receipt_id)
+        if record["phi"] is not False:
+            return []
+        self._counts["uncertified_general"] += 1
+        most = self._question.uncertified_max
+        if self._counts["uncertified_general"] <= most:
+            return []
+        sentence = "nobody vouches for its key, so that its signature proves nothing"
+        return [("uncertified", f"{sentence}; {most} are accepted" if most else sentence)]
+
+    def _count_record(self, record: Json) -> None:
         self._stacks.add(record["stack"])
         self._counts["phi"] += record["phi"] is True
         if "row" in record:
@@ -218,10 +246,6 @@ class Audit:
             for row in tried & agreements.keys():
                 agreement_id, law, effective_s, expires_s = agreements[row]
                 self._agreements[agreement_id, law, effective_s, expires_s] += 1
-        if is_uncertified(record, key):
-            self._counts["uncertified"] += 1
-            if len(self._uncertified_ids) < FINDINGS_KEPT_MAX:
-                self._uncertified_ids.append(receipt_id)
 
     def _end_numbers(self, day: str) -> None:
         doubled = self._numbers.add(seq for seq, _ in self._entries)
@@ -230,6 +254,8 @@ class Audit:
             where = "" if len(ids) > 1 else " and on an earlier day"
             self._note(f"number {number}", [("doubled", f"it stands at {', '.join(ids)}{where}")])
         highest = max((seq for seq, _ in self._entries), default=0)
+        if highest:
+            self._lasts[day] = max(highest, self._lasts.get(day, 0))
         has_ended = self._question.now_s >= begins_at_s(day) + DAY_S
         if has_ended and highest > self._question.last_number:
             given = f"the account has given out {self._question.last_number} numbers"
@@ -240,12 +266,25 @@ class Audit:
         if bounds is None:
             return
         first, last = bounds
-        known = Numbers(self._question.open_numbers)
+        doubts = self._doubts()
+        known = Numbers(h.seq for h in self._question.open_holds if h.seq not in doubts)
         for a, b in self._numbers.missing(first, last):
             for c, d in before.missing(a, b):
                 for e, f in after.missing(c, d):
                     for gap in known.missing(e, f):
-                        self._note(*_gap(gap))
+                        self._note(*_gap(gap, doubts))
+
+    def _doubts(self) -> dict[int, str]:
+        """The numbers of open holds that excuse nothing, and why."""
+        question = self._question
+        last_day = min(question.last_day, day_at(question.now_s))
+        from_s = begins_at_s(last_day) - DAY_S
+        doubts: dict[int, str] = {}
+        for hold in question.open_holds:
+            why = doubt(hold, from_s=from_s, now_s=question.now_s, lasts=self._lasts)
+            if why is not None:
+                doubts[hold.seq] = why
+        return doubts
 
     def _bounds(self, before: Numbers, after: Numbers) -> tuple[int, int] | None:
         """The first and last number that must stand here or in the days around.
@@ -276,9 +315,14 @@ class Audit:
         return min(firsts), min(max(lasts), question.last_number)
 
 
-def _gap(gap: tuple[int, int]) -> tuple[str, list[Finding]]:
+def _gap(gap: tuple[int, int], doubts: Mapping[int, str]) -> tuple[str, list[Finding]]:
     first, last = gap
+    excuses = [
+        ("gap", f"the open hold that has number {seq} {why}")
+        for seq, why in sorted(doubts.items())
+        if first <= seq <= last
+    ]
     if first == last:
-        return f"number {first}", [("gap", "no receipt and no tombstone has it")]
+        return f"number {first}", [("gap", "no receipt and no tombstone has it"), *excuses]
     sentence = f"no receipt and no tombstone has one of these {last - first + 1}"
-    return f"numbers {first} to {last}", [("gap", sentence)]
+    return f"numbers {first} to {last}", [("gap", sentence), *excuses]

@@ -110,6 +110,29 @@ def faults(
         yield from contradictions(record)
 
 
+def own_number(entry: Entry, account: str, day: str) -> int | None:
+    """The number that an item shows to be there: a receipt of this account by what it has signed,
+    a tombstone in its place. Of anything else None. Whether the signature holds is not asked."""
+    stored, record = entry.stored, entry.record
+    if entry.fault is not None or stored is None or any(_place(entry, day)):
+        return None
+    if record is not None and any(_matches(stored, account, record)):
+        return None
+    return stored.seq
+
+
+def vouched_number(
+    entry: Entry, account: str, day: str, key: ReceiptKey | Unproven | None
+) -> int | None:
+    """The same, of a receipt only where its signature holds under a certified key."""
+    signed, record = entry.signed, entry.record
+    if signed is None or record is None:
+        return own_number(entry, account, day)
+    if is_uncertified(record, key) or any(_vouched(signed, record, key)):
+        return None
+    return own_number(entry, account, day)
+
+
 def _is_whole(record: Json) -> bool:
     """Whether nothing was charged without a row, and no turn without a charge."""
     return ("row" in record or "cost" not in record) and ("cost" in record or "turns" not in record)
