@@ -65,13 +65,6 @@ def read_entry(item: StoredReceipt | GarbledReceipt) -> Entry:
         record = read_record(item.signed.payload)
     except ProofFailed as exc:
         return Entry(item.id, item.seq, item, fault=str(exc))
-    if not _is_whole(record):
-        return Entry(
-            item.id,
-            item.seq,
-            item,
-            fault="a charge without a row, or turns without a charge",
-        )
     return Entry(item.id, item.seq, item, record)
 
 
@@ -131,11 +124,6 @@ def vouched_number(
     if is_uncertified(record, key) or any(_vouched(signed, record, key)):
         return None
     return own_number(entry, account, day)
-
-
-def _is_whole(record: Json) -> bool:
-    """Whether nothing was charged without a row, and no turn without a charge."""
-    return ("row" in record or "cost" not in record) and ("cost" in record or "turns" not in record)
 
 
 def _place(entry: Entry, day: str) -> Iterator[Finding]:
