@@ -22,7 +22,7 @@ from phigate.core.days import DAY_S
 from phigate.core.ids import new_id
 from phigate.core.meter import cost, total
 from phigate.core.protocols import SigningKey
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts, Signed, record
+from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts, Signed, hash_text, record
 from phigate.core.types import Agreement, Attempt, Catalog, Json, Row, Usage
 from phigate.effects.receipt_signer import EnvironmentSigner
 from phigate.signing import signed
@@ -226,7 +226,9 @@ def _signed(members: Json, key: SigningKey) -> Signed:
     """A record that no gateway would make, signed as if one had."""
     payload = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
     message = signing_input(alg=RECEIPT_ALG, typ=RECEIPT_TYP, kid=key.kid, payload=payload)
-    return Signed(payload, key.kid, key.sign(message))
+    text = hash_text(members["request_sha256"], members["response_sha256"])
+    text_signature = key.sign(text.encode()) if members["phi"] is False else b""
+    return Signed(payload, key.kid, key.sign(message), text_signature)
 
 
 def _agreements(rows: Sequence[Row]) -> dict[str, Agreement]:

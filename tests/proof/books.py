@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.audit_operator import Operator, audited_at_s
 from bench.audit_plan import Traffic
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Signed
+from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Signed, hash_text
 from phigate.core.receipt_item import signed_members, signed_of
 from phigate.core.types import Json
 from phigate.effects.auditor import Period, audit
@@ -128,7 +128,11 @@ class Books:
         kid = thumbprint(jwk)
         payload = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
         message = signing_input(alg=RECEIPT_ALG, typ=RECEIPT_TYP, kid=kid, payload=payload)
-        self.change(name, **signed_members(Signed(payload, kid, key.sign(message))))
+        text = b""
+        if record["phi"] is False and "cost" in record:
+            told = hash_text(record["request_sha256"], record["response_sha256"])
+            text = key.sign(told.encode())
+        self.change(name, **signed_members(Signed(payload, kid, key.sign(message), text)))
         cost = record.get("cost", {}).get("charged", 0)
         self.change(name, c={"N": str(cost)}, s={"N": str(record["seq"])})
         self.put_certificate(certificate_for(jwk, record["signed"] - 60), CERTIFICATES)

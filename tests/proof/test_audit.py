@@ -189,6 +189,42 @@ def tombstone_in_place_of_a_receipt(books: Books) -> None:
     books.items[name] = {**kept, "st": {"S": "expired"}, "c": {"N": "0"}}
 
 
+def erased_soon(books: Books) -> None:
+    name = books.names(is_receipt)[0]
+    books.change(name, ttl={"N": str(int(books.items[name]["ttl"]["N"]) - 1)})
+
+
+def tombstone_erased_soon(books: Books) -> None:
+    name = next(n for day in range(TRAFFIC.days) for n in books.names(is_tombstone, day))
+    books.change(name, ttl={"N": "1"})
+
+
+def time_of_expiry_that_is_no_number(books: Books) -> None:
+    books.change(books.names(is_receipt)[0], ttl={"S": "never"})
+
+
+def swept_more_than_was_held(books: Books) -> None:
+    name = books.names(is_general)[0]
+    held = books.record(name)["cost"]["held"]
+    books.change(name, st={"S": "late"}, p={"N": str(held + 1)})
+
+
+def swept_less_than_nothing(books: Books) -> None:
+    books.change(books.names(is_general)[0], st={"S": "late"}, p={"N": "-1"})
+
+
+def text_signature_gone(books: Books) -> None:
+    name = books.names(is_general)[0]
+    raw = base64.b64decode(books.items[name]["g"]["B"])
+    books.change(name, g={"B": base64.b64encode(raw[:64]).decode()})
+
+
+def something_behind_the_record(books: Books) -> None:
+    name = books.names(is_receipt)[0]
+    raw = base64.b64decode(books.items[name]["z"]["B"])
+    books.change(name, z={"B": base64.b64encode(raw + b"a prompt").decode()})
+
+
 def late_receipt_after_the_closing(books: Books) -> None:
     """The stack swept a call, closed its day, and then the call's answer came."""
     name = books.names(is_receipt)[0]
@@ -316,8 +352,8 @@ TAMPERED: tuple[tuple[Callable[[Books], None], set[str]], ...] = (
     (last_receipt_missing, {"digest"}),
     (whole_day_missing, {"gap", "digest"}),
     (reordered_receipts, {"number", "digest"}),
-    (doubled_number, {"doubled", "id", "digest"}),
-    (number_doubled_on_another_day, {"doubled", "id", "digest"}),
+    (doubled_number, {"doubled", "id", "digest", "expiry"}),
+    (number_doubled_on_another_day, {"doubled", "id", "digest", "expiry"}),
     (receipt_of_another_account, {"account", "id", "digest"}),
     (receipt_on_another_day, {"place", "digest"}),
     (altered_cost, {"cost"}),
@@ -325,6 +361,13 @@ TAMPERED: tuple[tuple[Callable[[Books], None], set[str]], ...] = (
     (altered_tombstone, {"digest"}),
     (tombstone_in_place_of_a_receipt, {"digest"}),
     (late_receipt_after_the_closing, {"late"}),
+    (erased_soon, {"expiry"}),
+    (tombstone_erased_soon, {"expiry"}),
+    (time_of_expiry_that_is_no_number, {"garbled", "digest"}),
+    (swept_more_than_was_held, {"cost"}),
+    (swept_less_than_nothing, {"garbled", "digest"}),
+    (text_signature_gone, {"signature"}),
+    (something_behind_the_record, {"garbled", "digest"}),
     (garbled_record, {"garbled", "digest"}),
     (garbled_base64, {"garbled", "digest"}),
     (garbled_state, {"garbled", "digest"}),
@@ -376,7 +419,10 @@ CHANGES: tuple[
     ("another region served", is_general, {"region_served": "MARS"}, {"region"}),
     ("another provider", is_general, {"provider": "nobody"}, {"row"}),
     ("a row that nobody has", is_general, {"row": "made-up"}, {"row", "served"}),
-    ("another residency", is_general, {"residency": "sworn"}, {"residency"}),
+    ("another residency", is_general, {"residency": "unproven"}, {"residency"}),
+    ("a residency that nobody has", is_general, {"residency": "sworn"}, {"garbled"}),
+    ("an end that no call has", is_general, {"ended": "well"}, {"garbled"}),
+    ("a name of two lines", is_general, {"stack": "local\nok"}, {"garbled"}),
     ("cheaper than published", is_general, {"price": [1, 1, 1, 1]}, {"price", "cost"}),
     ("another price card", is_general, {"card": "0" * 64}, {"price"}),
     ("an unknown catalog", is_general, {"catalog": "0" * 64}, {"catalog"}),
@@ -701,6 +747,22 @@ def test_today_ends_where_the_account_counts_to() -> None:
 def test_an_account_without_traffic_is_clean() -> None:
     report = Books.kept(dataclasses.replace(TRAFFIC, per_day=0)).audit()
     assert (report.findings, report.receipts, report.days_closed) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("seq", "spent", "first", "is_found"),
+    [("0", "0", 0, False), ("9", "0", 0, True), ("0", "9", 0, True), ("9", "9", 1, False)],
+)
+def test_an_account_out_of_which_everything_was_taken_is_found(
+    seq: str, spent: str, first: int, is_found: bool
+) -> None:
+    """Also where the counter was put back, unless the period leaves out a part of its life."""
+    books = HONEST.copy()
+    for name in [name for name in books.items if name[0].startswith(("R#", "D#"))]:
+        del books.items[name]
+    books.change((f"A#{TRAFFIC.account}#S0", "A"), seq={"N": seq}, spent={"N": spent})
+    now_s = float(begins_at_s(books.day(TRAFFIC.days - 1)) + DAY_S - 60)
+    assert ("lost" in rules(books.audit(first, now_s=now_s))) == is_found
 
 
 def test_findings_above_the_limit_are_counted(books: Books) -> None:

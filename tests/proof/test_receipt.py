@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phigate.cli.main import main
 from phigate.core.catalog import canonical_bytes, pricing_card
 from phigate.core.price import card_sha256
 from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP
@@ -486,3 +488,55 @@ def test_the_reader_takes_any_json(value: Any) -> None:
 def test_the_id_of_the_builders_is_of_their_time() -> None:
     assert verify(GOOD, Evidence(MINT.roots)).record is not None
     assert answer()["id"] == ID
+
+
+# What would make the verifier fall over, or write on the terminal as it likes.
+ESCAPES = "x\x1b[2J\x1b]0;owned\x07"
+HOSTILE: dict[str, tuple[Json, str]] = {
+    "a charge without a row": (
+        without(general(), "row", "provider", "region_served", "residency", "agreement"),
+        "member row is missing",
+    ),
+    "turns without a charge": (
+        {**without(general(), "cost", "price", "usage"), "turns": []},
+        "member cost is missing",
+    ),
+    "a time past the calendar": (general(time=2**52), "the id was made at"),
+    "a time of signing past the calendar": (general(signed=2**53), "after the call began"),
+    "agreements past the calendar": (
+        general(agreements={"bolt-one": ["a", "GDPR-28", 2**50, 2**53]}),
+        "the agreement is",
+    ),
+    **{
+        f"escapes in {name}": ({**general(), name: ESCAPES}, f"member {name} is missing or not")
+        for name in ("id", "account", "key", "stack", "region_asked", "tier", "verdict", "ended")
+    },
+    **{
+        f"escapes in {name}": ({**general(), name: ESCAPES}, f"member {name} is missing or not")
+        for name in ("row", "provider", "region_served", "residency", "agreement")
+    },
+    "a second line in the end": (general(ended="complete\nok"), "member ended is missing or not"),
+    "escapes in an attempt": (general(attempts=[[ESCAPES, "CH", "ok", 1, 1]]), "member attempts"),
+    "escapes in a turn": (general(turns=[[ESCAPES, *[1] * 8]]), "member turns"),
+    "escapes in an agreement": (
+        general(agreements={"bolt-one": [ESCAPES, "GDPR-28", 1, 2]}),
+        "member agreements",
+    ),
+    "escapes in a row that agreed": (
+        general(agreements={ESCAPES: ["a", "b", 1, 2]}),
+        "the agreement is",
+    ),
+    "escapes in a rejection": (general(rejected={ESCAPES: [ESCAPES]}), ""),
+}
+
+
+@pytest.mark.parametrize(("members", "words"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_record_is_judged_and_leaves_the_terminal_alone(
+    members: Json, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verified = verify(MINT.bundle(members), Evidence(MINT.roots))
+    assert not words or words in " ".join(failures(verified).values())
+    path = tmp_path / "receipt.jws"
+    path.write_text(MINT.bundle(members).receipt)
+    assert main(["verify", str(path)], {}) == (1 if words else 3)
+    assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from phigate.cli.tables import amount, columns, facts
+from phigate.cli.tables import amount, columns, day, facts
 from phigate.core.days import day_at
 from phigate.core.types import Json
 from phigate.proof.audit import Report
@@ -44,7 +44,7 @@ def as_json(report: Report, anchor: str) -> Json:
         "tombstones": report.tombstones,
         "tombstones_max": question.tombstones_max,
         "tombstones_listed": [
-            {"day": day, "id": receipt_id} for day, receipt_id in report.tombstones_listed
+            {"day": on_day, "id": receipt_id} for on_day, receipt_id in report.tombstones_listed
         ],
         "phi": report.phi,
         "numbers": None if report.numbers is None else list(report.numbers),
@@ -58,8 +58,8 @@ def as_json(report: Report, anchor: str) -> Json:
             {
                 "id": agreement_id,
                 "law": law,
-                "effective": _dated(effective_s),
-                "expires": _dated(expires_s),
+                "effective": day(effective_s),
+                "expires": day(expires_s),
                 "attempts": count,
             }
             for (agreement_id, law, effective_s, expires_s), count in sorted(
@@ -118,7 +118,7 @@ def _summary(report: Report, anchor: str) -> Iterable[tuple[str, str]]:
 def _tombstones(report: Report) -> str:
     if not report.tombstones:
         return "none"
-    named = [f"{receipt_id} of {day}" for day, receipt_id in report.tombstones_listed]
+    named = [f"{receipt_id} of {on_day}" for on_day, receipt_id in report.tombstones_listed]
     most = report.question.tombstones_max
     limit = "with no limit (--max-tombstones)" if most is None else f"at most {most} accepted"
     told = f"{report.tombstones} calls without a receipt, {limit}"
@@ -148,14 +148,6 @@ def _cut(names: Iterable[str], total: int | None) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _dated(at_s: int) -> str:
-    """The day of a time that a record names; it may be any number."""
-    try:
-        return day_at(at_s)
-    except (ValueError, OverflowError, OSError):
-        return str(at_s)
-
-
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
@@ -171,7 +163,7 @@ def _agreements(report: Report) -> str:
     if not report.agreements:
         return ""
     rows = [
-        (agreement_id, law, _dated(effective_s), _dated(expires_s), str(count))
+        (agreement_id, law, day(effective_s), day(expires_s), str(count))
         for (agreement_id, law, effective_s, expires_s), count in sorted(report.agreements.items())
     ]
     headings = ("AGREEMENT UNDER PHI", "LAW", "EFFECTIVE", "EXPIRES", "RECEIPTS")

@@ -12,7 +12,7 @@ from pathlib import Path
 from phigate.cli import values
 from phigate.cli.command import Command, CommandFailed, Environment, remark
 from phigate.cli.key_sets import roots_from
-from phigate.cli.tables import day, facts, moment
+from phigate.cli.tables import day, facts, moment, plain
 from phigate.core.keys import parse_key
 from phigate.core.receipt import nonce
 from phigate.core.types import Json
@@ -110,7 +110,7 @@ def _page(verified: Verified) -> str:
 
 
 def _line(check: Check) -> str:
-    return f"{_SHOWN[check.outcome]:<4}  {check.name:<11}  {check.message}"
+    return f"{_SHOWN[check.outcome]:<4}  {check.name:<11}  {plain(check.message)}"
 
 
 def _told(record: Json) -> list[tuple[str, str]]:

@@ -79,6 +79,8 @@ def inflate(packed: bytes, dictionary: bytes = b"") -> bytes:
         return b""
     unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS, zdict=dictionary)
     try:
-        return unpacker.decompress(packed, INFLATED_BYTES_MAX)
+        unpacked = unpacker.decompress(packed, INFLATED_BYTES_MAX)
     except zlib.error:
         return b""
+    # Behind its end anything could be kept, which no signature covers.
+    return unpacked if unpacker.eof and not unpacker.unused_data else b""

@@ -79,7 +79,8 @@ class StoredReceipt:
     """A receipt or tombstone: `done`, `expired` or `late`, its number, cost and signed record.
 
     `signed` is None for a tombstone: the call never came to its end. `swept_micros` is what the
-    tombstone charged, also where a late receipt has taken its place.
+    tombstone charged, also where a late receipt has taken its place. From `expires_at_s` on the
+    store may erase it; None: it never does.
     """
 
     account: str
@@ -89,6 +90,7 @@ class StoredReceipt:
     cost_micros: int
     signed: Signed | None
     swept_micros: int = 0
+    expires_at_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate.core.account import IllegalStep, verdict_of
-from phigate.core.attributes import Item, binary, bytes_at, deflate, inflate, text_at
+from phigate.core.attributes import Item, binary, bytes_at, deflate, inflate, int_at, text_at
 from phigate.core.protocols import StoredReceipt
 from phigate.core.receipt import Signed
 
@@ -87,6 +87,7 @@ def stored_receipt(account: str, item: Mapping[str, Any]) -> StoredReceipt:
         cost_micros=verdict.cost_micros,
         signed=signed_of(item),
         swept_micros=verdict.swept_micros,
+        expires_at_s=int_at(item, "ttl") if "ttl" in item else None,
     )
 
 

@@ -80,6 +80,8 @@ async def audit(dynamo: Dynamo, clock: Clock, period: Period) -> Report | None:
         saved=period.saved,
         uncertified_max=period.uncertified_max,
         tombstones_max=period.tombstones_max,
+        spent_micros=standing.spent_micros,
+        created_s=standing.created_s,
     )
     running = Audit(question)
     sources = _Sources(dynamo, clock, receipts, roots)

@@ -57,6 +57,7 @@ class Standing:
     seq: int
     holds: tuple[OpenHold, ...]
     created_s: int | None
+    spent_micros: int
 
 
 class DayClosed(Exception):
@@ -119,6 +120,7 @@ class DynamoReceipts:
             seq=int_at(item, "seq"),
             holds=tuple(OpenHold(h.id, h.seq, h.expires_at_s) for h in holds(item)),
             created_s=None if created_s < 0 else created_s,
+            spent_micros=int_at(item, "spent"),
         )
 
     async def put_upstream(

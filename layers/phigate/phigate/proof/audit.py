@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from phigate.core.days import DAY_S, begins_at_s, day_at
-from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX
+from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX, RECEIPT_DAYS
 from phigate.core.types import Catalog, Json
 from phigate.proof.chain import Closed, Items, chain_faults, digest_faults, saved_faults
 from phigate.proof.day import Leaf, receipt_leaf, tombstone_leaf
@@ -42,6 +42,8 @@ class Question:
     saved: Sequence[tuple[str, str]] = ()
     uncertified_max: int = 0
     tombstones_max: int | None = None
+    spent_micros: int = 0
+    created_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Audit:
             if reason is not None:
                 self._note(sha256, [("catalog", f"receipts name this catalog: {reason}")])
         self._note_gaps(Numbers(before), Numbers(after))
+        self._note(question.account, self._lost())
         most, count = question.tombstones_max, self._counts["tombstones"]
         if most is not None and count > most:
             self._note(question.account, [("tombstones", f"{count} stand, {most} are accepted")])
@@ -285,6 +288,22 @@ class Audit:
             if why is not None:
                 doubts[hold.seq] = why
         return doubts
+
+    def _lost(self) -> Iterable[Finding]:
+        """An account that has made calls has left something, unless it was all taken away."""
+        question = self._question
+        is_whole_life = question.last_day >= day_at(question.now_s) and (
+            question.created_s is None
+            or day_at(max(question.created_s, question.now_s - RECEIPT_DAYS * DAY_S))
+            >= question.first_day
+        )
+        under_way = len(question.open_holds)
+        has_called = question.spent_micros > 0 or question.last_number > under_way
+        if is_whole_life and has_called and not self._numbers:
+            given = f"it has given out {question.last_number} numbers and spent"
+            told = f"{given} {question.spent_micros} micro-USD, and nothing of it stands here"
+            return [("lost", told)]
+        return ()
 
     def _bounds(self, before: Numbers, after: Numbers) -> tuple[int, int] | None:
         """The first and last number that must stand here or in the days around.

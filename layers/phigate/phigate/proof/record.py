@@ -4,8 +4,9 @@ A signature proves who said it; these rules prove that it may be said: the regio
 the one that served, PHI was tried only under agreements in force, the cost is prices times usage.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
@@ -13,7 +14,8 @@ from phigate.core.errors import InvalidRequest
 from phigate.core.ids import MalformedId, seconds_of
 from phigate.core.limits import STREAM_TIMEOUT_S
 from phigate.core.meter import cost
-from phigate.core.types import Json, Price, Usage
+from phigate.core.receipt import Ended
+from phigate.core.types import Json, Price, Residency, Tier, Usage
 from phigate.proof.failed import ProofFailed
 from phigate.wire.json_body import parse_object
 
@@ -29,11 +31,7 @@ def read_record(payload: bytes) -> Json:
         record = parse_object(payload)
     except InvalidRequest as exc:
         raise ProofFailed(f"the record cannot be read: {exc.message}") from exc
-    wrong = [name for name, fits in MEMBERS.items() if name not in record or not fits(record[name])]
-    wrong += [name for name, fits in OPTIONAL.items() if name in record and not fits(record[name])]
-    for together in TOGETHER:
-        if together & record.keys():
-            wrong += sorted(together - record.keys())
+    wrong = _wrong(record)
     if wrong:
         raise ProofFailed(f"the record's member {wrong[0]} is missing or not what it must be")
     if record.keys() - MEMBERS.keys() - OPTIONAL.keys():
@@ -41,6 +39,17 @@ def read_record(payload: bytes) -> Json:
     if orjson.dumps(record, option=orjson.OPT_SORT_KEYS) != payload:
         raise ProofFailed("the record is not canonical JSON")
     return record
+
+
+def _wrong(record: Json) -> list[str]:
+    """The members that are missing, or not what they must be."""
+    wrong = [name for name, fits in MEMBERS.items() if name not in record or not fits(record[name])]
+    wrong += [name for name, fits in OPTIONAL.items() if name in record and not fits(record[name])]
+    wrong += [need for name, need in NEEDS.items() if name in record and need not in record]
+    for together in TOGETHER:
+        if together & record.keys():
+            wrong += sorted(together - record.keys())
+    return wrong
 
 
 def contradictions(record: Json) -> Iterator[Finding]:
@@ -165,8 +174,22 @@ def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _text_or_none(value: Any) -> bool:
-    return value is None or isinstance(value, str)
+def _name(value: Any) -> bool:
+    """A name that people are shown: nothing in it moves a terminal's cursor."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _name_or_none(value: Any) -> bool:
+    return value is None or _name(value)
+
+
+def _verdict(value: Any) -> bool:
+    return isinstance(value, str) and _VERDICT.fullmatch(value) is not None
+
+
+def _one_of(names: Any) -> Callable[[Any], bool]:
+    """One of the names of a Literal."""
+    return lambda value: isinstance(value, str) and value in get_args(names)
 
 
 def _sha256(value: Any) -> bool:
@@ -215,35 +238,37 @@ def _counts(*names: str, **others: Callable[[Any], bool]) -> Callable[[Any], boo
     return fits
 
 
+_NAME = re.compile(r"[ -~]{0,256}")  # printable ASCII
+_VERDICT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _COUNT_MAX = 2**53  # what every JSON parser reads exactly
 _FOUR_COUNTS = (_count,) * 4
 MEMBERS: Mapping[str, Callable[[Any], bool]] = {
-    "id": _text,
-    "account": _text,
-    "key": _text,
+    "id": _name,
+    "account": _name,
+    "key": _name,
     "seq": _count,
     "time": _count,
     "signed": _count,
-    "stack": _text,
-    "region_asked": _text_or_none,
+    "stack": _name,
+    "region_asked": _name_or_none,
     "phi": lambda value: value is None or isinstance(value, bool),
-    "tier": _text_or_none,
-    "verdict": _text,
+    "tier": lambda value: value is None or _one_of(Tier)(value),
+    "verdict": _verdict,
     "rejected": _rejected,
-    "attempts": _list_of(_text, _text, _text, _count, _count),
+    "attempts": _list_of(_name, _name, _name, _count, _count),
     "catalog": lambda value: value is None or _sha256(value),
     "card": lambda value: value is None or _sha256(value),
     "request_sha256": _sha256,
     "response_sha256": _sha256,
-    "ended": _text,
+    "ended": _one_of(Ended),
 }
 OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
-    "row": _text,
-    "provider": _text,
-    "region_served": _text,
-    "residency": _text,
-    "agreement": _text_or_none,
-    "agreements": _map_of(_text, _text, _count, _count),
+    "row": _name,
+    "provider": _name,
+    "region_served": _name,
+    "residency": _one_of(Residency),
+    "agreement": _name_or_none,
+    "agreements": _map_of(_name, _name, _count, _count),
     "usage": _counts(
         "in",
         "out",
@@ -255,7 +280,7 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     ),
     "price": lambda value: _fits_each(value, _FOUR_COUNTS),
     "cost": _counts("computed", "charged", "held"),
-    "turns": _list_of(_text, *_FOUR_COUNTS, *_FOUR_COUNTS),
+    "turns": _list_of(_name, *_FOUR_COUNTS, *_FOUR_COUNTS),
     "upstream_id": _text,
     "sandbox": lambda value: (
         isinstance(value, dict)
@@ -268,6 +293,8 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "refusals_without_receipt": _count,
     "certified": lambda value: value is False,
 }
+# Members that stand only where another one does: nothing is charged without a row.
+NEEDS = {"cost": "row", "turns": "cost"}
 # Members that stand together or not at all.
 TOGETHER = (
     frozenset({"row", "provider", "region_served", "residency", "agreement"}),

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from phigate.core.ids import MalformedId, day_of
+from phigate.core.days import DAY_S
+from phigate.core.ids import MalformedId, day_of, seconds_of
+from phigate.core.limits import RECEIPT_DAYS
 from phigate.core.protocols import StoredReceipt
 from phigate.core.receipt import Signed, hash_text
 from phigate.core.receipt_item import GarbledReceipt
@@ -65,13 +67,6 @@ def read_entry(item: StoredReceipt | GarbledReceipt) -> Entry:
         record = read_record(item.signed.payload)
     except ProofFailed as exc:
         return Entry(item.id, item.seq, item, fault=str(exc))
-    if not _is_whole(record):
-        return Entry(
-            item.id,
-            item.seq,
-            item,
-            fault="a charge without a row, or turns without a charge",
-        )
     return Entry(item.id, item.seq, item, record)
 
 
@@ -104,6 +99,8 @@ def faults(
         yield "cost", f"{swept_micros} micro-USD were swept of a call that came to its end"
     if stored.state == "expired" and stored.cost_micros != swept_micros:
         yield "cost", f"{stored.cost_micros} micro-USD are stored, {swept_micros} were swept"
+    if stored.expires_at_s is not None and stored.expires_at_s < _kept_until_s(stored.id):
+        yield "expiry", f"the store erases it at {stored.expires_at_s}, before its time"
     if stored.signed is not None and record is not None:
         yield from _matches(stored, account, record)
         yield from _vouched(stored.signed, record, key)
@@ -133,11 +130,6 @@ def vouched_number(
     return own_number(entry, account, day)
 
 
-def _is_whole(record: Json) -> bool:
-    """Whether nothing was charged without a row, and no turn without a charge."""
-    return ("row" in record or "cost" not in record) and ("cost" in record or "turns" not in record)
-
-
 def _place(entry: Entry, day: str) -> Iterator[Finding]:
     receipt_id, dot, number = entry.id.partition(".")
     try:
@@ -152,6 +144,14 @@ def _place(entry: Entry, day: str) -> Iterator[Finding]:
         yield "place", "only the tombstone of a stray hold stands under an id with its number"
 
 
+def _kept_until_s(receipt_id: str) -> int:
+    """Until when an item stands at least; of what has no id, `_place` has said so."""
+    try:
+        return seconds_of(receipt_id.partition(".")[0]) + RECEIPT_DAYS * DAY_S
+    except MalformedId:
+        return 0
+
+
 def _matches(stored: StoredReceipt, account: str, record: Json) -> Iterator[Finding]:
     if record["account"] != account:
         yield "account", f"it is a receipt of account {record['account']}"
@@ -162,6 +162,9 @@ def _matches(stored: StoredReceipt, account: str, record: Json) -> Iterator[Find
     signed_micros = record.get("cost", {}).get("charged", 0)
     if stored.cost_micros != signed_micros:
         yield "cost", f"{stored.cost_micros} micro-USD are stored, {signed_micros} were signed"
+    if "cost" in record and stored.swept_micros > record["cost"]["held"]:
+        held_micros = record["cost"]["held"]
+        yield "cost", f"{stored.swept_micros} micro-USD were swept of {held_micros} that were held"
 
 
 def _vouched(signed: Signed, record: Json, key: ReceiptKey | Unproven | None) -> Iterator[Finding]:
@@ -178,6 +181,8 @@ def _vouched(signed: Signed, record: Json, key: ReceiptKey | Unproven | None) ->
         yield "certificate", str(exc)
     if not verify_ed25519(key.public_key, receipt_input(signed), signed.signature):
         yield "signature", "the record or its signature was changed"
+    elif not signed.text_signature and record["phi"] is False and "cost" in record:
+        yield "signature", "the signature over the hashes of request and response is gone"
     elif signed.text_signature and not verify_ed25519(
         key.public_key,
         hash_text(record["request_sha256"], record["response_sha256"]).encode("ascii"),
