@@ -750,18 +750,25 @@ def test_an_account_without_traffic_is_clean() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seq", "spent", "first", "is_found"),
-    [("0", "0", 0, False), ("9", "0", 0, True), ("0", "9", 0, True), ("9", "9", 1, False)],
+    ("seq", "spent", "first", "later_s", "is_found"),
+    [
+        ("0", "0", 0, 0, False),
+        ("9", "0", 0, 0, True),
+        ("0", "9", 0, 0, True),
+        ("9", "9", 0, DAY_S, True),
+        ("9", "9", 0, 2 * DAY_S, False),
+        ("9", "9", 1, 0, False),
+    ],
 )
 def test_an_account_out_of_which_everything_was_taken_is_found(
-    seq: str, spent: str, first: int, is_found: bool
+    seq: str, spent: str, first: int, later_s: int, is_found: bool
 ) -> None:
     """Also where the counter was put back, unless the period leaves out a part of its life."""
     books = HONEST.copy()
     for name in [name for name in books.items if name[0].startswith(("R#", "D#"))]:
         del books.items[name]
     books.change((f"A#{TRAFFIC.account}#S0", "A"), seq={"N": seq}, spent={"N": spent})
-    now_s = float(begins_at_s(books.day(TRAFFIC.days - 1)) + DAY_S - 60)
+    now_s = float(begins_at_s(books.day(TRAFFIC.days - 1)) + DAY_S - 60 + later_s)
     assert ("lost" in rules(books.audit(first, now_s=now_s))) == is_found
 
 

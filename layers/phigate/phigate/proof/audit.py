@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from phigate.core.days import DAY_S, begins_at_s, day_at
+from phigate.core.days import DAY_S, begins_at_s, day_at, next_day
 from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX, RECEIPT_DAYS
 from phigate.core.types import Catalog, Json
 from phigate.proof.chain import Closed, Items, chain_faults, digest_faults, saved_faults
@@ -153,8 +153,9 @@ class Audit:
         for sha256, reason in self._catalogs.items():
             if reason is not None:
                 self._note(sha256, [("catalog", f"receipts name this catalog: {reason}")])
-        self._note_gaps(Numbers(before), Numbers(after))
-        self._note(question.account, self._lost())
+        later = Numbers(after)
+        self._note_gaps(Numbers(before), later)
+        self._note(question.account, self._lost(later))
         most, count = question.tombstones_max, self._counts["tombstones"]
         if most is not None and count > most:
             self._note(question.account, [("tombstones", f"{count} stand, {most} are accepted")])
@@ -289,17 +290,18 @@ class Audit:
                 doubts[hold.seq] = why
         return doubts
 
-    def _lost(self) -> Iterable[Finding]:
-        """An account that has made calls has left something, unless it was all taken away."""
+    def _lost(self, after: Numbers) -> Iterable[Finding]:
+        """An account that has made calls has left something, unless it was all taken away. The
+        period may end yesterday, for the day after it was looked at too."""
         question = self._question
-        is_whole_life = question.last_day >= day_at(question.now_s) and (
+        is_whole_life = next_day(question.last_day) >= day_at(question.now_s) and (
             question.created_s is None
             or day_at(max(question.created_s, question.now_s - RECEIPT_DAYS * DAY_S))
             >= question.first_day
         )
         under_way = len(question.open_holds)
         has_called = question.spent_micros > 0 or question.last_number > under_way
-        if is_whole_life and has_called and not self._numbers:
+        if is_whole_life and has_called and not self._numbers and not after:
             given = f"it has given out {question.last_number} numbers and spent"
             told = f"{given} {question.spent_micros} micro-USD, and nothing of it stands here"
             return [("lost", told)]
