@@ -34,12 +34,12 @@ class Silent:
         """See core.protocols.Journal."""
 
 
-class Obliging(DynamoReceipts):
-    """Says of every number that the next day has it."""
+class Obliging(DayCloser):
+    """Believes of every number that the next day has it: it closes a day although one is gone."""
 
     async def numbers(self, account: str, day: str) -> list[int]:
-        """As the closer asks for them."""
-        standing = await self.standing(account)
+        """Every number that was given out."""
+        standing = await self._receipts.standing(account)
         return [] if standing is None else list(range(1, standing.seq + 1))
 
 
@@ -96,10 +96,10 @@ class Operator:
     def closer(self, *, is_obliging: bool = False) -> DayCloser:
         """A closer of this stack, which remembers nothing. An obliging one is what an operator uses
         who closes a day although a number is gone."""
-        receipts = Obliging(self.dynamo, self.clock) if is_obliging else self.receipts
-        return DayCloser(
+        kind = Obliging if is_obliging else DayCloser
+        return kind(
             ledger=DynamoLedger(self.dynamo, self.clock),
-            receipts=receipts,
+            receipts=self.receipts,
             root=self.signers[DIGESTS],
             clock=self.clock,
             stack=LOCAL_STACK,

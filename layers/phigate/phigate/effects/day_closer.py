@@ -101,6 +101,15 @@ class DayCloser:
         self._due_at_s = next_hour_s if is_done else min(next_hour_s, now_s + RETRY_AFTER_S)
         return closings, failed
 
+    async def numbers(self, account: str, day: str) -> list[int]:
+        """The numbers that stand in a day, sorted: those of receipts by what they have signed, and
+        those of tombstones. Junk has none. Signatures are not checked."""
+        found = [
+            own_number(read_entry(item), account, day)
+            async for item in self._receipts.day(account, day)
+        ]
+        return sorted(number for number in found if number is not None)
+
     async def close_all(self) -> tuple[list[Closing], list[str]]:
         """Every account; the second list names those that failed. May raise Overloaded."""
         closings, failed = [], []
@@ -192,7 +201,7 @@ class DayCloser:
             gap for a, b in numbers.missing(first, numbers.last) for gap in under_way.missing(a, b)
         ]
         if missing:
-            later = Numbers(await own_numbers(self._receipts, account, next_day(day)))
+            later = Numbers(await self.numbers(account, next_day(day)))
             missing = [gap for a, b in missing for gap in later.missing(a, b)]
         if missing:
             raise _LeftOpen(f"nothing has number {missing[0][0]}; see phigate audit")
@@ -208,15 +217,6 @@ class DayCloser:
             else:
                 leaves.append(receipt_leaf(entry.stored, entry.record))
         return leaves
-
-
-async def own_numbers(receipts: DynamoReceipts, account: str, day: str) -> list[int]:
-    """The numbers that stand in a day, sorted: those of receipts by what they have signed, and
-    those of tombstones. Junk has none. Signatures are not checked."""
-    found = [
-        own_number(read_entry(item), account, day) async for item in receipts.day(account, day)
-    ]
-    return sorted(number for number in found if number is not None)
 
 
 def _is_all_closed(standing: Standing, digests: Sequence[tuple[str, str]]) -> bool:
