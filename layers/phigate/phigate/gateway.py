@@ -111,6 +111,7 @@ class Gateway:
     zones: Zones
     random_bytes: Callable[[int], bytes]
     sandboxes: Sandboxes | None = None
+    no_sandbox: str = "This stack has no sandbox to run programs in."
     # None where this process may not sign for RedPill's verifiers.
     text_signer: TextSigner | None = None
     counters: Callable[[], Mapping[str, object]] = dict

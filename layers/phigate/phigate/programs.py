@@ -30,9 +30,7 @@ class Programs:
 
     def __init__(self, ticket: Ticket, region: str, until_s: float) -> None:
         if ticket.gateway.sandboxes is None:
-            raise SandboxError(
-                "This stack has no sandbox to run programs in. Nothing was sent to a provider."
-            )
+            raise SandboxError(f"{ticket.gateway.no_sandbox} Nothing was sent to a provider.")
         self._ticket = ticket
         self._sandboxes = ticket.gateway.sandboxes
         self._region = region

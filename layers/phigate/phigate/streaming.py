@@ -39,6 +39,7 @@ class Streaming:
         self._written_at_s = ticket.gateway.clock.now_s()
         self._ended: Ended = "complete"
         self._error: PhigateError | None = None
+        self._ttft_ms = 0  # the first event has come when the answer begins
 
     def close(self) -> None:
         """Let go of the upstream."""
@@ -48,6 +49,8 @@ class Streaming:
 
     async def through(self, headers: Mapping[str, str]) -> None:
         """The whole answer, from its head to its settle."""
+        ticket = self._ticket
+        self._ttft_ms = max(0, round((ticket.gateway.clock.now_s() - ticket.started_s) * 1000))
         await self._out.start(200, headers)
         await self._run()
         await self._finish()
@@ -92,7 +95,7 @@ class Streaming:
             await self._out.write(tail, last=True)
         finally:
             await ticket.settle()
-            ticket.note("streamed", row, ended=self._ended)
+            ticket.note("streamed", row, ended=self._ended, ttft_ms=self._ttft_ms)
         await self._end_of_body()
 
     async def _end_of_body(self) -> None:

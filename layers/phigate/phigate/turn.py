@@ -224,21 +224,26 @@ class Turn:
         if outcome is None:
             self._gateway.breaker.succeeded(row.id)
         else:
-            self._gateway.breaker.failed(row.id, self._now_s())
             self._gateway.journal.note("stream_failed", row=row.id, outcome=outcome)
+            self._failed(row)
 
     def _outcome_of(self, failed: InvalidRequest | UpstreamFailed, row: Row) -> str:
         """The outcome of an attempt that gave no answer; its row's failures are counted."""
         if isinstance(failed, InvalidRequest):
             return "refused"
         if not isinstance(failed, RowUnsuited):
-            self._gateway.breaker.failed(row.id, self._now_s())
             self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
+            self._failed(row)
         if failed.outcome in OPERATOR_OUTCOMES:
             self._gateway.journal.note(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome
             )
         return failed.outcome
+
+    def _failed(self, row: Row) -> None:
+        """The breaker counts it."""
+        if self._gateway.breaker.failed(row.id, self._now_s()):
+            self._gateway.journal.note("breaker_opened", row=row.id)
 
     def _note(self, row: Row, outcome: str, started_s: float) -> None:
         ms = max(0, round((self._now_s() - started_s) * 1000))
