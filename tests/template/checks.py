@@ -1,0 +1,411 @@
+"""What must be true of the stack, as functions from a template to a list of problems.
+
+Each takes the template as written or as SAM renders it. The tables are literals on purpose: a
+change of a role or a variable is a change here too, which a reviewer sees.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tests.template.cloudformation import Json, listed, of_type, resolve
+
+FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
+STREAMED = {"/v1/chat/completions": "-chat:live", "/v1/math/chat/completions": "-math:live"}
+BUFFERED = {"/": "-directory:live", "/{proxy+}": "-directory:live"}
+
+
+def streaming_problems(template: Json) -> list[str]:
+    """Chat and math stream when Streaming is on, and only then; the directory never does."""
+    problems = []
+    for mode in ("on", "off"):
+        paths = _paths(resolve(template, Streaming=mode))
+        streams = mode == "on"
+        if set(paths) != set(STREAMED) | set(BUFFERED):
+            problems.append(f"{mode}: other paths than known: {sorted(paths)}")
+        for path, function in (STREAMED | BUFFERED).items():
+            want = _integration(streams=streams and path in STREAMED)
+            got = paths.get(path, {}).get("x-amazon-apigateway-any-method", {})
+            problems += _integration_problems(
+                f"{mode} {path}", got.get("x-amazon-apigateway-integration", {}), want, function
+            )
+    return problems
+
+
+def _integration(*, streams: bool) -> tuple[str, str, str, int]:
+    if streams:
+        return "2021-11-15", "/response-streaming-invocations", "STREAM", 900_000
+    return "2015-03-31", "/invocations", "BUFFERED", 29_000
+
+
+def _integration_problems(
+    place: str, got: Json, want: tuple[str, str, str, int], function: str
+) -> list[str]:
+    version, ending, mode, timeout_ms = want
+    uri = str(got.get("uri", {}).get("Fn::Sub", ""))
+    facts = {
+        "uri version": f":lambda:path/{version}/functions/" in uri,
+        "uri ending": uri.endswith(function + ending),
+        "responseTransferMode": got.get("responseTransferMode", "BUFFERED") == mode,
+        "timeoutInMillis": got.get("timeoutInMillis", 29_000) == timeout_ms,
+        "type": got.get("type") == "aws_proxy" and got.get("httpMethod") == "POST",
+    }
+    return [f"{place}: {name}" for name, is_right in facts.items() if not is_right]
+
+
+def _paths(template: Json) -> Json:
+    for properties in of_type(template, "AWS::Serverless::Api").values():
+        paths: Json = properties["DefinitionBody"]["paths"]
+        return paths
+    (rest_api,) = of_type(template, "AWS::ApiGateway::RestApi").values()
+    rendered: Json = rest_api["Body"]["paths"]
+    return rendered
+
+
+def environment_problems(template: Json) -> list[str]:
+    """Every variable of the contract is set on its functions, and no other."""
+    problems = []
+    for mode in ("on", "off"):
+        for math in ("true", "false"):
+            decided = resolve(template, Streaming=mode, MathEnabled=math)
+            found = environments(decided)
+            known = {name for name in NAMES if math == "true" or name != "math"}
+            if set(found) != known:
+                problems.append(f"functions: {sorted(found)}")
+            for name in known & set(found):
+                want = _variables(name, streams=mode == "on")
+                problems += [f"{name} lacks {each}" for each in sorted(want - set(found[name]))]
+                problems += [f"{name} has also {each}" for each in sorted(set(found[name]) - want)]
+    return problems
+
+
+def environments(template: Json) -> dict[str, Json]:
+    """The variables of every function, by its name in the contract."""
+    common = template.get("Globals", {}).get("Function", {}).get("Environment", {})
+    return {
+        _function_name(properties): {
+            **common.get("Variables", {}),
+            **properties.get("Environment", {}).get("Variables", {}),
+        }
+        for properties in of_type(template, *FUNCTIONS).values()
+    }
+
+
+def _function_name(properties: Json) -> str:
+    name: str = properties["FunctionName"]["Fn::Sub"]
+    return name.removeprefix("${AWS::StackName}-").replace("-", "_")
+
+
+def _variables(function: str, *, streams: bool) -> set[str]:
+    return {
+        variable
+        for variable, functions in CONTRACT.items()
+        if function in functions.split() and (streams or variable not in ONLY_STREAMING)
+    }
+
+
+def role_problems(template: Json) -> list[str]:
+    """Each role has the actions of the table on named resources."""
+    decided = resolve(template, DigestBucket="digests")
+    granted: dict[str, set[str]] = {name: set() for name in of_type(decided, "AWS::IAM::Role")}
+    problems = []
+    for name, properties in of_type(decided, "AWS::IAM::Role").items():
+        more = {"Policies", "ManagedPolicyArns"} & set(properties)
+        problems += [f"{name}: {each}" for each in more]
+    for properties in of_type(decided, *FUNCTIONS).values():
+        if "Policies" in properties or "Role" not in properties:
+            problems.append(f"{_function_name(properties)}: a role that SAM makes")
+    for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
+        problems += [f"{name}: a policy of another kind" for name in of_type(decided, kind)]
+    for properties in of_type(decided, "AWS::IAM::RolePolicy").values():
+        role = properties["RoleName"]["Ref"]
+        for statement in properties["PolicyDocument"]["Statement"]:
+            problems += _statement_problems(role, statement, granted.setdefault(role, set()))
+    return problems + _unlike(granted, ACTIONS)
+
+
+def _statement_problems(role: str, statement: Json, granted: set[str]) -> list[str]:
+    problems = []
+    if {"NotAction", "NotResource"} & set(statement):
+        problems.append(f"{role}: a statement by exclusion")
+    actions = listed(statement.get("Action", []))
+    problems += [f"{role}: the action {each}" for each in actions if "*" in each]
+    if statement["Effect"] == "Allow":
+        granted |= set(actions)
+        if "*" in listed(statement["Resource"]):
+            problems += [f"{role}: {a} on *" for a in actions if (role, a) not in ON_ANYTHING]
+    return problems
+
+
+def _unlike(found: Mapping[str, set[str]], table: Mapping[str, str]) -> list[str]:
+    want = {name: set(actions.split()) for name, actions in table.items()}
+    problems = [f"{name} is in one of the two alone" for name in sorted(set(found) ^ set(want))]
+    for name in sorted(set(found) & set(want)):
+        problems += [f"{name} may {each}" for each in sorted(found[name] - want[name])]
+        problems += [f"{name} may not {each}" for each in sorted(want[name] - found[name])]
+    return problems
+
+
+def key_problems(template: Json) -> list[str]:
+    """Each key signs for the roles of the table and for nobody else."""
+    problems = []
+    keys = of_type(resolve(template), "AWS::KMS::Key")
+    for name, properties in keys.items():
+        if name not in KEYS:
+            problems.append(f"{name} is not known")
+            continue
+        signers = set()
+        for statement in properties["KeyPolicy"]["Statement"]:
+            actions = listed(statement["Action"])
+            problems += [f"{name}: the action {each}" for each in actions if "*" in each]
+            if "kms:Sign" in actions:
+                signers |= {str(p.get("Fn::GetAtt", p)) for p in _principals(statement)}
+        spec, roles = KEYS[name]
+        if signers != {str([role, "Arn"]) for role in roles.split()}:
+            problems.append(f"{name} signs for {sorted(signers)}")
+        if properties.get("KeySpec") != spec:
+            problems.append(f"{name} is no {spec}")
+    return problems + [f"{name} is missing" for name in set(KEYS) - set(keys)]
+
+
+def _principals(statement: Json) -> list[Any]:
+    return listed(statement["Principal"]["AWS"])
+
+
+def network_problems(template: Json) -> list[str]:
+    """A sandbox has no way out: no route, no open endpoint, no name."""
+    decided = resolve(template)
+    tables = {
+        properties["RouteTableId"]["Ref"]
+        for properties in of_type(decided, "AWS::EC2::SubnetRouteTableAssociation").values()
+        if properties["SubnetId"]["Ref"] in TASK_SUBNETS
+    }
+    return (
+        _subnet_problems(decided)
+        + _route_problems(decided, tables)
+        + _endpoint_problems(decided, tables)
+        + _name_problems(decided)
+    )
+
+
+def _subnet_problems(template: Json) -> list[str]:
+    subnets = of_type(template, "AWS::EC2::Subnet")
+    problems = [f"{name} is not there" for name in TASK_SUBNETS if name not in subnets]
+    problems += [
+        f"{name} gives public addresses"
+        for name in TASK_SUBNETS
+        if subnets.get(name, {}).get("MapPublicIpOnLaunch")
+    ]
+    named = environments(template)["math"]["PHIGATE_SUBNETS"]["Fn::Sub"]
+    if named != ",".join(f"${{{name}}}" for name in TASK_SUBNETS):
+        problems.append(f"sandboxes run in {named}")
+    return problems
+
+
+def _route_problems(template: Json, tables: set[str]) -> list[str]:
+    problems = [
+        f"{name} leads out of a sandbox's subnet"
+        for name, properties in of_type(template, "AWS::EC2::Route").items()
+        if properties["RouteTableId"]["Ref"] in tables
+    ]
+    return problems + [
+        f"{name} stands in a sandbox's subnet"
+        for name, properties in of_type(template, "AWS::EC2::NatGateway").items()
+        if properties["SubnetId"]["Ref"] in TASK_SUBNETS
+    ]
+
+
+def _endpoint_problems(template: Json, tables: set[str]) -> list[str]:
+    problems = []
+    reachable: dict[str, set[str]] = {}
+    for name, properties in of_type(template, "AWS::EC2::VPCEndpoint").items():
+        routed = {each["Ref"] for each in properties.get("RouteTableIds", ())}
+        groups = {each["Ref"] for each in properties.get("SecurityGroupIds", ())}
+        if routed & tables or "TaskEndpointSecurityGroup" in groups:
+            reachable[name] = set()
+        for statement in properties.get("PolicyDocument", {}).get("Statement", ()):
+            actions = listed(statement["Action"])
+            problems += [f"{name}: the action {each}" for each in actions if "*" in each]
+            if "*" in listed(statement["Resource"]):
+                problems += [f"{name}: {a} on *" for a in actions if a not in ANY_RESOURCE]
+            if name in reachable:
+                reachable[name] |= set(actions)
+        if "PolicyDocument" not in properties:
+            problems.append(f"{name} has no policy")
+    return problems + _unlike(reachable, REACHABLE)
+
+
+def _name_problems(template: Json) -> list[str]:
+    lists = of_type(template, "AWS::Route53Resolver::FirewallDomainList")
+    (group,) = of_type(template, "AWS::Route53Resolver::FirewallRuleGroup").values()
+    rules = sorted(group["FirewallRules"], key=lambda rule: rule["Priority"])
+    last = rules[-1]
+    domains = [lists[rule["FirewallDomainListId"]["Ref"]]["Domains"] for rule in rules]
+    problems = []
+    if (last["Action"], last.get("BlockResponse"), domains[-1]) != ("BLOCK", "NODATA", ["*"]):
+        problems.append("other names are answered")
+    if any("*" in str(each) for each in domains[:-1]):
+        problems.append("a pattern of names is answered")
+    if not of_type(template, "AWS::Route53Resolver::FirewallRuleGroupAssociation"):
+        problems.append("the network has no name firewall")
+    return problems
+
+
+def task_problems(template: Json) -> list[str]:
+    """The sandbox's container: read-only, no role, three capabilities, bounds."""
+    (task,) = of_type(resolve(template), "AWS::ECS::TaskDefinition").values()
+    (container,) = task["ContainerDefinitions"]
+    linux = container.get("LinuxParameters", {}).get("Capabilities", {})
+    kept = DOCKERS_CAPABILITIES - set(linux.get("Drop", ()))
+    facts = {
+        "it has a role": "TaskRoleArn" not in task,
+        "its root is writable": container.get("ReadonlyRootFilesystem") is True,
+        f"it keeps {sorted(kept)}": kept == {"SETUID", "SETGID", "KILL"},
+        "it gets capabilities": "Add" not in linux,
+        "it has no bounds": {"core", "nofile", "nproc"}
+        <= {each["Name"] for each in container.get("Ulimits", ())},
+        "it has secrets or variables": not {"Secrets", "Environment"} & set(container),
+        "it may be privileged": "Privileged" not in container,
+        "it writes elsewhere": [each["ContainerPath"] for each in container["MountPoints"]]
+        == ["/tmp"],
+        "it is not called sandbox": container["Name"] == "sandbox",
+    }
+    return [problem for problem, is_right in facts.items() if not is_right]
+
+
+def table_problems(template: Json) -> list[str]:
+    """The table is kept, encrypted, restorable, and forgets receipts by `ttl` alone."""
+    (table,) = of_type(template, "AWS::DynamoDB::Table").values()
+    (facts,) = (r for r in template["Resources"].values() if r["Type"] == "AWS::DynamoDB::Table")
+    encryption = table.get("SSESpecification", {})
+    found = {
+        "it may be deleted": facts.get("DeletionPolicy") == "Retain"
+        and facts.get("UpdateReplacePolicy") == "Retain"
+        and table.get("DeletionProtectionEnabled") is True,
+        "it cannot be restored": table.get("PointInTimeRecoverySpecification")
+        == {"PointInTimeRecoveryEnabled": True},
+        "it has no key of its own": encryption.get("SSEType") == "KMS"
+        and encryption.get("KMSMasterKeyId") == {"Fn::GetAtt": ["TableKey", "Arn"]},
+        "it forgets by another attribute": table.get("TimeToLiveSpecification")
+        == {"AttributeName": "ttl", "Enabled": True},
+        "it is paid for by the hour": table.get("BillingMode") == "PAY_PER_REQUEST",
+    }
+    return [problem for problem, is_right in found.items() if not is_right]
+
+
+Check = Callable[[Json], list[str]]
+
+NAMES = ("chat", "math", "directory", "catalog_sync", "sweeper")
+_ALL = "chat math directory catalog_sync sweeper"
+_SANDBOX = "math sweeper"
+# The contract with the functions' wiring.
+CONTRACT: Mapping[str, str] = {
+    "PHIGATE_TABLE": _ALL,
+    "PHIGATE_STACK": _ALL,
+    "PHIGATE_ISSUER": "chat math directory",
+    "PHIGATE_REGION": "chat math directory sweeper",
+    "PHIGATE_JURISDICTIONS": "chat math directory sweeper",
+    "PHIGATE_ALLOW_UNPROVEN": "chat math directory",
+    "PHIGATE_RECEIPTS_REQUIRED": "chat math",
+    "PHIGATE_RECEIPT_KEY": "chat math",
+    "PHIGATE_CATALOG_KEY": "chat math directory catalog_sync",
+    "PHIGATE_DAY_KEY": "sweeper",
+    "PHIGATE_REDPILL_KEY": "directory",
+    "PHIGATE_SECRETS": "chat math directory",
+    "PHIGATE_STREAMING": "chat math",
+    "PHIGATE_DIGEST_BUCKET": "sweeper",
+    "PHIGATE_CATALOG_FOLDER": "catalog_sync",
+    "PHIGATE_CLUSTER": _SANDBOX,
+    "PHIGATE_TASK_DEFINITION": _SANDBOX,
+    "PHIGATE_SUBNETS": _SANDBOX,
+    "PHIGATE_SECURITY_GROUPS": _SANDBOX,
+    "PHIGATE_SANDBOX_IMAGE": _SANDBOX,
+    "PHIGATE_WARM_POOL": _SANDBOX,
+    "PHIGATE_SANDBOXES_PER_ACCOUNT": _SANDBOX,
+    "PHIGATE_SANDBOXES_PER_STACK": _SANDBOX,
+    "PHIGATE_SANDBOX_SECRET": _SANDBOX,
+    "AWS_LAMBDA_EXEC_WRAPPER": "chat math",
+    "STREAMING_RUNTIME_FAILURES": "chat math",
+}
+ONLY_STREAMING = {"AWS_LAMBDA_EXEC_WRAPPER", "STREAMING_RUNTIME_FAILURES"}
+
+_LOGS = "logs:CreateLogStream logs:PutLogEvents "
+_SIGN = "kms:GetPublicKey kms:Sign "
+_ECS = "ecs:DescribeTasks ecs:ListTasks ecs:RunTask ecs:StopTask ecs:TagResource iam:PassRole "
+_EC2 = (
+    "ec2:AssignPrivateIpAddresses ec2:CreateNetworkInterface ec2:DeleteNetworkInterface "
+    "ec2:DescribeNetworkInterfaces ec2:DescribeSubnets ec2:UnassignPrivateIpAddresses"
+)
+_ITEMS = "dynamodb:GetItem dynamodb:PutItem dynamodb:Query "
+_PULL = "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer "
+_SECRET = "secretsmanager:GetSecretValue "
+ACTIONS: Mapping[str, str] = {
+    "ChatRole": _LOGS + _SIGN + _ITEMS + _SECRET + "dynamodb:UpdateItem",
+    # DeleteItem forgets a sandbox; ec2 is Lambda's own, and denied to the code.
+    "MathRole": _LOGS
+    + _SIGN
+    + _ITEMS
+    + _SECRET
+    + _ECS
+    + "dynamodb:DeleteItem dynamodb:UpdateItem "
+    + _EC2,
+    "DirectoryRole": _LOGS + _SIGN + _ITEMS + _SECRET,
+    "CatalogSyncRole": _LOGS + _SIGN + _ITEMS,
+    "SweeperRole": _LOGS
+    + _SIGN
+    + _ITEMS
+    + _SECRET
+    + _ECS
+    + "dynamodb:DeleteItem dynamodb:UpdateItem "
+    + "s3:ListBucketVersions s3:PutObject s3:PutObjectRetention",
+    "TaskExecutionRole": _LOGS + _PULL + "ecr:GetAuthorizationToken",
+}
+# Actions that AWS grants on no named resource, each with its reason.
+ON_ANYTHING: Mapping[tuple[str, str], str] = {
+    ("TaskExecutionRole", "ecr:GetAuthorizationToken"): "a token is of the account",
+    ("MathRole", "ecs:ListTasks"): "on Fargate there is no instance to name; bound to the cluster",
+    ("SweeperRole", "ecs:ListTasks"): "the same",
+    **{("MathRole", each): "Lambda checks it on *; the code is denied it" for each in _EC2.split()},
+}
+ANY_RESOURCE = {"ecr:GetAuthorizationToken", "ecs:ListTasks"}
+KEYS: Mapping[str, tuple[str | None, str]] = {
+    "ReceiptKey": ("ECC_NIST_P256", "ChatRole MathRole"),
+    "CatalogKey": ("ECC_NIST_P256", "CatalogSyncRole"),
+    "DayKey": ("ECC_NIST_P256", "SweeperRole"),
+    "RedpillKey": ("ECC_SECG_P256K1", "DirectoryRole"),
+    "TableKey": (None, ""),
+}
+TASK_SUBNETS = ("TaskSubnetA", "TaskSubnetB")
+# The endpoints that a sandbox's subnet or security group reaches, and what they let pass.
+REACHABLE: Mapping[str, str] = {
+    "EcrApiEndpoint": _PULL + "ecr:GetAuthorizationToken",
+    "EcrDkrEndpoint": _PULL + "ecr:GetAuthorizationToken",
+    "LogsEndpoint": _LOGS,
+    "S3Endpoint": "s3:GetObject",
+}
+# https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
+DOCKERS_CAPABILITIES = {
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+}
+
+CHECKS: tuple[Check, ...] = (
+    streaming_problems,
+    environment_problems,
+    role_problems,
+    key_problems,
+    network_problems,
+    task_problems,
+    table_problems,
+)
