@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from phigate.aws.buffered import Enveloped
 from phigate.aws.failures import FAILURES
+from phigate.http.chat import Message, Receive, Scope, Send
 from streaming_runtime.types import Failure
 
 CODES = {
@@ -39,3 +41,24 @@ def test_in_a_stream_it_is_the_last_event(failure: Failure, tail: bytes) -> None
 
 def test_nothing_is_added_to_an_answer_that_is_no_stream() -> None:
     assert FAILURES.in_band(Failure.DEADLINE, "application/json", b"{") == b""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("starts", [False, True])
+async def test_mangum_never_sees_an_exception(starts: bool) -> None:
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if starts:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError("it quotes the request")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    await Enveloped(app)({"type": "http"}, receive, send)
+    assert [message.get("status") for message in sent] == ([200] if starts else [500, None])
+    assert "quotes" not in str(sent)

@@ -179,10 +179,8 @@ def _served(gateway: Gateway, aws: Aws, access: dict[str, Access]) -> ServedCata
     )
 
 
-def _parts(
-    aws: Aws, trusted: dict[str, PublicKey], access: dict[str, Access], extras: Extras
-) -> Parts:
-    settings = aws.settings
+def stack_of(settings: Settings) -> Stack:
+    """The stack as the gateway knows it. Without streaming every deadline is API Gateway's."""
     stack = Stack(
         name=settings.stack,
         region=settings.region,
@@ -190,12 +188,17 @@ def _parts(
         unproven_allowed=settings.unproven_allowed,
         receipts_required=settings.receipts_required,
     )
-    if not settings.streaming:
-        stack = replace(
-            stack, json_timeout_s=BUFFERED_TIMEOUT_S, stream_timeout_s=BUFFERED_TIMEOUT_S
-        )
+    if settings.streaming:
+        return stack
+    return replace(stack, json_timeout_s=BUFFERED_TIMEOUT_S, stream_timeout_s=BUFFERED_TIMEOUT_S)
+
+
+def _parts(
+    aws: Aws, trusted: dict[str, PublicKey], access: dict[str, Access], extras: Extras
+) -> Parts:
+    settings = aws.settings
     return Parts(
-        stack=stack,
+        stack=stack_of(settings),
         dynamodb=aws.dynamodb,
         ledger=DynamoLedger(aws.dynamodb, aws.clock),
         clock=aws.clock,

@@ -102,10 +102,8 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
         ("LedgerBroken", "Count", "broken"),
         ("HoldAgeS", "Seconds", "hold_age_s"),
     ),
-    "catalog_checked": (
-        ("CatalogAgeS", "Seconds", "age_s"),
-        ("AgreementDaysLeft", "Count", "agreement_days_left"),
-    ),
+    "agreements_checked": (("AgreementDaysLeft", "Count", "days_left"),),
+    "agreement_ends": (("AgreementDaysLeft", "Count", "days_left"),),
     "sandboxes_swept": (("SandboxesStopped", "Count", "stopped"),),
     "days_left_open": (("DaysLeftOpen", "Count", "accounts"),),
     "part_failed": (("SweepFailures", "Count", None),),
@@ -118,6 +116,7 @@ LEVELS: Mapping[str, str] = {
     "cost_above_hold": "ERROR",
     **dict.fromkeys(
         (
+            "agreement_ends",
             "attempt_failed",
             "stream_failed",
             "breaker_opened",
