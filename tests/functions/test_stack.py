@@ -1,6 +1,7 @@
 """The functions as API Gateway calls them, buffered and streamed, on a whole stack."""
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -240,5 +241,45 @@ async def test_after_a_restore_the_container_endpoint_gives_the_credentials(worl
             story.api.restored.set()
             story.api.hand_out(json.dumps(rest(CHAT, ASKED, world.key)).encode())
             prelude, _ = await (await story.api.post()).streamed()
+            for _ in range(2):  # for this event, and for the one after it
+                await story.api.asked()
     assert prelude["statusCode"] == 200
     assert world.aws.tokens == {"restored-token"}
+    assert world.lines("answered")[-1]["correlation_id"] == "r-1"
+
+
+REFUSED_STARTS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no KMS": ({}, "kms", "unreachable"),
+    "another region's": (
+        {"PHIGATE_JURISDICTIONS": "CH,UK"},
+        "",
+        "chat does not start: UK is served from eu-west-2, and this stack stands in eu-central-2",
+    ),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("snap_start", [False, True], ids=["init", "restore"])
+@pytest.mark.parametrize("changes, down, reason", REFUSED_STARTS.values(), ids=REFUSED_STARTS)
+async def test_a_start_that_fails_is_reported_and_ends_the_environment(
+    changes: dict[str, Any], down: str, reason: str, snap_start: bool, world: World
+) -> None:
+    world.aws.down = {down}
+    found = functools.partial(chat, world.outside(**changes))
+    async with stage(found, snap_start=snap_start) as story:
+        story.api.restored.set()
+        post = await story.api.post()
+        assert post.path == ("/restore/error" if snap_start else "/init/error")
+        assert await story.task == 1
+    world.aws.down = set()
+    line = world.lines("start_failed")[-1]
+    assert (line["level"], line["reason"]) == ("ERROR", reason)
+
+
+@pytest.mark.anyio
+async def test_settings_that_are_wrong_are_reported_by_their_line(world: World) -> None:
+    found = functools.partial(chat, world.outside(PHIGATE_TABLE=None))
+    async with stage(found) as story:
+        told = json.loads(await (await story.api.post()).rest())
+        assert await story.task == 1
+    assert "chat does not start: PHIGATE_TABLE is missing" in told["errorMessage"]

@@ -17,8 +17,8 @@ TEXTS = ["text/", "application/json", "application/jwk-set+json"]
 
 
 class Enveloped:
-    """An application that never raises: Mangum would log an exception with its text, which may quote
-    the request, and answer without our envelope."""
+    """An application that never raises: Mangum would log an exception with its text, which may
+    quote the request, and answer without our envelope."""
 
     def __init__(self, app: App) -> None:
         self._app = app

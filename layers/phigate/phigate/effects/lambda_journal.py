@@ -86,6 +86,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "provider_refuses_operator": (("OperatorRefusals", "Count", None),),
     "refused": (("Refusals", "Count", None),),
     "bug": (("Bugs", "Count", None),),
+    "start_failed": (("StartFailures", "Count", None),),
     "cost_above_hold": (("CostAboveHold", "Count", None),),
     "settle_not_confirmed": (("SettlesNotConfirmed", "Count", None),),
     "certification_failed": (("CertificationFailures", "Count", None),),
@@ -111,6 +112,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
 LEVELS: Mapping[str, str] = {
     "bug": "ERROR",
     "part_failed": "ERROR",
+    "start_failed": "ERROR",
     "catalog_not_served": "ERROR",
     "provider_refuses_operator": "ERROR",
     "cost_above_hold": "ERROR",
