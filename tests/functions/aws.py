@@ -108,6 +108,7 @@ class Aws:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64  # a dropped SYN comes again after a second
     aws: Aws
 
 

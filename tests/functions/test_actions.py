@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_catalog_sync(world: World) -> None:
 def test_math_and_sweeper(world: World) -> None:
     world.aws.secrets["stack-ch/sandbox"] = "s" * 64
     with moto_services(world.aws) as named:
-        variables = {**TASKS, **named}
+        variables: dict[str, Any] = {**TASKS, **named}
         with recorded(world, "sweeper"):
             world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key))
             clock = tomorrow()

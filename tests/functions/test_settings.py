@@ -2,6 +2,7 @@
 
 import pytest
 
+from phigate.aws.server import BUFFERED_TIMEOUT_S, stack_of
 from phigate.aws.settings import (
     FIELDS,
     FUNCTIONS,
@@ -10,6 +11,7 @@ from phigate.aws.settings import (
     SettingsRefused,
     read_settings,
 )
+from phigate.core.limits import JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from tests.functions.world import ENVIRONMENT, TASKS
 
 WHOLE = {**ENVIRONMENT, **TASKS, "PHIGATE_DIGEST_BUCKET": "digests"}
@@ -128,3 +130,17 @@ def test_a_function_does_not_see_what_is_anothers() -> None:
     assert read_settings(WHOLE, "directory").receipt_key == ""
     assert read_settings(WHOLE, "chat").redpill_key == ""
     assert read_settings(WHOLE, "sweeper").secrets == ""
+
+
+@pytest.mark.parametrize(
+    "streaming, json_s, stream_s",
+    [("on", JSON_TIMEOUT_S, STREAM_TIMEOUT_S), ("off", BUFFERED_TIMEOUT_S, BUFFERED_TIMEOUT_S)],
+)
+def test_deadlines_are_those_of_the_transport(
+    streaming: str, json_s: float, stream_s: float
+) -> None:
+    stack = stack_of(read_settings(WHOLE | {"PHIGATE_STREAMING": streaming}, "chat"))
+    assert (stack.json_timeout_s, stack.stream_timeout_s) == (json_s, stream_s)
+    assert stack.regions == ("CH",)
+    assert stack.unproven_allowed == frozenset()
+    assert BUFFERED_TIMEOUT_S == 27.0

@@ -1,12 +1,15 @@
 """The functions as API Gateway calls them, buffered and streamed, on a whole stack."""
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
@@ -206,3 +209,77 @@ def test_a_start_without_kms_fails_and_the_next_one_succeeds(world: World) -> No
     world.aws.down.clear()
     assert got(handler(rest("/v1/models"), CONTEXT)).status == 200
     handler.close()
+
+
+@pytest.mark.anyio
+async def test_after_a_restore_the_container_endpoint_gives_the_credentials(world: World) -> None:
+    async def credentials(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "container-token"
+        return web.json_response(
+            {
+                "AccessKeyId": "restored",
+                "SecretAccessKey": "s",
+                "Token": "restored-token",
+                "Expiration": "2099-01-01T00:00:00Z",
+            }
+        )
+
+    app = web.Application()
+    app.router.add_get("/credentials", credentials)
+    world.aws.tokens.clear()
+    async with TestServer(app) as server:
+        changes: dict[str, Any] = {
+            "AWS_ACCESS_KEY_ID": None,
+            "AWS_SECRET_ACCESS_KEY": None,
+            "AWS_SESSION_TOKEN": None,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": str(server.make_url("/credentials")),
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
+        }
+        async with stage(lambda: chat(world.outside(**changes)), snap_start=True) as story:
+            await story.api.restore_asked.wait()
+            assert world.aws.tokens == set()  # nothing was fetched before it
+            story.api.restored.set()
+            story.api.hand_out(json.dumps(rest(CHAT, ASKED, world.key)).encode())
+            prelude, _ = await (await story.api.post()).streamed()
+            for _ in range(2):  # for this event, and for the one after it
+                await story.api.asked()
+    assert prelude["statusCode"] == 200
+    assert world.aws.tokens == {"restored-token"}
+    assert world.lines("answered")[-1]["correlation_id"] == "r-1"
+
+
+REFUSED_STARTS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no KMS": ({}, "kms", "unreachable"),
+    "another region's": (
+        {"PHIGATE_JURISDICTIONS": "CH,UK"},
+        "",
+        "chat does not start: UK is served from eu-west-2, and this stack stands in eu-central-2",
+    ),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("snap_start", [False, True], ids=["init", "restore"])
+@pytest.mark.parametrize("changes, down, reason", REFUSED_STARTS.values(), ids=REFUSED_STARTS)
+async def test_a_start_that_fails_is_reported_and_ends_the_environment(
+    changes: dict[str, Any], down: str, reason: str, snap_start: bool, world: World
+) -> None:
+    world.aws.down = {down}
+    found = functools.partial(chat, world.outside(**changes))
+    async with stage(found, snap_start=snap_start) as story:
+        story.api.restored.set()
+        post = await story.api.post()
+        assert post.path == ("/restore/error" if snap_start else "/init/error")
+        assert await story.task == 1
+    world.aws.down = set()
+    line = world.lines("start_failed")[-1]
+    assert (line["level"], line["reason"]) == ("ERROR", reason)
+
+
+@pytest.mark.anyio
+async def test_settings_that_are_wrong_are_reported_by_their_line(world: World) -> None:
+    found = functools.partial(chat, world.outside(PHIGATE_TABLE=None))
+    async with stage(found) as story:
+        told = json.loads(await (await story.api.post()).rest())
+        assert await story.task == 1
+    assert "chat does not start: PHIGATE_TABLE is missing" in told["errorMessage"]

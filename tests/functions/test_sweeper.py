@@ -10,6 +10,7 @@ import pytest
 
 from phigate.aws.sweeper import Sweeper, SweepFailed
 from phigate.core.days import day_at
+from tests.builders import repository_catalog
 from tests.fakes import FakeClock
 from tests.functions.aws import BUCKET, moto_services
 from tests.functions.world import CONTEXT, TASKS, World, hold_left_behind
@@ -42,6 +43,8 @@ def test_everything_is_done(world: World, services: dict[str, str]) -> None:
     assert world.lines("swept")[-1]["HoldsExpired"] == 1
     checked = world.lines("ledger_checked")[-1]
     assert (checked["accounts"], checked["LedgerBroken"]) == (1, 0)
+    assert checked["HoldAgeS"] == 0
+    assert world.lines("agreements_checked")[-1]["AgreementDaysLeft"] > 0
     assert world.lines("days_closed")[-1]["days"] == 1
     kept = boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
     assert [item["Key"] for item in kept] == [f"stack-ch/clinic/{today}.jws"]
@@ -96,5 +99,20 @@ def test_a_part_that_fails_stops_no_other_and_fails_the_invocation(
 
 
 def test_without_the_table_every_part_fails(world: World) -> None:
-    with pytest.raises(SweepFailed, match=r"^holds, ledger, days$"):
+    with pytest.raises(SweepFailed, match=r"^holds, ledger, agreements, days$"):
         swept(world, FakeClock(), PHIGATE_TABLE="another")
+
+
+def test_an_agreement_that_ends_soon_is_told_by_its_row(world: World) -> None:
+    row = repository_catalog().rows_by_id["infomaniak-gemma-4-31b"]
+    assert row.agreement is not None
+    clock = FakeClock(row.agreement.expires_at_s - 29.5 * DAY_S)
+    swept(world, clock)
+    told = [line for line in world.lines("agreement_ends") if line["row"] == row.id]
+    assert [(line["level"], line["AgreementDaysLeft"]) for line in told] == [("WARNING", 29)]
+
+
+def test_a_hold_that_stands_is_counted_by_its_age(world: World) -> None:
+    world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key))
+    swept(world, FakeClock(time.time() + 60))
+    assert 58 <= world.lines("ledger_checked")[-1]["HoldAgeS"] <= 75

@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
 from phigate.aws.outside import Aws, Outside
-from phigate.aws.settings import Function, Settings
+from phigate.aws.settings import Function, Settings, SettingsRefused
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import Sandboxes, SigningKey
 from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog, Task
+from phigate.effects.aws_credentials import NoCredentials
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.http_upstream import Access
+from phigate.effects.secrets_manager import SecretUnread
 from phigate.effects.served_catalog import ServedCatalog
-from phigate.effects.signer import PublicKey
+from phigate.effects.signer import PublicKey, SigningFailed
 from phigate.gateway import Gateway, Stack
 from phigate.http.app import Surface, build_app
 from phigate.http.chat import Receive, Scope, Send
@@ -96,9 +98,16 @@ class Server:
         await self._stack.aclose()
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """The lifespan. A failed start is raised: the runtime reports its text."""
+        """The lifespan. A start that failed is told in a line, and ends the environment."""
         await receive()
-        await self.start()
+        try:
+            await self.start()
+        except Exception as exc:
+            reason = str(exc) if isinstance(exc, STARTS_REFUSED) else ""
+            self._aws.journal.note("start_failed", kind=type(exc).__name__, reason=reason)
+            # Raised, it would count as an application that knows no lifespans.
+            await send({"type": "lifespan.startup.failed", "message": type(exc).__name__})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
@@ -130,6 +139,10 @@ class Server:
 
 class RegionRefused(Exception):
     """This stack stands in an AWS region in which one of its jurisdictions may not be served."""
+
+
+# Their texts name settings, regions and outcomes; of anything else the class alone is told.
+STARTS_REFUSED = (NoCredentials, RegionRefused, SecretUnread, SettingsRefused, SigningFailed)
 
 
 def region_fault(settings: Settings, catalog: Catalog) -> str | None:
@@ -179,10 +192,8 @@ def _served(gateway: Gateway, aws: Aws, access: dict[str, Access]) -> ServedCata
     )
 
 
-def _parts(
-    aws: Aws, trusted: dict[str, PublicKey], access: dict[str, Access], extras: Extras
-) -> Parts:
-    settings = aws.settings
+def stack_of(settings: Settings) -> Stack:
+    """The stack as the gateway knows it. Without streaming every deadline is API Gateway's."""
     stack = Stack(
         name=settings.stack,
         region=settings.region,
@@ -190,12 +201,17 @@ def _parts(
         unproven_allowed=settings.unproven_allowed,
         receipts_required=settings.receipts_required,
     )
-    if not settings.streaming:
-        stack = replace(
-            stack, json_timeout_s=BUFFERED_TIMEOUT_S, stream_timeout_s=BUFFERED_TIMEOUT_S
-        )
+    if settings.streaming:
+        return stack
+    return replace(stack, json_timeout_s=BUFFERED_TIMEOUT_S, stream_timeout_s=BUFFERED_TIMEOUT_S)
+
+
+def _parts(
+    aws: Aws, trusted: dict[str, PublicKey], access: dict[str, Access], extras: Extras
+) -> Parts:
+    settings = aws.settings
     return Parts(
-        stack=stack,
+        stack=stack_of(settings),
         dynamodb=aws.dynamodb,
         ledger=DynamoLedger(aws.dynamodb, aws.clock),
         clock=aws.clock,

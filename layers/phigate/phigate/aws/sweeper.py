@@ -1,4 +1,4 @@
-"""The function on a schedule: expired holds, stale sandboxes, days to be closed.
+"""The function on a schedule: expired holds, stale sandboxes, days to be closed, alarms' figures.
 
 Law: each part is done whatever becomes of the others; when one failed the invocation fails at the
 end, so that an alarm sees it.
@@ -13,10 +13,17 @@ import boto3
 from phigate.aws.fargate import fargate
 from phigate.aws.outside import Aws, Outside
 from phigate.aws.settings import Tasks
+from phigate.core.account import DAY_S
+from phigate.core.ids import MalformedId, seconds_of
 from phigate.effects.day_closer import DayCloser
+from phigate.effects.dynamodb_catalog import DynamoCatalog
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.s3_digests import S3Digests
+from phigate.proof.roots import CATALOGS
+from phigate.wire.jwk import ec_public_key
+
+AGREEMENT_ENDS_S = 30 * DAY_S  # a new one takes weeks to be signed
 
 Part = Callable[[], Awaitable[None]]
 
@@ -41,7 +48,11 @@ class Sweeper:
         try:
             await aws.credentials.fresh()
             work = Sweep(aws)
-            parts: list[tuple[str, Part]] = [("holds", work.holds), ("ledger", work.ledger)]
+            parts: list[tuple[str, Part]] = [
+                ("holds", work.holds),
+                ("ledger", work.ledger),
+                ("agreements", work.agreements),
+            ]
             if aws.settings.tasks is not None:
                 parts.append(("sandboxes", work.sandboxes))
             parts.append(("days", work.days))
@@ -70,6 +81,7 @@ class Sweep:
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
         self._ledger = DynamoLedger(aws.dynamodb, aws.clock)
+        self._receipts = DynamoReceipts(aws.dynamodb, aws.clock)
 
     async def holds(self) -> None:
         """Settle what was left behind. Raises AccountsFailed, Overloaded."""
@@ -81,15 +93,47 @@ class Sweep:
             raise AccountsFailed(len(failed))
 
     async def ledger(self) -> None:
-        """Whether available + held + spent is what was topped up, in every account."""
+        """Whether available + held + spent is what was topped up, in every account, and how old
+        the oldest hold is."""
         accounts = await self._ledger.accounts()
+        oldest_s = now_s = int(self._aws.clock.now_s())
         broken = 0
         for account in accounts:
             view = await self._ledger.account(account)
             if view is not None:
                 total = view.available_micros + view.held_micros + view.spent_micros
                 broken += total != view.topped_up_micros
-        self._aws.journal.note("ledger_checked", accounts=len(accounts), broken=broken)
+            standing = await self._receipts.standing(account)
+            if standing is not None:
+                oldest_s = min([oldest_s, *(_begun_s(hold_id) for hold_id, _ in standing.holds)])
+        self._aws.journal.note(
+            "ledger_checked", accounts=len(accounts), broken=broken, hold_age_s=now_s - oldest_s
+        )
+
+    async def agreements(self) -> None:
+        """How many days the agreements of the rows served here are still in force, the shortest and
+        each that ends within AGREEMENT_ENDS_S. Raises Overloaded where there is no catalog."""
+        aws = self._aws
+        trusted = {
+            root.kid: ec_public_key(root.jwk)
+            for root in await self._receipts.roots()
+            if root.vouches(CATALOGS, int(aws.clock.now_s()))
+        }
+        catalog = (
+            await DynamoCatalog(aws.dynamodb, aws.clock, aws.journal, trusted).current()
+        ).catalog
+        left_s = {
+            row.id: int(row.agreement.expires_at_s - aws.clock.now_s())
+            for row in catalog.rows
+            if row.status == "live" and row.agreement is not None
+            if row.agreement.regions & set(aws.settings.jurisdictions)
+        }
+        for row_id, seconds in left_s.items():
+            if seconds < AGREEMENT_ENDS_S:
+                aws.journal.note("agreement_ends", row=row_id, days_left=max(0, seconds // DAY_S))
+        if left_s:
+            days_left = max(0, min(left_s.values()) // DAY_S)
+            aws.journal.note("agreements_checked", rows=len(left_s), days_left=days_left)
 
     async def sandboxes(self) -> None:
         """Stop tasks past their time, and start what the pool lacks."""
@@ -112,7 +156,7 @@ class Sweep:
         bucket = settings.digest_bucket
         closer = DayCloser(
             ledger=self._ledger,
-            receipts=DynamoReceipts(aws.dynamodb, aws.clock),
+            receipts=self._receipts,
             root=aws.kms(settings.day_key),
             clock=aws.clock,
             stack=settings.stack,
@@ -127,6 +171,14 @@ class Sweep:
             aws.journal.note("days_left_open", accounts=left_open)
         if failed:
             raise AccountsFailed(len(failed))
+
+
+def _begun_s(hold_id: str) -> int:
+    """When a hold began, by its id; one that is no id of ours is as old as can be."""
+    try:
+        return seconds_of(hold_id)
+    except MalformedId:
+        return 0
 
 
 def _s3(aws_region: str) -> Any:

@@ -47,12 +47,15 @@ async def answer(
             "Data": dict(outcome.values or {}),
         }
     )
+    url = str(event.get("ResponseURL", ""))
+    if not url:
+        raise NotAnswered("the event has no ResponseURL")
     timeout = aiohttp.ClientTimeout(total=PUT_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
         for tried in range(TRIES_MAX):
             if tried:
                 await clock.sleep(PAUSE_S * 2 ** (tried - 1))
-            if await _put(session, str(event.get("ResponseURL", "")), body):
+            if await _put(session, url, body):
                 return
     raise NotAnswered("CloudFormation took no answer")
 

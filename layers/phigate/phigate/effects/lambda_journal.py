@@ -86,6 +86,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "provider_refuses_operator": (("OperatorRefusals", "Count", None),),
     "refused": (("Refusals", "Count", None),),
     "bug": (("Bugs", "Count", None),),
+    "start_failed": (("StartFailures", "Count", None),),
     "cost_above_hold": (("CostAboveHold", "Count", None),),
     "settle_not_confirmed": (("SettlesNotConfirmed", "Count", None),),
     "certification_failed": (("CertificationFailures", "Count", None),),
@@ -102,10 +103,8 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
         ("LedgerBroken", "Count", "broken"),
         ("HoldAgeS", "Seconds", "hold_age_s"),
     ),
-    "catalog_checked": (
-        ("CatalogAgeS", "Seconds", "age_s"),
-        ("AgreementDaysLeft", "Count", "agreement_days_left"),
-    ),
+    "agreements_checked": (("AgreementDaysLeft", "Count", "days_left"),),
+    "agreement_ends": (("AgreementDaysLeft", "Count", "days_left"),),
     "sandboxes_swept": (("SandboxesStopped", "Count", "stopped"),),
     "days_left_open": (("DaysLeftOpen", "Count", "accounts"),),
     "part_failed": (("SweepFailures", "Count", None),),
@@ -113,11 +112,13 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
 LEVELS: Mapping[str, str] = {
     "bug": "ERROR",
     "part_failed": "ERROR",
+    "start_failed": "ERROR",
     "catalog_not_served": "ERROR",
     "provider_refuses_operator": "ERROR",
     "cost_above_hold": "ERROR",
     **dict.fromkeys(
         (
+            "agreement_ends",
             "attempt_failed",
             "stream_failed",
             "breaker_opened",
