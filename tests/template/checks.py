@@ -306,10 +306,10 @@ CONTRACT: Mapping[str, str] = {
     "PHIGATE_JURISDICTIONS": "chat math directory sweeper",
     "PHIGATE_ALLOW_UNPROVEN": "chat math directory",
     "PHIGATE_RECEIPTS_REQUIRED": "chat math",
-    "PHIGATE_RECEIPT_KEY": "chat math",
+    "PHIGATE_RECEIPT_KEY": "chat math catalog_sync",
     "PHIGATE_CATALOG_KEY": "chat math directory catalog_sync",
-    "PHIGATE_DAY_KEY": "sweeper",
-    "PHIGATE_REDPILL_KEY": "directory",
+    "PHIGATE_DAY_KEY": "sweeper catalog_sync",
+    "PHIGATE_REDPILL_KEY": "directory catalog_sync",
     "PHIGATE_SECRETS": "chat math directory",
     "PHIGATE_STREAMING": "chat math",
     "PHIGATE_DIGEST_BUCKET": "sweeper",
@@ -339,7 +339,7 @@ _ITEMS = "dynamodb:GetItem dynamodb:PutItem dynamodb:Query "
 _PULL = "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer "
 _SECRET = "secretsmanager:GetSecretValue "
 ACTIONS: Mapping[str, str] = {
-    "ChatRole": _LOGS + _SIGN + _ITEMS + _SECRET + "dynamodb:UpdateItem",
+    "ChatRole": _LOGS + _SIGN + _SECRET + "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem",
     # DeleteItem forgets a sandbox; ec2 is Lambda's own, and denied to the code.
     "MathRole": _LOGS
     + _SIGN
@@ -348,8 +348,8 @@ ACTIONS: Mapping[str, str] = {
     + _ECS
     + "dynamodb:DeleteItem dynamodb:UpdateItem "
     + _EC2,
-    "DirectoryRole": _LOGS + _SIGN + _ITEMS + _SECRET,
-    "CatalogSyncRole": _LOGS + _SIGN + _ITEMS,
+    "DirectoryRole": _LOGS + _SIGN + _SECRET + "dynamodb:GetItem dynamodb:Query",
+    "CatalogSyncRole": _LOGS + _SIGN + "dynamodb:PutItem dynamodb:Query",
     "SweeperRole": _LOGS
     + _SIGN
     + _ITEMS

@@ -184,10 +184,10 @@ def test_catalogs_layer_is_a_property_of_the_catalog_in_force() -> None:
 @pytest.mark.parametrize(
     "metric",
     [
-        "LedgerInvariantBroken",
-        "OldestExpiredHoldAge",
+        "LedgerBroken",
+        "HoldAgeS",
         "SandboxFailures",
-        "CatalogAge",
+        "CatalogFailures",
         "AgreementDaysLeft",
         "5XXError",
         "Latency",
