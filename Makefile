@@ -149,6 +149,16 @@ build-here: setup-dev setup-sam
 test-build: build-here ## import each function from what was built, for this machine, in a clean python3.13
 	PATH="$(FOLDER_3_13):$$PATH" PHIGATE_BUILT_HERE=.aws-sam/here $(BIN)/pytest tests/slow/test_built_here.py
 
+.PHONY: sam-local
+sam-local: build-here ## the built functions behind `sam local`, on PORT, with stand-ins for AWS (needs root, Docker and python3.13)
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	PATH="$(FOLDER_3_13):$$PATH" tests/slow/with_lambda_base.sh $(PYTHON) -m tests.slow.sam_local $(PORT)
+
+.PHONY: test-sam-local
+test-sam-local: build-here ## OpenAI's SDK through `sam local` (needs root, Docker and python3.13)
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	PATH="$(FOLDER_3_13):$$PATH" PHIGATE_SAM=$(SAM)/bin/sam tests/slow/with_lambda_base.sh $(BIN)/pytest tests/slow/test_sam_local.py
+
 .PHONY: validate
 validate: setup-dev setup-sam ## check template.yaml as SAM and CloudFormation read it, in every region; needs no AWS
 	$(SAM)/bin/cfn-lint --template template.yaml --regions $(AWS_REGIONS)
