@@ -103,6 +103,11 @@ audit-check: setup-dev ## audit a quarter of simulated traffic, 100,000 receipts
 bench-runtime: setup-dev ## measure what the Lambda runtime loop adds to a call
 	$(PYTHON) -m bench.streaming_runtime
 
+.PHONY: bench-cold
+bench-cold: build-here ## measure a cold start of the built chat function beside a plain equivalent
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	PATH="$(FOLDER_3_13):$$PATH" PHIGATE_BUILT_HERE=.aws-sam/here $(PYTHON) -m bench.cold_start
+
 .PHONY: schemathesis
 schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 	$(BIN)/pytest -p schemathesis.pytest.plugin tests/slow/test_schemathesis.py
