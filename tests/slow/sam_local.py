@@ -46,6 +46,7 @@ PARAMETERS = ("Jurisdiction=CH", "Jurisdictions=CH", "Streaming=off")
 SERVED = ("Chat", "Directory")
 READY_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 60.0  # a first call makes the function's image
+STOP_TIMEOUT_S = 20.0
 PAUSE_S = 0.2
 _HOP_BY_HOP = frozenset({"host", "connection", "transfer-encoding", "content-length"})
 
@@ -190,7 +191,10 @@ def started(world: World, folder: Path, port: int) -> Iterator[str]:
             yield _ready(process, f"http://127.0.0.1:{port}", log)
         finally:
             process.send_signal(signal.SIGINT)  # SAM removes its containers
-            process.wait()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> str:
@@ -220,6 +224,9 @@ def sam_local(folder: Path, port: int) -> Iterator[tuple[World, str]]:
 def main() -> int:
     """Serve until Ctrl-C; first, one call by OpenAI's SDK."""
     port = int(sys.argv[1])
+    # Also where a shell started this in the background: then Ctrl-C is ignored, here and by SAM.
+    for ends in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ends, signal.default_int_handler)
     with TemporaryDirectory() as scratch, sam_local(Path(scratch), port) as (world, url):
         client = OpenAI(base_url=f"{url}/v1", api_key=world.key)
         asked = ChatCompletionUserMessageParam(role="user", content="Is this thing on?")
