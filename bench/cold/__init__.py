@@ -1,0 +1,1 @@
+"""What `bench.cold_start` starts: a task root for each of the two."""

@@ -1,0 +1,25 @@
+"""functions/chat/app.py with the bench's endpoints: the same imports, the same factory."""
+
+import os
+
+from phigate.aws.buffered import Buffered
+from phigate.aws.chat import chat
+from phigate.aws.failures import FAILURES
+from phigate.aws.outside import Outside
+from phigate.aws.server import Server
+
+__all__ = ("FAILURES", "application", "handler")
+
+
+def application() -> Server:
+    """The ASGI application."""
+    return chat(
+        Outside(
+            endpoint=lambda service, region: os.environ["BENCH_AWS"],
+            base_url=lambda provider: f"{os.environ['BENCH_PROVIDERS']}/{provider}/v1",
+        )
+    )
+
+
+handler = Buffered(application)
+"""As in the function; not called here."""

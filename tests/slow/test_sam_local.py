@@ -1,0 +1,85 @@
+"""OpenAI's SDK through `sam local start-api`: the built functions in Lambda's emulator.
+
+`make test-sam-local` sets PHIGATE_SAM. A streamed answer comes in one piece: the emulator's API
+knows buffered answers only, and the template is run with Streaming=off.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import APIStatusError, OpenAI
+from openai.types.chat import ChatCompletionUserMessageParam
+
+from tests.slow.sam_local import ANSWER_TIMEOUT_S, sam_local
+
+pytestmark = pytest.mark.skipif("PHIGATE_SAM" not in os.environ, reason="make test-sam-local")
+ASKED = [ChatCompletionUserMessageParam(role="user", content="Is this thing on?")]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One caller of the API."""
+
+    url: str
+    key: str
+
+    def sdk(self, **headers: str) -> OpenAI:
+        """OpenAI's own client, without its retries."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return OpenAI(
+            base_url=f"{self.url}/v1",
+            api_key=self.key,
+            default_headers=named,
+            max_retries=0,
+            timeout=ANSWER_TIMEOUT_S,
+        )
+
+    def get(self, path: str) -> httpx.Response:
+        """A plain GET."""
+        headers = {"authorization": f"Bearer {self.key}"}
+        return httpx.get(self.url + path, headers=headers, timeout=ANSWER_TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    """A key with credit, and a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    folder: Path = tmp_path_factory.mktemp("sam")
+    with sam_local(folder, port) as (world, url):
+        yield Caller(url, world.key)
+
+
+def test_the_directory_answers(caller: Caller) -> None:
+    assert caller.get("/healthz").status_code == 200
+    assert "infomaniak-gemma-4-31b" in {model.id for model in caller.sdk().models.list()}
+    assert caller.get("/.well-known/jwks.json").json()["keys"]
+
+
+@pytest.mark.parametrize("phi", ["true", "false"])
+def test_a_chat_is_answered_and_its_receipt_is_found(caller: Caller, phi: str) -> None:
+    completions = caller.sdk(X_PHI=phi).chat.completions.with_raw_response
+    raw = completions.create(model="gemma-4", messages=ASKED)
+    assert raw.parse().choices[0].message.content
+    tier = "phi" if phi == "true" else "general"
+    assert raw.headers["x-phi-routed"] == f"infomaniak-gemma-4-31b/CH/{tier}"
+    receipt = caller.get(f"/v1/receipts/{raw.headers['x-phi-receipt']}")
+    assert receipt.status_code == 200, receipt.text
+
+
+def test_a_stream_comes_in_one_piece(caller: Caller) -> None:
+    chunks = list(
+        caller.sdk().chat.completions.create(model="gemma-4", messages=ASKED, stream=True)
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def test_a_region_that_is_not_served_is_refused(caller: Caller) -> None:
+    with pytest.raises(APIStatusError) as refused:
+        caller.sdk(X_Region="US").chat.completions.create(model="gemma-4", messages=ASKED)
+    assert (refused.value.status_code, refused.value.code) == (421, "region_not_served")
