@@ -231,7 +231,18 @@ def _endpoint_problems(template: Json, tables: set[str]) -> list[str]:
                 reachable[name] |= set(actions)
         if "PolicyDocument" not in properties:
             problems.append(f"{name} has no policy")
-    return problems + _unlike(reachable, REACHABLE)
+    return problems + _unlike(reachable, REACHABLE) + _resource_problems(template)
+
+
+def _resource_problems(template: Json) -> list[str]:
+    endpoints = of_type(template, "AWS::EC2::VPCEndpoint")
+    return [
+        f"{name} lets through {resource}"
+        for name in REACHABLE
+        for statement in endpoints.get(name, {}).get("PolicyDocument", {}).get("Statement", ())
+        for resource in listed(statement["Resource"])
+        if resource not in ("*", ONLY[name])
+    ]
 
 
 def _name_problems(template: Json) -> list[str]:
@@ -381,6 +392,14 @@ REACHABLE: Mapping[str, str] = {
     "EcrDkrEndpoint": _PULL + "ecr:GetAuthorizationToken",
     "LogsEndpoint": _LOGS,
     "S3Endpoint": "s3:GetObject",
+}
+# Nothing else may pass: this repository, this group, and where ECR keeps the region's layers.
+_LAYERS = "arn:${AWS::Partition}:s3:::prod-${AWS::Region}-starport-layer-bucket/*"
+ONLY: Mapping[str, Json] = {
+    "EcrApiEndpoint": {"Fn::GetAtt": ["SandboxRepository", "Arn"]},
+    "EcrDkrEndpoint": {"Fn::GetAtt": ["SandboxRepository", "Arn"]},
+    "LogsEndpoint": {"Fn::GetAtt": ["SandboxLogs", "Arn"]},
+    "S3Endpoint": {"Fn::Sub": _LAYERS},
 }
 # https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
 DOCKERS_CAPABILITIES = {
