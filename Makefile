@@ -105,6 +105,10 @@ schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and npm)
 	$(BIN)/pytest tests/slow/test_node_sdk.py
 
+.PHONY: test-browser
+test-browser: setup-dev setup-sandbox-once ## a math answer's figures in headless Chromium (skipped without it)
+	$(BIN)/pytest tests/slow/test_figures_in_browser.py
+
 .PHONY: test-sandbox
 test-sandbox: setup-dev setup-sandbox-once ## the sandbox's tests and 200 sessions, eight at a time
 	$(BIN)/pytest tests/sandbox tests/slow/test_sandbox_long.py tests/slow/test_sandbox_pool_long.py

@@ -473,7 +473,8 @@ class FakeExchange:
         self._body = list(script.body)
 
     async def head(self, wait_s: float) -> Head | None:
-        """As the Protocol says."""
+        """As the Protocol says; others have their turn, as while a real one waits."""
+        await asyncio.sleep(0)
         while self._before:
             if await self._next(self._before, wait_s) is not None:
                 return None

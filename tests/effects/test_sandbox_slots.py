@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from phigate.core.errors import Overloaded, RateLimited, SandboxError
@@ -20,13 +20,24 @@ from tests.ledger.conftest import RealStore
 from tests.ledger.stage import drive
 
 FEW = SlotLimits(stack=3, account=2)
-CALM = settings(max_examples=100, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
+CALM = settings(
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    report_multiple_bugs=False,
+    derandomize=True,
+    database=None,
+)
+# A mutant has to be found each time, and what it breaks need not be made small.
+SEARCH = settings(CALM, max_examples=600, stateful_step_count=40, phases=[Phase.generate])
 # An engine is a hundred times slower than a table in memory.
 BRIEF = settings(
     max_examples=25,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    database=None,
 )
 
 
@@ -106,7 +117,7 @@ def test_the_machine_finds_a_missing_limit() -> None:
             return SlotWorld(FakeDynamo().execute, WithoutLimit)
 
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(Mutant, settings=CALM)
+        run_state_machine_as_test(Mutant, settings=SEARCH)
 
 
 def test_above_the_limit_of_the_account_it_is_429_with_a_time(dynamo: Dynamo) -> None:

@@ -115,6 +115,7 @@ class Stage:
         key_id: str = "k1",
         receipts_required: ReceiptsRequired = "phi",
         plays: Sequence[Play] = (),
+        warm_start: bool = False,
     ) -> None:
         self.clock = FakeClock(NOW_S)
         self.ledger = FakeLedger(self.clock, account=ACCOUNT, micros=credit_micros)
@@ -130,7 +131,9 @@ class Stage:
         )
         receipts = DynamoReceipts(self.ledger.dynamo, self.clock)
         self.gateway = Gateway(
-            stack=Stack("stack-1", "CH", regions, receipts_required=receipts_required),
+            stack=Stack(
+                "stack-1", "CH", regions, receipts_required=receipts_required, warm_start=warm_start
+            ),
             keys=StaticKeys({key_sha256(KEY): principal}),
             ledger=self.ledger,
             receipts=receipts,

@@ -36,7 +36,8 @@ class Stack:
     """One deployment: the jurisdictions it serves and the deadlines its transport allows.
 
     `unproven_allowed` holds `row/region` pairs, or `*` on a local stack. `receipts_required` names
-    the traffic that stops when its receipts cannot be certified.
+    the traffic that stops when its receipts cannot be certified. `warm_start` opens a math agent's
+    sandbox when its request comes; every start is billed for a minute.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Stack:
     json_timeout_s: float = JSON_TIMEOUT_S
     stream_timeout_s: float = STREAM_TIMEOUT_S
     receipts_required: ReceiptsRequired = "phi"
+    warm_start: bool = False
 
     def requires_receipt(self, phi: bool) -> bool:
         """Whether such a request stops when its receipt cannot be certified."""
@@ -109,6 +111,7 @@ class Gateway:
     zones: Zones
     random_bytes: Callable[[int], bytes]
     sandboxes: Sandboxes | None = None
+    no_sandbox: str = "This stack has no sandbox to run programs in."
     # None where this process may not sign for RedPill's verifiers.
     text_signer: TextSigner | None = None
     counters: Callable[[], Mapping[str, object]] = dict

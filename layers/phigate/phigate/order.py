@@ -23,7 +23,7 @@ from phigate.core.errors import (
 )
 from phigate.core.extras import Wanted, wanted
 from phigate.core.gate import Code
-from phigate.core.limits import BODY_BYTES_MAX
+from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
 from phigate.core.meter import bound, text_bytes, tokens_affordable
 from phigate.core.protocols import CatalogView, HoldRefused
 from phigate.core.request import Pinned, check_policy, read_asked, read_headers
@@ -88,11 +88,7 @@ def read_order(
     check_shape(shape, body)
     catalog = view.catalog
     is_math = call.task == "math"
-    if is_math and body.get("stream") is True:
-        raise InvalidRequest(
-            "The math endpoint answers in one piece: leave stream out.", param="stream"
-        )
-    has_sandbox = is_math and catalog.regions[pinned.region].sandbox
+    has_sandbox = is_math and _may_run_programs(body, pinned, catalog)
     sent_tools = bool(body.get("tools"))
     server = server_tools(body, zones, now_s, programs=has_sandbox)
     if server is not None:
@@ -105,17 +101,7 @@ def read_order(
     check_policy(pinned, policy)
     asks = _check_debug(wanted(body), pinned, policy)
     asked = _within_policy(asked, policy, catalog)
-    if pinned.region not in stack.regions:
-        raise RegionNotServed(
-            f"This stack does not serve region {pinned.region}; it serves "
-            f"{', '.join(stack.regions)}. Requests are never forwarded to another stack.",
-            param="X-Region",
-        )
-    if not rows_of_model(catalog, asked.model):
-        raise ModelNotFound(
-            "The model is no row, upstream id or alias of this gateway; GET /v1/models lists them.",
-            param="model",
-        )
+    _check_known(asked, catalog, stack)
     stream = body.get("stream") is True
     options = body.get("stream_options") or {}
     route = decide(catalog, asked, stack.stand(view, now_s))
@@ -154,6 +140,30 @@ def next_order(order: Order, body: Json, row: Row) -> Order:
     )
 
 
+def within(order: Order, room_micros: int) -> Order | None:
+    """The order at those of its candidates that `room_micros` covers, with as many output tokens as
+    it covers at the first of them; None where that is too few to answer with."""
+    asked, rows = order.asked, order.route.candidates
+
+    def affordable(row: Row) -> int:
+        wanted = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
+        return min(tokens_affordable((row,), asked, room_micros), wanted)
+
+    least = LAST_TOKENS_MIN if asked.tokens_out is None else min(asked.tokens_out, LAST_TOKENS_MIN)
+    first = next((row for row in rows if affordable(row) >= least), None)
+    if first is None:
+        return None
+    tokens = affordable(first)
+    asked = replace(asked, tokens_out=tokens)
+    kept = tuple(row for row in rows if bound(row, asked).micros <= room_micros)
+    return replace(
+        order,
+        asked=asked,
+        route=replace(order.route, asked=asked, candidates=kept),
+        hold_micros=max(bound(row, asked).micros for row in kept),
+    )
+
+
 def refused(code: Code, asked: Asked) -> CallerError:
     """The refusal of a route without candidates."""
     kind, message = _REFUSALS[code]
@@ -185,6 +195,29 @@ def hold_refused(
 ) -> CallerError:
     """The answer to a hold that was not written."""
     return _HOLD_REFUSALS[refused.reason](order, refused, policy, now_s)
+
+
+def _may_run_programs(body: Json, pinned: Pinned, catalog: Catalog) -> bool:
+    """Whether the region has a sandbox for a math agent. Raises InvalidRequest for a stream."""
+    if body.get("stream") is True:
+        raise InvalidRequest(
+            "The math endpoint answers in one piece: leave stream out.", param="stream"
+        )
+    return catalog.regions[pinned.region].sandbox
+
+
+def _check_known(asked: Asked, catalog: Catalog, stack: Stack) -> None:
+    if asked.region not in stack.regions:
+        raise RegionNotServed(
+            f"This stack does not serve region {asked.region}; it serves "
+            f"{', '.join(stack.regions)}. Requests are never forwarded to another stack.",
+            param="X-Region",
+        )
+    if not rows_of_model(catalog, asked.model):
+        raise ModelNotFound(
+            "The model is no row, upstream id or alias of this gateway; GET /v1/models lists them.",
+            param="model",
+        )
 
 
 def _check_debug(asks: Wanted, pinned: Pinned, policy: KeyPolicy) -> Wanted:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from phigate.closing import Ticket
+from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import PhigateError, UpstreamError, UpstreamFailed, UpstreamTimeout
 from phigate.core.extras import extras
@@ -17,7 +17,7 @@ from phigate.core.receipt import Ended
 from phigate.core.types import Json
 from phigate.loop import Loop
 from phigate.order import Order
-from phigate.turn import CallerGone, Opened, Turn
+from phigate.turn import Opened, Turn
 from phigate.wire import openai, sse
 from phigate.wire.tool_stream import ToolStream
 
@@ -33,12 +33,13 @@ class Streaming:
         self._opened = opened
         self._exchange: Exchange | None = opened.exchange
         self._stamp = ticket.stamp(opened.row)
-        self._loop = Loop(ticket, order)
+        self._loop = Loop(ticket, order, out)
         self._tools = ToolStream(is_first=True) if self._loop.has_tools else None
         self._reported: object = None
         self._written_at_s = ticket.gateway.clock.now_s()
         self._ended: Ended = "complete"
         self._error: PhigateError | None = None
+        self._ttft_ms = 0  # the first event has come when the answer begins
 
     def close(self) -> None:
         """Let go of the upstream."""
@@ -48,6 +49,8 @@ class Streaming:
 
     async def through(self, headers: Mapping[str, str]) -> None:
         """The whole answer, from its head to its settle."""
+        ticket = self._ticket
+        self._ttft_ms = max(0, round((ticket.gateway.clock.now_s() - ticket.started_s) * 1000))
         await self._out.start(200, headers)
         await self._run()
         await self._finish()
@@ -92,7 +95,7 @@ class Streaming:
             await self._out.write(tail, last=True)
         finally:
             await ticket.settle()
-            ticket.note("streamed", row, ended=self._ended)
+            ticket.note("streamed", row, ended=self._ended, ttft_ms=self._ttft_ms)
         await self._end_of_body()
 
     async def _end_of_body(self) -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import StreamDecoder, WireRequest
-from phigate.closing import Ticket
+from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import (
     InvalidRequest,
@@ -36,10 +36,6 @@ T = TypeVar("T")
 
 # Those of check_status's failures that only the operator can mend.
 OPERATOR_OUTCOMES = frozenset({"http_401", "http_402", "http_403", "http_404"})
-
-
-class CallerGone(Exception):
-    """The caller hung up and the upstream did not come to an end within the drain limit."""
 
 
 @dataclass(slots=True)
@@ -224,21 +220,26 @@ class Turn:
         if outcome is None:
             self._gateway.breaker.succeeded(row.id)
         else:
-            self._gateway.breaker.failed(row.id, self._now_s())
             self._gateway.journal.note("stream_failed", row=row.id, outcome=outcome)
+            self._failed(row)
 
     def _outcome_of(self, failed: InvalidRequest | UpstreamFailed, row: Row) -> str:
         """The outcome of an attempt that gave no answer; its row's failures are counted."""
         if isinstance(failed, InvalidRequest):
             return "refused"
         if not isinstance(failed, RowUnsuited):
-            self._gateway.breaker.failed(row.id, self._now_s())
             self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
+            self._failed(row)
         if failed.outcome in OPERATOR_OUTCOMES:
             self._gateway.journal.note(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome
             )
         return failed.outcome
+
+    def _failed(self, row: Row) -> None:
+        """The breaker counts it."""
+        if self._gateway.breaker.failed(row.id, self._now_s()):
+            self._gateway.journal.note("breaker_opened", row=row.id)
 
     def _note(self, row: Row, outcome: str, started_s: float) -> None:
         ms = max(0, round((self._now_s() - started_s) * 1000))

@@ -32,8 +32,8 @@ class Parts:
     """What differs between a local stack and one on AWS.
 
     `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name;
-    `signer` replaces the one that is built of them. `text_signer` is handed in made: its libraries
-    are not for processes that do not sign texts.
+    `signer` replaces the one that is built of them, and needs no root. `text_signer` is handed in
+    made: its libraries are not for processes that do not sign texts.
     """
 
     stack: Stack
@@ -43,7 +43,7 @@ class Parts:
     journal: Journal
     trusted_keys: Mapping[str, PublicKey]
     access: Mapping[str, Access]
-    receipt_root: Signer
+    receipt_root: Signer | None
     issuer: str
     signer: ReceiptSigner | None = None
     sandboxes: Sandboxes | None = None
@@ -59,15 +59,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         stack=parts.stack,
         keys=DynamoKeys(parts.dynamodb, parts.clock),
         ledger=parts.ledger,
-        signer=parts.signer
-        or EnvironmentSigner(
-            root=parts.receipt_root,
-            store=receipts.put_certificate,
-            clock=parts.clock,
-            journal=parts.journal,
-            issuer=parts.issuer,
-            stack=parts.stack.name,
-        ),
+        signer=parts.signer or _receipt_signer(parts, receipts),
         receipts=receipts,
         catalog=DynamoCatalog(
             parts.dynamodb,
@@ -86,6 +78,24 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         counters=lambda: {"dynamodb_calls": dict(parts.dynamodb.calls)},
     )
     return gateway, upstream
+
+
+def environment() -> Mapping[str, str]:
+    """The environment as it is now: under SnapStart it is another one after the restore."""
+    return dict(os.environ)
+
+
+def _receipt_signer(parts: Parts, receipts: DynamoReceipts) -> EnvironmentSigner:
+    if parts.receipt_root is None:
+        raise ValueError("receipts need a signer, or a root that certifies its keys")
+    return EnvironmentSigner(
+        root=parts.receipt_root,
+        store=receipts.put_certificate,
+        clock=parts.clock,
+        journal=parts.journal,
+        issuer=parts.issuer,
+        stack=parts.stack.name,
+    )
 
 
 def local_access(

@@ -34,15 +34,18 @@ class Breaker:
         if self._rows:
             self._rows.pop(row_id, None)
 
-    def failed(self, row_id: str, now_s: float) -> None:
-        """Count a failure; the one that reaches the limit opens the row; so does a failed try."""
+    def failed(self, row_id: str, now_s: float) -> bool:
+        """Count a failure; the one that reaches the limit opens the row; so does a failed try.
+        Whether this one did."""
         row = self._rows.setdefault(row_id, _Row())
         since = now_s - BREAKER_WINDOW_S
         row.failures_at_s = [at for at in row.failures_at_s if at > since] + [now_s]
         # A row that was opened before has not had a success since: this was its one try.
-        if row.open_until_s or len(row.failures_at_s) >= BREAKER_FAILURES:
+        opens = bool(row.open_until_s) or len(row.failures_at_s) >= BREAKER_FAILURES
+        if opens:
             row.open_until_s = now_s + BREAKER_OPEN_S
             row.failures_at_s = row.failures_at_s[-BREAKER_FAILURES:]
+        return opens
 
     def _is_open(self, row_id: str, now_s: float) -> bool:
         row = self._rows.get(row_id)

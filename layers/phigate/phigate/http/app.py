@@ -4,7 +4,7 @@ No error object of the framework is ever rendered or logged: they echo input.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -20,6 +20,7 @@ from phigate.core.errors import (
     PhigateError,
 )
 from phigate.core.limits import HEADER_BYTES_MAX
+from phigate.core.types import Task
 from phigate.gateway import Gateway
 from phigate.http.chat import ChatEndpoint, Message, Receive, Scope, Send
 from phigate.http.directory import directory
@@ -28,16 +29,20 @@ from phigate.http.openapi import openapi_document
 BASE_PATHS = ("", "/api")
 
 
-def build_app(gateway: Gateway) -> "Surface":
-    """The ASGI application of one gateway."""
+TASKS: Collection[Task] = ("chat", "math")
+
+
+def build_app(gateway: Gateway, served: Collection[Task] = TASKS) -> "Surface":
+    """The ASGI application of one gateway; `served` are the tasks that this process takes."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(PhigateError, _our_error)
     # Without it the framework answers a bug with a text of its own before Surface sees it.
     app.add_exception_handler(Exception, _bug)
     tasks = {
-        "/v1/chat/completions": ChatEndpoint(gateway, "chat", pipeline.serve),
-        "/v1/math/chat/completions": ChatEndpoint(gateway, "math", pipeline.serve),
+        path: ChatEndpoint(gateway, task, pipeline.serve)
+        for path, task in _TASKS.items()
+        if task in served
     }
     router = directory(gateway)
     hot: dict[str, ChatEndpoint] = {}
@@ -87,7 +92,7 @@ class Surface:
         except Exception as bug:
             if not isinstance(bug, InternalError):  # the pipeline has noted its own
                 self._gateway.journal.note("bug", kind=type(bug).__name__)
-            await answer.refuse(_internal_error())
+            await answer.refuse(bug if isinstance(bug, InternalError) else _internal_error())
 
 
 class _Answer:
@@ -150,6 +155,10 @@ async def _framework_error(request: Request, exc: Exception) -> Response:
     return render(make(message, headers={"allow": headers["Allow"]} if headers else None))
 
 
+_TASKS: Mapping[str, Task] = {
+    "/v1/chat/completions": "chat",
+    "/v1/math/chat/completions": "math",
+}
 _FRAMEWORK_ERRORS: Mapping[int, tuple[type[PhigateError], str]] = {
     404: (NotFound, "No such endpoint. GET /openapi.json lists the endpoints."),
     405: (MethodNotAllowed, "This endpoint does not take that method; see the Allow header."),

@@ -1,0 +1,14 @@
+"""The function that tells about the gateway, and signs texts for RedPill's verifiers."""
+
+from phigate.aws.outside import Aws, Outside
+from phigate.aws.server import Extras, Server
+from phigate.effects.text_signer import Eip191Signer
+
+
+def directory(outside: Outside | None = None) -> Server:
+    """Every endpoint but the chats. Raises SettingsRefused."""
+    return Server("directory", outside or Outside(), (), _extras)
+
+
+async def _extras(aws: Aws) -> Extras:
+    return Extras(text_signer=Eip191Signer(aws.kms(aws.settings.redpill_key), aws.journal))

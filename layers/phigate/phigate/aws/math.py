@@ -1,0 +1,34 @@
+"""The function that runs programs. Loads boto3, which starts the tasks."""
+
+from phigate.aws.fargate import OnePool, fargate
+from phigate.aws.outside import Aws, Outside
+from phigate.aws.server import Extras, Server
+from phigate.core.sandbox_slots import SlotLimits
+from phigate.core.types import Task
+from phigate.effects.sandbox_slots import DynamoSlots, LimitedSandboxes
+
+TASKS: tuple[Task, ...] = ("math",)
+
+
+def math(outside: Outside | None = None) -> Server:
+    """POST /v1/math/chat/completions. Raises SettingsRefused."""
+    return Server("math", outside or Outside(), TASKS, math_extras)
+
+
+async def math_extras(aws: Aws) -> Extras:
+    """Its sandboxes; none without streaming. Raises SecretUnread, SettingsRefused."""
+    tasks = aws.settings.tasks
+    if tasks is None or not aws.settings.streaming:
+        return Extras()
+    sandboxes = await fargate(aws, tasks)
+    limits = SlotLimits(stack=tasks.per_stack, account=tasks.per_account)
+    limited = LimitedSandboxes(
+        inner=OnePool(sandboxes, aws.settings.region),
+        slots=DynamoSlots(aws.dynamodb, aws.clock, limits),
+    )
+
+    async def drained() -> None:
+        await sandboxes.drained()
+        await limited.drained()
+
+    return Extras(sandboxes=limited, drained=drained, close=sandboxes.close)

@@ -1,0 +1,89 @@
+"""What lies outside of a function: its environment, the clock, the log, and where AWS answers."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from phigate.aws.settings import Function, Settings, read_settings
+from phigate.core.protocols import Clock
+from phigate.effects.aws_credentials import CredentialsOf, credentials_of
+from phigate.effects.clock import WallClock
+from phigate.effects.dynamodb import DynamoDB
+from phigate.effects.kms_signer import KmsSigner
+from phigate.effects.lambda_journal import LambdaJournal
+from phigate.effects.secrets_manager import SecretsManager
+from phigate.wiring import environment
+
+
+def aws_endpoint(service: str, aws_region: str) -> str:
+    """Where a service answers."""
+    return f"https://{service}.{aws_region}.amazonaws.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The real one by default. `base_url` replaces a provider's own endpoint, for tests alone."""
+
+    environ: Callable[[], Mapping[str, str]] = environment
+    endpoint: Callable[[str, str], str] = aws_endpoint
+    clock: Clock = field(default_factory=WallClock)
+    log: TextIO = field(default_factory=lambda: sys.stdout)
+    base_url: Callable[[str], str | None] = lambda _provider: None
+
+
+class Aws:
+    """The services of one function, made after its start; each `close` is in `closing`.
+
+    Nothing is fetched until it is used. Raises SettingsRefused, NoCredentials.
+    """
+
+    def __init__(self, function: Function, outside: Outside) -> None:
+        environ = outside.environ()
+        self.settings: Settings = read_settings(environ, function)
+        self.outside = outside
+        self.clock = outside.clock
+        self.journal = LambdaJournal(
+            outside.log, outside.clock, function=function, stack=self.settings.stack
+        )
+        self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.journal)
+        self.dynamodb = DynamoDB(
+            table=self.settings.table,
+            endpoint=self._endpoint("dynamodb"),
+            region=self.settings.aws_region,
+            credentials=self.credentials,
+            clock=self.clock,
+        )
+        self._closing: list[Callable[[], None]] = []
+
+    def kms(self, key_id: str) -> KmsSigner:
+        """A key that KMS holds."""
+        signer = KmsSigner(
+            key_id=key_id,
+            endpoint=self._endpoint("kms"),
+            region=self.settings.aws_region,
+            credentials=self.credentials,
+            clock=self.clock,
+        )
+        self._closing.append(signer.close)
+        return signer
+
+    def secrets(self) -> SecretsManager:
+        """Secrets Manager."""
+        secrets = SecretsManager(
+            endpoint=self._endpoint("secretsmanager"),
+            region=self.settings.aws_region,
+            credentials=self.credentials,
+            clock=self.clock,
+        )
+        self._closing.append(secrets.close)
+        return secrets
+
+    async def close(self) -> None:
+        """Close every socket."""
+        for close in self._closing:
+            close()
+        await self.dynamodb.close()
+
+    def _endpoint(self, service: str) -> str:
+        return self.outside.endpoint(service, self.settings.aws_region)

@@ -1,0 +1,254 @@
+"""The ASGI application of chat, math and directory: the gateway, built when its life begins.
+
+Law: the factory reads the settings and makes nothing random; sockets, keys, secrets and the catalog
+come with the lifespan, which under SnapStart begins after the restore.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
+
+from phigate.aws.outside import Aws, Outside
+from phigate.aws.settings import Function, Settings, SettingsRefused
+from phigate.core.errors import Overloaded
+from phigate.core.protocols import Sandboxes, SigningKey
+from phigate.core.text_signer import TextSigner
+from phigate.core.types import Catalog, Task
+from phigate.effects.aws_credentials import NoCredentials
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.http_upstream import Access
+from phigate.effects.secrets_manager import SecretUnread
+from phigate.effects.served_catalog import ServedCatalog
+from phigate.effects.signer import PublicKey, SigningFailed
+from phigate.gateway import Gateway, Stack
+from phigate.http.app import Surface, build_app
+from phigate.http.chat import Receive, Scope, Send
+from phigate.wire.jwk import ec_public_key
+from phigate.wiring import Parts, build_gateway
+
+# API Gateway ends a buffered integration after 29 s; two are for the receipt, the settle, the way.
+BUFFERED_TIMEOUT_S = 27.0
+MATH_IS_OFF = (
+    "The math agent needs a stack with Streaming=on: without it an answer must be there within "
+    "29 seconds."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What one function has that the others have not. `drained` is awaited after each call."""
+
+    sandboxes: Sandboxes | None = None
+    text_signer: TextSigner | None = None
+    drained: Callable[[], Awaitable[None]] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+
+
+MakeExtras = Callable[[Aws], Awaitable[Extras]]
+
+
+async def no_extras(aws: Aws) -> Extras:
+    """Of a function that needs nothing more."""
+    return Extras()
+
+
+class Server:
+    """An ASGI application with a lifespan. `tasks` are the chat endpoints that it has."""
+
+    def __init__(
+        self,
+        function: Function,
+        outside: Outside,
+        tasks: Collection[Task],
+        make_extras: MakeExtras = no_extras,
+    ) -> None:
+        self._aws = Aws(function, outside)
+        self._tasks = tasks
+        self._make_extras = make_extras
+        self._surface: Surface | None = None
+        self._gateway: Gateway | None = None
+        self._extras = Extras()
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if self._surface is None or self._gateway is None:
+            raise RuntimeError("a call before the lifespan began")
+        self._aws.journal.correlation_id = _correlation_id(scope)
+        await self._aws.credentials.fresh()
+        try:
+            await self._surface(scope, receive, send)
+        finally:
+            # Before the environment freezes: what outlives a request settles or stops something.
+            await self._gateway.drained()
+            if self._extras.drained is not None:
+                await self._extras.drained()
+
+    async def start(self) -> None:
+        """Begin: sockets, keys, secrets, catalog. Raises what stops the start."""
+        self._surface = await self._stack.enter_async_context(self._running())
+
+    async def stop(self) -> None:
+        """End; twice is once."""
+        self._surface = None
+        await self._stack.aclose()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The lifespan. A start that failed is told in a line, and ends the environment."""
+        await receive()
+        try:
+            await self.start()
+        except Exception as exc:
+            reason = str(exc) if isinstance(exc, STARTS_REFUSED) else ""
+            self._aws.journal.note("start_failed", kind=type(exc).__name__, reason=reason)
+            # Raised, it would count as an application that knows no lifespans.
+            await send({"type": "lifespan.startup.failed", "message": type(exc).__name__})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @contextlib.asynccontextmanager
+    async def _running(self) -> AsyncIterator[Surface]:
+        aws = self._aws
+        try:
+            await aws.credentials.fresh()
+            trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras(aws))
+            access: dict[str, Access] = {}
+            gateway, upstream = build_gateway(_parts(aws, trusted, access, self._extras))
+            gateway.catalog = _served(gateway, aws, access)
+            if aws.settings.function == "math" and not aws.settings.streaming:
+                gateway.no_sandbox = MATH_IS_OFF
+            self._gateway = gateway
+            try:
+                await _check_catalog(gateway, aws)
+                yield build_app(gateway, self._tasks)
+            finally:
+                await gateway.drained()
+                await upstream.close()
+        finally:
+            if self._extras.close is not None:
+                await self._extras.close()
+            await aws.close()
+
+
+class RegionRefused(Exception):
+    """This stack stands in an AWS region in which one of its jurisdictions may not be served."""
+
+
+# Their texts name settings, regions and outcomes; of anything else the class alone is told.
+STARTS_REFUSED = (NoCredentials, RegionRefused, SecretUnread, SettingsRefused, SigningFailed)
+
+
+def region_fault(settings: Settings, catalog: Catalog) -> str | None:
+    """Why this catalog may not be served here; None when it may."""
+    for name in settings.jurisdictions:
+        defaults = catalog.regions.get(name)
+        if defaults is None:
+            return f"the catalog does not know {name}"
+        if settings.aws_region not in defaults.aws_regions:
+            allowed = ", ".join(defaults.aws_regions)
+            return (
+                f"{name} is served from {allowed}, and this stack stands in {settings.aws_region}"
+            )
+    return None
+
+
+async def _check_catalog(gateway: Gateway, aws: Aws) -> None:
+    """A wrong region stops the start. A catalog that is not there yet does not: calls are refused
+    until it is. Raises RegionRefused."""
+    served = _inner_catalog(gateway)
+    try:
+        view = await served.inner.current()
+    except Overloaded:
+        return
+    if (fault := region_fault(aws.settings, view.catalog)) is not None:
+        raise RegionRefused(f"{aws.settings.function} does not start: {fault}")
+    await served.current()
+
+
+def _inner_catalog(gateway: Gateway) -> ServedCatalog:
+    if not isinstance(gateway.catalog, ServedCatalog):
+        raise TypeError("the gateway's catalog is served as it is read")
+    return gateway.catalog
+
+
+def _served(gateway: Gateway, aws: Aws, access: dict[str, Access]) -> ServedCatalog:
+    settings = aws.settings
+    return ServedCatalog(
+        gateway.catalog,
+        secrets=aws.secrets(),
+        prefix=settings.secrets,
+        access=access,
+        fault_of=lambda catalog: region_fault(settings, catalog),
+        clock=aws.clock,
+        journal=aws.journal,
+        base_url=aws.outside.base_url,
+    )
+
+
+def stack_of(settings: Settings) -> Stack:
+    """The stack as the gateway knows it. Without streaming every deadline is API Gateway's."""
+    stack = Stack(
+        name=settings.stack,
+        region=settings.region,
+        regions=settings.jurisdictions,
+        unproven_allowed=settings.unproven_allowed,
+        receipts_required=settings.receipts_required,
+    )
+    if settings.streaming:
+        return stack
+    return replace(stack, json_timeout_s=BUFFERED_TIMEOUT_S, stream_timeout_s=BUFFERED_TIMEOUT_S)
+
+
+def _parts(
+    aws: Aws, trusted: dict[str, PublicKey], access: dict[str, Access], extras: Extras
+) -> Parts:
+    settings = aws.settings
+    return Parts(
+        stack=stack_of(settings),
+        dynamodb=aws.dynamodb,
+        ledger=DynamoLedger(aws.dynamodb, aws.clock),
+        clock=aws.clock,
+        journal=aws.journal,
+        trusted_keys=trusted,
+        access=access,
+        receipt_root=aws.kms(settings.receipt_key) if settings.receipt_key else None,
+        signer=None if settings.receipt_key else SignsNothing(),
+        issuer=settings.issuer,
+        sandboxes=extras.sandboxes,
+        text_signer=extras.text_signer,
+    )
+
+
+class SignsNothing:
+    """The ReceiptSigner of a function that writes no receipts."""
+
+    def begin(self, until_s: float) -> None:
+        """See ReceiptSigner."""
+
+    async def key(self, until_s: float) -> SigningKey:
+        """See ReceiptSigner. Raises Overloaded."""
+        raise Overloaded("This function signs no receipts.")
+
+    async def renew(self) -> None:
+        """See ReceiptSigner."""
+
+
+async def _trusted_keys(aws: Aws) -> dict[str, PublicKey]:
+    """The key that signs catalogs, by its name. Raises SigningFailed."""
+    jwk = await aws.kms(aws.settings.catalog_key).jwk()
+    return {jwk["kid"]: ec_public_key(jwk)}
+
+
+def _correlation_id(scope: Scope) -> str:
+    """Lambda's name of the invocation, however the event came in."""
+    streamed = scope.get("extensions", {}).get("aws.lambda")
+    if streamed is not None:
+        return str(streamed["request_id"])
+    return str(getattr(scope.get("aws.context"), "aws_request_id", ""))

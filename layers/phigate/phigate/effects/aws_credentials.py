@@ -1,0 +1,113 @@
+"""The role's credentials: from the environment, or after a SnapStart restore from the container
+endpoint, which gives new ones before the old ones expire.
+
+Law: what expires is renewed before a request begins, with more left than the longest request takes.
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from phigate.core.protocols import Clock, Journal
+from phigate.effects.sigv4 import Credentials
+
+RENEW_BEFORE_S = 1_200  # a stream may run for 840 s and settle after that
+RETRY_AFTER_S = 5.0  # between two renewals that failed
+TIMEOUT_S = 2.0  # it is on this machine
+ANSWER_BYTES_MAX = 64 * 1024
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "169.254.170.2", "169.254.170.23", "::1"})
+
+
+class NoCredentials(Exception):
+    """There are none, or they cannot be read. The text holds no secret."""
+
+
+class FixedCredentials:
+    """Those of the environment, which last as long as the environment does."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def __call__(self) -> Credentials:
+        """See CredentialsSource."""
+        return self._credentials
+
+    async def fresh(self) -> None:
+        """Nothing to do."""
+
+
+class ContainerCredentials:
+    """Those of the container endpoint. `fresh` is awaited before each request."""
+
+    def __init__(self, *, url: str, token: str, clock: Clock, journal: Journal) -> None:
+        self._url = url
+        self._token = token
+        self._clock = clock
+        self._journal = journal
+        self._credentials: Credentials | None = None
+        self._expires_at_s = 0.0
+        self._failed_at_s = float("-inf")
+
+    def __call__(self) -> Credentials:
+        """See CredentialsSource. Raises NoCredentials before the first `fresh`."""
+        if self._credentials is None:
+            raise NoCredentials("the credentials were not fetched yet")
+        return self._credentials
+
+    async def fresh(self) -> None:
+        """Renew them where little time is left. Raises NoCredentials only where none are at hand:
+        old ones may still do."""
+        now_s = self._clock.now_s()
+        if self._credentials is not None:
+            if now_s < self._expires_at_s - RENEW_BEFORE_S:
+                return
+            if 0 <= now_s - self._failed_at_s < RETRY_AFTER_S:
+                return
+        try:
+            self._credentials, self._expires_at_s = await self._fetched()
+        except NoCredentials as exc:
+            self._failed_at_s = now_s
+            self._journal.note("credentials_not_renewed", reason=str(exc))
+            if self._credentials is None:
+                raise
+
+    async def _fetched(self) -> tuple[Credentials, float]:
+        headers = {"authorization": self._token} if self._token else {}
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+                session.get(self._url, headers=headers, allow_redirects=False) as answer,
+            ):
+                content = await answer.content.read(ANSWER_BYTES_MAX)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as exc:
+            raise NoCredentials(f"the endpoint cannot be reached: {type(exc).__name__}") from None
+        if answer.status != 200:
+            raise NoCredentials(f"the endpoint answers {answer.status}")
+        try:
+            fields = orjson.loads(content)
+            key = Credentials(fields["AccessKeyId"], fields["SecretAccessKey"], fields["Token"])
+            return key, datetime.fromisoformat(fields["Expiration"]).timestamp()
+        except (ValueError, KeyError, TypeError):
+            raise NoCredentials("the endpoint's answer holds no credentials") from None
+
+
+CredentialsOf = FixedCredentials | ContainerCredentials
+
+
+def credentials_of(environ: Mapping[str, str], clock: Clock, journal: Journal) -> CredentialsOf:
+    """Where this environment's credentials come from. Raises NoCredentials."""
+    if url := environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        parts = urlsplit(url)
+        if parts.scheme != "https" and parts.hostname not in _LOCAL_HOSTS:
+            raise NoCredentials("AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https nor local")
+        token = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
+        return ContainerCredentials(url=url, token=token, clock=clock, journal=journal)
+    key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if not key or not secret:
+        raise NoCredentials("AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is missing")
+    return FixedCredentials(Credentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None))

@@ -1,0 +1,167 @@
+"""What a stack serves of its catalog: by its region, and by the secrets that it has."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from phigate.core.errors import Overloaded
+from phigate.core.types import Catalog
+from phigate.effects.http_upstream import Access
+from phigate.effects.secrets_manager import SecretUnread
+from phigate.effects.served_catalog import RETRY_AFTER_S, SECRETS_FRESH_S, ServedCatalog
+from tests.builders import make_catalog, make_place, make_row
+from tests.fakes import FakeClock, RecordingJournal, StaticCatalog
+
+PRODUCT = make_place(base_url="https://api.example.com/{product_id}/v1")
+CATALOG = make_catalog([make_row("acme-one"), make_row("bolt-two", places={"CH": PRODUCT})])
+ACME = {"api_key": "k"}
+BOLT = {"api_key": "b", "product_id": "7"}
+
+
+class Secrets:
+    """What lies where; None cannot be read. `read` are the names asked for."""
+
+    def __init__(self, **texts: Any) -> None:
+        self.texts = texts
+        self.read: list[str] = []
+
+    async def text(self, name: str) -> str | None:
+        """See served_catalog.Secrets."""
+        self.read.append(name)
+        await asyncio.sleep(0)
+        found = self.texts.get(name.rpartition("/")[2], "")
+        if found is None:
+            raise SecretUnread("timeout")
+        return (found if isinstance(found, str) else json.dumps(found)) or None
+
+
+class World:
+    """A served catalog and everything round it."""
+
+    def __init__(self, secrets: Secrets, fault: str | None = None) -> None:
+        self.clock, self.journal = FakeClock(), RecordingJournal()
+        self.access: dict[str, Access] = {}
+        self.secrets = secrets
+        self.fault = fault
+        self.inner = StaticCatalog(CATALOG, self.clock.now_s())
+        self.served = ServedCatalog(
+            self.inner,
+            secrets=secrets,
+            prefix="stack/provider",
+            access=self.access,
+            fault_of=lambda catalog: self.fault,
+            clock=self.clock,
+            journal=self.journal,
+        )
+
+    async def statuses(self) -> dict[str, str]:
+        """Status by row."""
+        catalog: Catalog = (await self.served.current()).catalog
+        return {row.id: row.status for row in catalog.rows}
+
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Access]]] = {
+    "both": (
+        {"acme": ACME, "bolt": BOLT},
+        {"acme-one": "live", "bolt-two": "live"},
+        {"acme": Access("k"), "bolt": Access("b", variables={"product_id": "7"})},
+    ),
+    "a missing one": (
+        {"acme": ACME},
+        {"acme-one": "live", "bolt-two": "no_key"},
+        {"acme": Access("k")},
+    ),
+    "an empty key": ({"acme": {"api_key": ""}}, {"acme-one": "no_key", "bolt-two": "no_key"}, {}),
+    "no JSON": ({"acme": "k"}, {"acme-one": "no_key", "bolt-two": "no_key"}, {}),
+    "a list": ({"acme": ["k"]}, {"acme-one": "no_key", "bolt-two": "no_key"}, {}),
+    "without its product": (
+        {"bolt": {"api_key": "b"}},
+        {"acme-one": "no_key", "bolt-two": "no_key"},
+        {},
+    ),
+    "a service account as an object": (
+        {"acme": {"api_key": {"type": "service_account"}}},
+        {"acme-one": "live", "bolt-two": "no_key"},
+        {"acme": Access('{"type":"service_account"}')},
+    ),
+    "one that cannot be read": (
+        {"acme": None, "bolt": BOLT},
+        {"acme-one": "no_key", "bolt-two": "live"},
+        {"bolt": Access("b", variables={"product_id": "7"})},
+    ),
+}
+
+
+@pytest.mark.parametrize("texts, statuses, access", CASES.values(), ids=CASES)
+@pytest.mark.anyio
+async def test_a_provider_is_served_by_its_secret(
+    texts: dict[str, Any], statuses: dict[str, str], access: dict[str, Access]
+) -> None:
+    world = World(Secrets(**texts))
+    assert await world.statuses() == statuses
+    assert world.access == access
+
+
+@pytest.mark.anyio
+async def test_nothing_is_read_before_the_first_call_and_each_once_then() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    assert world.secrets.read == []
+    await asyncio.gather(*(world.statuses() for _ in range(5)))
+    assert sorted(world.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
+
+
+@pytest.mark.anyio
+async def test_a_secret_that_was_filled_is_seen_after_a_while() -> None:
+    world = World(Secrets(acme=ACME))
+    await world.statuses()
+    world.secrets.texts["bolt"] = BOLT
+    world.clock.time_s += SECRETS_FRESH_S
+    assert (await world.statuses())["bolt-two"] == "no_key"  # the call does not wait
+    await turns()
+    assert (await world.statuses())["bolt-two"] == "live"
+
+
+@pytest.mark.anyio
+async def test_a_secret_that_cannot_be_read_leaves_the_provider_as_it_was() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.secrets.texts["acme"] = None
+    world.clock.time_s += SECRETS_FRESH_S
+    await world.statuses()
+    await turns()
+    assert (await world.statuses())["acme-one"] == "live"
+    assert world.access["acme"] == Access("k")
+    world.secrets.texts["acme"] = {"api_key": "new"}
+    world.clock.time_s += RETRY_AFTER_S
+    await world.statuses()
+    await turns()
+    assert world.access["acme"] == Access("new")
+
+
+@pytest.mark.anyio
+async def test_a_catalog_that_may_not_be_served_here_is_refused_also_later() -> None:
+    world = World(Secrets(acme=ACME))
+    await world.statuses()
+    world.fault = "CH is served from elsewhere"
+    with pytest.raises(Overloaded, match="CH is served from elsewhere"):
+        await world.served.current()
+    assert world.journal.fields("catalog_not_served") == [{"reason": world.fault}]
+
+
+@pytest.mark.anyio
+async def test_no_secret_reaches_the_journal() -> None:
+    world = World(Secrets(acme={"key": "hidden"}, bolt={"api_key": "hidden"}))
+    await world.statuses()
+    assert "hidden" not in str(world.journal.notes)
+    assert [fields["reason"] for fields in world.journal.fields("secret_unusable")] == [
+        "no api_key",
+        "no product_id",
+    ]
+
+
+async def turns() -> None:
+    """Let what runs in the background come to its end."""
+    for _ in range(5):
+        await asyncio.sleep(0)

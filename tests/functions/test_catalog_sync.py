@@ -1,0 +1,120 @@
+"""The custom resource: what is loaded, what is refused, and that every path is answered."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phigate.aws.catalog_sync import PHYSICAL_ID, CatalogSync
+from phigate.core.types import Json
+from phigate.effects.clock import WallClock
+from phigate.effects.cloudformation import TRIES_MAX, NotAnswered
+from phigate.effects.dynamodb import DynamoDB
+from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.proof.roots import PURPOSES
+from tests.builders import CATALOG_FOLDER, repository_catalog
+from tests.fakes import FakeClock
+from tests.functions.world import CONTEXT, World, sync_event
+
+
+def synced(world: World, kind: str = "Update", **changes: Any) -> Json:
+    """What CloudFormation was told."""
+    outside = world.outside(**changes)
+    CatalogSync(outside)(sync_event(kind, world.aws.url), CONTEXT)
+    return world.aws.told[-1]
+
+
+async def pointer(dynamodb: DynamoDB) -> str:
+    key = {"pk": {"S": "CATALOG"}, "sk": {"S": "current"}}
+    found = await dynamodb.call("GetItem", {"TableName": "phigate", "Key": key})
+    return str(found["Item"]["sha256"]["S"])
+
+
+async def count(dynamodb: DynamoDB) -> int:
+    return len((await dynamodb.call("Scan", {"TableName": "phigate"}))["Items"])
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_the_catalog_is_loaded(kind: str, world: World) -> None:
+    told = synced(world, kind)
+    assert told["Status"] == "SUCCESS"
+    assert told["Data"] == {"Sha256": repository_catalog().sha256}
+    assert world.ask(pointer) == repository_catalog().sha256
+    assert told["PhysicalResourceId"] == PHYSICAL_ID
+    assert (told["StackId"], told["RequestId"]) == ("stack", "request")
+
+
+def test_every_purpose_has_one_root(world: World) -> None:
+    roots = world.ask(lambda dynamodb: DynamoReceipts(dynamodb, WallClock()).roots())
+    assert sorted(root.signs for root in roots) == sorted(PURPOSES)
+
+
+def test_a_delete_deletes_nothing(world: World) -> None:
+    before = world.ask(count)
+    event = sync_event("Delete", world.aws.url, PhysicalResourceId="an-older-one")
+    CatalogSync(world.outside())(event, CONTEXT)
+    told = world.aws.told[-1]
+    assert (told["Status"], told["PhysicalResourceId"]) == ("SUCCESS", "an-older-one")
+    assert world.ask(count) == before
+
+
+def test_a_catalog_that_fails_is_refused_and_the_old_one_stays(
+    world: World, tmp_path: Path
+) -> None:
+    folder = tmp_path / "catalog"
+    shutil.copytree(CATALOG_FOLDER, folder)
+    (folder / "aliases.toml").write_text('[gemma-4]\nrows = ["no-such-row"]\n')
+    told = synced(world, PHIGATE_CATALOG_FOLDER=str(folder))
+    assert told["Status"] == "FAILED"
+    assert told["Reason"].startswith("CatalogInvalid: ")
+    assert world.ask(pointer) == repository_catalog().sha256
+
+
+@pytest.mark.parametrize(
+    "changes, down, reason",
+    [
+        ({"PHIGATE_TABLE": None}, "", "SettingsRefused: catalog_sync does not start"),
+        ({"AWS_ACCESS_KEY_ID": None}, "", "NoCredentials: "),
+        ({"PHIGATE_CATALOG_FOLDER": "/nowhere"}, "", "CatalogInvalid: "),
+        ({}, "kms", "SigningFailed: unreachable"),
+        ({"PHIGATE_TABLE": "another"}, "", "InternalError: "),
+        # What nobody has thought of: the key's name is no key, and the stand-in breaks off.
+        ({"PHIGATE_DAY_KEY": "no-key"}, "", "SigningFailed: "),
+    ],
+)
+def test_every_failure_is_told(
+    changes: dict[str, Any], down: str, reason: str, world: World
+) -> None:
+    world.aws.down = {down}
+    told = synced(world, **changes)
+    world.aws.down = set()
+    assert told["Status"] == "FAILED"
+    assert told["Reason"].startswith(reason)
+
+
+def test_an_answer_that_is_not_taken_is_given_again(world: World) -> None:
+    world.aws.refused_puts = TRIES_MAX - 1
+    clock = FakeClock()
+    CatalogSync(world.outside(clock))(sync_event("Delete", world.aws.url), CONTEXT)
+    assert world.aws.refused_puts == 0
+    assert world.aws.told[-1]["Status"] == "SUCCESS"
+
+
+def test_an_answer_that_nobody_takes_fails_the_invocation(world: World) -> None:
+    world.aws.refused_puts = TRIES_MAX
+    with pytest.raises(NotAnswered):
+        CatalogSync(world.outside(FakeClock()))(sync_event("Delete", world.aws.url), CONTEXT)
+    assert world.aws.refused_puts == 0
+
+
+def test_a_rollback_brings_the_old_snapshot_back(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    shutil.copytree(CATALOG_FOLDER, folder)
+    regions = folder / "regions.toml"
+    regions.write_text(regions.read_text().replace('"us-east-1", ', "", 1))
+    newer = synced(world, PHIGATE_CATALOG_FOLDER=str(folder))
+    assert newer["Status"] == "SUCCESS", newer["Reason"]
+    assert world.ask(pointer) == newer["Data"]["Sha256"] != repository_catalog().sha256
+    synced(world)
+    assert world.ask(pointer) == repository_catalog().sha256

@@ -1,0 +1,285 @@
+"""The functions as API Gateway calls them, buffered and streamed, on a whole stack."""
+
+import asyncio
+import functools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from phigate.aws.buffered import Buffered
+from phigate.aws.chat import chat
+from phigate.aws.directory import directory
+from phigate.aws.failures import FAILURES
+from phigate.aws.math import math
+from phigate.aws.server import RegionRefused
+from phigate.core.receipt import nonce
+from phigate.effects.signer import SigningFailed
+from phigate.proof.receipt import Evidence, read_bundle, verify
+from phigate.proof.roots import read_jwks
+from tests.functions.world import CONTEXT, TASKS, World, rest
+from tests.streaming_runtime.stage import stage
+
+CHAT = "/v1/chat/completions"
+SECRET_WORDS = "the patient's left knee"
+ASKED = {"model": "gemma-4", "messages": [{"role": "user", "content": SECRET_WORDS}]}
+
+
+@dataclass(frozen=True)
+class Got:
+    """One answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+Call = Callable[[dict[str, Any]], Got]
+
+
+@pytest.fixture(scope="module")
+def buffered(world: World) -> Iterator[Call]:
+    """chat with Streaming=off: Mangum's handler."""
+    handler = Buffered(lambda: chat(world.outside(PHIGATE_STREAMING="off")))
+    yield lambda payload: got(handler(payload, CONTEXT))
+    handler.close()
+
+
+@pytest.fixture(scope="module")
+def told(world: World) -> Iterator[Call]:
+    """directory."""
+    handler = Buffered(lambda: directory(world.outside()))
+    yield lambda payload: got(handler(payload, CONTEXT))
+    handler.close()
+
+
+@pytest.fixture(scope="module")
+def streamed(world: World) -> Call:
+    """chat with Streaming=on: the runtime loop, after a restore."""
+
+    async def called(payload: dict[str, Any]) -> Got:
+        async with stage(
+            lambda: chat(world.outside()), snap_start=True, failures=FAILURES
+        ) as story:
+            await story.api.restore_asked.wait()
+            story.api.restored.set()
+            story.api.hand_out(json.dumps(payload).encode())
+            prelude, body = await (await story.api.post()).streamed()
+            return Got(prelude["statusCode"], prelude["headers"], body)
+
+    return lambda payload: asyncio.run(called(payload))
+
+
+@pytest.fixture(params=["buffered", "streamed"])
+def call(request: pytest.FixtureRequest) -> Call:
+    """chat, either way."""
+    found: Call = request.getfixturevalue(request.param)
+    return found
+
+
+def got(answer: dict[str, Any]) -> Got:
+    """Mangum's answer."""
+    assert not answer["isBase64Encoded"]
+    many = {name: values[-1] for name, values in answer.get("multiValueHeaders", {}).items()}
+    return Got(answer["statusCode"], {**many, **answer["headers"]}, answer["body"].encode())
+
+
+@pytest.mark.parametrize("phi", [False, True], ids=["general", "phi"])
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "sse"])
+def test_a_call_is_answered_and_its_receipt_holds(
+    call: Call, phi: bool, stream: bool, world: World, told: Call
+) -> None:
+    payload = rest(CHAT, {**ASKED, "stream": stream}, world.key, X_PHI=str(phi).lower())
+    answer = call(payload)
+    assert answer.status == 200, answer.body
+    tier = "phi" if phi else "general"
+    assert answer.headers["x-phi-routed"] == f"infomaniak-gemma-4-31b/CH/{tier}"
+    if stream:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.body.endswith(b"data: [DONE]\n\n")
+    else:
+        assert answer.json["choices"][0]["message"]["content"]
+    receipt_id = answer.headers["x-phi-receipt"]
+    receipt = told(rest(f"/v1/receipts/{receipt_id}", key=world.key))
+    assert receipt.status == 200, receipt.body
+    jwks = told(rest("/.well-known/jwks.json"))
+    verified = verify(
+        read_bundle(receipt.body),
+        Evidence(
+            roots=read_jwks(jwks.body),
+            request=payload["body"].encode(),
+            response=answer.body,
+            nonce=nonce(world.key, receipt_id) if phi else None,
+        ),
+    )
+    outcomes = {check.name: check.outcome for check in verified.checks}
+    assert verified.is_anchored and not verified.fails, verified.checks
+    assert (outcomes["request"], outcomes["response"]) == ("holds", "holds")
+
+
+def test_a_refusal_is_our_envelope_with_a_receipt(call: Call, world: World) -> None:
+    answer = call(rest(CHAT, ASKED, world.key, X_Region="US", X_PHI="true"))
+    assert (answer.status, answer.json["error"]["code"]) == (421, "region_not_served")
+    assert answer.headers["x-phi-receipt"]
+    unknown = call(rest(CHAT, ASKED, "phi_live_nobody"))
+    assert (unknown.status, unknown.json["error"]["code"]) == (401, "invalid_api_key")
+
+
+def test_chat_has_no_math_and_directory_no_chats(buffered: Call, told: Call, world: World) -> None:
+    math = buffered(rest("/v1/math/chat/completions", ASKED, world.key))
+    assert (math.status, told(rest(CHAT, ASKED, world.key)).status) == (404, 404)
+
+
+@pytest.mark.parametrize(
+    "path, within",
+    [
+        ("/v1/models", b"infomaniak-gemma-4-31b"),
+        ("/v1/pricing", b'"currency"'),
+        ("/healthz", b"stack-ch"),
+        ("/openapi.json", b"/v1/chat/completions"),
+        ("/.well-known/jwks.json", b"redpill-ecdsa"),
+    ],
+)
+def test_the_directory_tells(path: str, within: bytes, told: Call) -> None:
+    answer = told(rest(path))
+    assert (answer.status, within in answer.body) == (200, True)
+
+
+def test_the_directory_signs_for_redpills_verifiers(
+    world: World, told: Call, buffered: Call
+) -> None:
+    answer = buffered(rest(CHAT, ASKED, world.key))
+    signature = told(rest(f"/v1/signature/{answer.headers['x-phi-receipt']}", key=world.key))
+    assert signature.status == 200, signature.body
+    assert signature.json["signature"].startswith("0x")
+
+
+def test_a_provider_without_a_secret_has_no_key(told: Call) -> None:
+    rows = {row["id"]: row["status"] for row in told(rest("/v1/models")).json["data"]}
+    assert rows["infomaniak-gemma-4-31b"] == "live"
+    assert {status for row, status in rows.items() if row.startswith("together-")} <= {
+        "no_key",
+        "staged",
+    }
+
+
+def test_no_content_and_no_key_reaches_the_log(world: World, buffered: Call) -> None:
+    buffered(rest(CHAT, ASKED, world.key))
+    log = world.log.getvalue()
+    assert SECRET_WORDS not in log
+    assert world.key not in log
+    line = world.lines("answered")[-1]
+    assert line["row"] == "infomaniak-gemma-4-31b"
+    assert (line["region"], line["tier"]) == ("CH", "general")
+    assert line["correlation_id"] == CONTEXT.aws_request_id
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stack", "row"]]
+    assert line["CostMicros"] == line["cost_micros"]
+
+
+def test_math_without_streaming_refuses_with_the_reason(world: World) -> None:
+    environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
+    handler = Buffered(lambda: math(world.outside(**environment)))
+    answer = got(handler(rest("/v1/math/chat/completions", ASKED, world.key), CONTEXT))
+    handler.close()
+    assert (answer.status, answer.json["error"]["code"]) == (503, "sandbox_error")
+    assert "Streaming=on" in answer.json["error"]["message"]
+    assert answer.headers["x-phi-receipt"]
+
+
+def test_a_stack_in_a_region_of_another_jurisdiction_does_not_start(world: World) -> None:
+    handler = Buffered(lambda: chat(world.outside(PHIGATE_JURISDICTIONS="CH,US")))
+    with pytest.raises(RegionRefused, match=r"US is served from us-east-1.*eu-central-2"):
+        handler(rest(CHAT, ASKED, world.key), CONTEXT)
+    handler.close()
+
+
+def test_a_start_without_kms_fails_and_the_next_one_succeeds(world: World) -> None:
+    handler = Buffered(lambda: chat(world.outside()))
+    world.aws.down.add("kms")
+    with pytest.raises(SigningFailed):
+        handler(rest("/v1/models"), CONTEXT)
+    world.aws.down.clear()
+    assert got(handler(rest("/v1/models"), CONTEXT)).status == 200
+    handler.close()
+
+
+@pytest.mark.anyio
+async def test_after_a_restore_the_container_endpoint_gives_the_credentials(world: World) -> None:
+    async def credentials(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "container-token"
+        return web.json_response(
+            {
+                "AccessKeyId": "restored",
+                "SecretAccessKey": "s",
+                "Token": "restored-token",
+                "Expiration": "2099-01-01T00:00:00Z",
+            }
+        )
+
+    app = web.Application()
+    app.router.add_get("/credentials", credentials)
+    world.aws.tokens.clear()
+    async with TestServer(app) as server:
+        changes: dict[str, Any] = {
+            "AWS_ACCESS_KEY_ID": None,
+            "AWS_SECRET_ACCESS_KEY": None,
+            "AWS_SESSION_TOKEN": None,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": str(server.make_url("/credentials")),
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
+        }
+        async with stage(lambda: chat(world.outside(**changes)), snap_start=True) as story:
+            await story.api.restore_asked.wait()
+            assert world.aws.tokens == set()  # nothing was fetched before it
+            story.api.restored.set()
+            story.api.hand_out(json.dumps(rest(CHAT, ASKED, world.key)).encode())
+            prelude, _ = await (await story.api.post()).streamed()
+            for _ in range(2):  # for this event, and for the one after it
+                await story.api.asked()
+    assert prelude["statusCode"] == 200
+    assert world.aws.tokens == {"restored-token"}
+    assert world.lines("answered")[-1]["correlation_id"] == "r-1"
+
+
+REFUSED_STARTS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no KMS": ({}, "kms", "unreachable"),
+    "another region's": (
+        {"PHIGATE_JURISDICTIONS": "CH,UK"},
+        "",
+        "chat does not start: UK is served from eu-west-2, and this stack stands in eu-central-2",
+    ),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("snap_start", [False, True], ids=["init", "restore"])
+@pytest.mark.parametrize("changes, down, reason", REFUSED_STARTS.values(), ids=REFUSED_STARTS)
+async def test_a_start_that_fails_is_reported_and_ends_the_environment(
+    changes: dict[str, Any], down: str, reason: str, snap_start: bool, world: World
+) -> None:
+    world.aws.down = {down}
+    found = functools.partial(chat, world.outside(**changes))
+    async with stage(found, snap_start=snap_start) as story:
+        story.api.restored.set()
+        post = await story.api.post()
+        assert post.path == ("/restore/error" if snap_start else "/init/error")
+        assert await story.task == 1
+    world.aws.down = set()
+    line = world.lines("start_failed")[-1]
+    assert (line["level"], line["reason"]) == ("ERROR", reason)
+
+
+@pytest.mark.anyio
+async def test_settings_that_are_wrong_are_reported_by_their_line(world: World) -> None:
+    found = functools.partial(chat, world.outside(PHIGATE_TABLE=None))
+    async with stage(found) as story:
+        told = json.loads(await (await story.api.post()).rest())
+        assert await story.task == 1
+    assert "chat does not start: PHIGATE_TABLE is missing" in told["errorMessage"]
