@@ -14,6 +14,9 @@ SECRET = "stack-ch/provider/infomaniak"
 ASKED = {"model": "gemma-4", "messages": [{"role": "user", "content": "Hello"}]}
 
 
+CALLS_MAX = 50  # a read of the secrets takes a few of them
+
+
 def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: World) -> None:
     clock = FakeClock(time.time())
     handler = Buffered(lambda: chat(bare.outside(clock)))
@@ -31,7 +34,6 @@ def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: Worl
     assert told() == (404, "no_route")
     bare.aws.secrets[SECRET] = INFOMANIAK
     clock.time_s += SECRETS_FRESH_S
-    told()  # while it is answered, the secrets are read again
-    told()
-    assert told() == (200, "")
+    # The secrets are read again beside the calls, on the same event loop, so some calls are early.
+    assert (200, "") in (told() for _ in range(CALLS_MAX))
     handler.close()

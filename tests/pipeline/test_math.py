@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phigate.core.errors import RateLimited, SandboxError
+from phigate.core.errors import InternalError, RateLimited, SandboxError
 from phigate.core.limits import FIGURES_MAX, MATH_TIMEOUT_S, MATH_TURNS_MAX, PROGRAMS_MAX
 from phigate.core.protocols import Ran
 from phigate.core.types import Json
@@ -317,7 +317,9 @@ def test_a_model_that_calls_on_in_its_last_turn_is_not_run() -> None:
     )
     told = stage.ask()
     assert content(told) == "Still."
-    assert told.json["choices"][0]["message"]["tool_calls"] == []
+    choice = told.json["choices"][0]
+    assert "tool_calls" not in choice["message"]
+    assert choice["finish_reason"] == "stop"
     assert len(stage.sandboxes.programs) == MATH_TURNS_MAX
 
 
@@ -352,7 +354,41 @@ def test_credit_that_does_not_cover_another_turn_leaves_one_without_tools() -> N
         credit_micros=first_hold_micros() + 50,
     )
     assert content(stage.ask()) == "Short."
-    assert stage.upstream.bodies[1]["tool_choice"] == "none"
+    last = stage.upstream.bodies[1]
+    assert last["tool_choice"] == "none"
+    assert last["messages"][-1]["content"].startswith("[cut: the credit is nearly used]")
+
+
+# What one turn's programs wrote, and whether an answer can still be had of what is held.
+OUTPUTS = {
+    "a word": ("42", 1),
+    "sixty kilobytes": ("9" * 60_000, 1),
+    "six megabytes": ("9" * 65_000, 32),
+}
+
+
+@pytest.mark.parametrize("output, times", OUTPUTS.values(), ids=OUTPUTS)
+def test_a_last_turn_never_costs_more_than_is_held(output: str, times: int) -> None:
+    """Also when the provider reports every byte that was sent and every token that was asked."""
+    many = [program(call_id=f"c{i}") for i in range(times)]
+    stage = Math(
+        calls(*many),
+        answers("Short.", usage=None),
+        plays=(ran(stdout=output, stderr=output, value=output),) * times,
+        credit_micros=first_hold_micros(),
+    )
+    told = stage.ask()
+    assert told.status in (200, 402)
+    cost = stage.record["cost"]
+    assert cost["computed"] == cost["charged"] <= cost["held"]
+    if told.status == 200:
+        sent = len(stage.upstream.requests[1].body)
+        last_tokens = stage.upstream.bodies[1]["max_tokens"]
+        worst = -(-(sent * 240_000 + last_tokens * 480_000) // 1_000_000) + USAGE_MICROS
+        assert worst <= cost["held"]
+    else:
+        assert len(stage.upstream.requests) == 1
+        assert told.headers["x-should-retry"] == "false"
 
 
 def first_hold_micros() -> int:
@@ -383,6 +419,49 @@ def test_a_caller_who_hangs_up_while_a_program_runs_is_charged_and_leaves_no_san
     assert stage.account()["held"] == 0
     assert stage.account()["spent"] == USAGE_MICROS
     assert stage.record["ended"] == "hang_up"
+
+
+def test_a_caller_who_hangs_up_has_no_further_program_run() -> None:
+    stage = Math(calls(*[program(call_id=f"c{i}") for i in range(5)]))
+    plays: tuple[Play, ...] = (stage.hang_up, *[ran()] * 5)
+    stage.sandboxes = FakeSandboxes(stage.clock, plays)
+    stage.gateway.sandboxes = stage.sandboxes
+    asyncio.run(stage.serve(ASKS, task="math"))
+    assert len(stage.sandboxes.programs) == 1
+    assert stage.sandboxes.closed == 1
+    assert stage.account()["spent"] == USAGE_MICROS
+
+
+def test_a_bug_after_a_charged_turn_says_that_a_repeat_is_charged_again() -> None:
+    stage = Math(calls(program()), plays=(RuntimeError("secret words"),))
+    with pytest.raises(InternalError) as raised:
+        asyncio.run(stage.serve(ASKS, task="math"))
+    assert raised.value.headers == {
+        "x-phi-receipt": stage.record["id"],
+        "x-phi-cost-micro": str(USAGE_MICROS),
+        "x-should-retry": "false",
+    }
+    assert (stage.record["verdict"], stage.record["ended"]) == ("internal_error", "refused")
+    assert stage.journal.fields("bug") == [{"kind": "RuntimeError"}]
+    assert stage.account()["spent"] == USAGE_MICROS
+
+
+HOSTILE = f"```svg\n{SVG.replace('<path', '<script>x()</script><path')}\n```"
+# Where a provider may put text besides the one place that is expected.
+ELSEWHERE: dict[str, Json] = {
+    "content in parts": {"content": [{"type": "text", "text": HOSTILE}]},
+    "a refusal": {"content": "No.", "refusal": HOSTILE},
+    "reasoning": {"content": "No.", "reasoning_content": HOSTILE},
+}
+
+
+@pytest.mark.parametrize("members", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_what_draws_is_cleaned_wherever_it_stands(members: Json) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", **members}, "finish_reason": "stop"}
+    stage = Math(answers(choices=[choice, {**choice, "index": 1}]))
+    told = stage.ask()
+    assert b"script" not in told.body
+    assert len(told.json["choices"]) == 1
 
 
 def test_a_provider_that_fails_in_a_later_turn_ends_the_call_and_the_sandbox() -> None:

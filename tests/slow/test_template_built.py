@@ -8,9 +8,10 @@ import os
 import struct
 import subprocess
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
@@ -31,23 +32,32 @@ with zip_folder(sys.argv[1], make_zip_with_lambda_permissions) as (made, _):
 """
 
 
-@cache
-def zipped(name: str) -> zipfile.ZipFile:
-    """A layer as SAM uploads it."""
-    path = Path(mkdtemp()) / f"{name}.zip"
-    subprocess.run(
-        [os.environ["PHIGATE_SAM_PYTHON"], "-c", ZIP, str(BUILT / name), str(path)], check=True
-    )
-    return zipfile.ZipFile(path)
+Zipped = Callable[[str], zipfile.ZipFile]
 
 
-def test_wrapper_is_executable_for_everybody() -> None:
+@pytest.fixture(scope="module")
+def zipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zipped]:
+    """A layer as SAM uploads it, made once."""
+    folder = tmp_path_factory.mktemp("zipped")
+    with ExitStack() as opened:
+
+        @cache
+        def made(name: str) -> zipfile.ZipFile:
+            path = folder / f"{name}.zip"
+            python = os.environ["PHIGATE_SAM_PYTHON"]
+            subprocess.run([python, "-c", ZIP, str(BUILT / name), str(path)], check=True)
+            return opened.enter_context(zipfile.ZipFile(path))
+
+        yield made
+
+
+def test_wrapper_is_executable_for_everybody(zipped: Zipped) -> None:
     mode = zipped("StreamingRuntime").getinfo("streaming-runtime").external_attr >> 16
     assert mode & 0o555 == 0o555
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_every_module_is_compiled_by_3_13_and_never_checked(name: str) -> None:
+def test_every_module_is_compiled_by_3_13_and_never_checked(name: str, zipped: Zipped) -> None:
     layer = zipped(name)
     names = layer.namelist()
     compiled = [each for each in names if each.endswith(".pyc")]
@@ -59,7 +69,7 @@ def test_every_module_is_compiled_by_3_13_and_never_checked(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_libraries_are_for_arm64(name: str) -> None:
+def test_libraries_are_for_arm64(name: str, zipped: Zipped) -> None:
     layer = zipped(name)
     for each in layer.namelist():
         if each.endswith(".so") or ".so." in each:
@@ -68,22 +78,22 @@ def test_libraries_are_for_arm64(name: str) -> None:
             assert struct.unpack("<H", head[18:20])[0] == AARCH64, each
 
 
-def test_dependencies_have_libraries() -> None:
+def test_dependencies_have_libraries(zipped: Zipped) -> None:
     assert any(name.endswith(".so") for name in zipped("Dependencies").namelist())
 
 
-def test_catalog_is_where_the_contract_says() -> None:
+def test_catalog_is_where_the_contract_says(zipped: Zipped) -> None:
     names = zipped("Catalog").namelist()
     assert {"catalog/regions.toml", "catalog/aliases.toml"} <= set(names)
     assert any(name.startswith("catalog/providers/") for name in names)
     assert not [name for name in names if not name.endswith(".toml")]
 
 
-def test_layers_hold_what_python_and_lambda_look_for() -> None:
+def test_layers_hold_what_python_and_lambda_look_for(zipped: Zipped) -> None:
     assert "python/phigate/pipeline.py" in zipped("Phigate").namelist()
     assert "python/streaming_runtime/__main__.py" in zipped("StreamingRuntime").namelist()
 
 
-def test_chat_with_its_layers_is_small() -> None:
-    sizes = {name: os.fstat(zipped(name).fp.fileno()).st_size for name in CHATS}  # type: ignore[union-attr]
+def test_chat_with_its_layers_is_small(zipped: Zipped) -> None:
+    sizes = {name: Path(str(zipped(name).filename)).stat().st_size for name in CHATS}
     assert sum(sizes.values()) <= CHAT_BYTES_MAX, sizes

@@ -116,7 +116,8 @@ def test_every_provider_has_a_secret_that_is_kept_and_empty() -> None:
     named = {f"{facts['Properties']['Name']['Fn::Sub']}" for facts in secrets.values()}
     assert named == {f"${{AWS::StackName}}/{path.stem}" for path in PROVIDERS}
     for facts in secrets.values():
-        assert facts["DeletionPolicy"] == facts["UpdateReplacePolicy"] == "Retain"
+        assert facts["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert facts["UpdateReplacePolicy"] == "Retain"
         assert not {"SecretString", "GenerateSecretString"} & set(facts["Properties"])
 
 
@@ -156,6 +157,14 @@ def test_firewall_has_no_managed_rules_and_logs_no_keys() -> None:
     (logging,) = of_type(resources, "AWS::WAFv2::LoggingConfiguration").values()
     assert {"SingleHeader": {"Name": "authorization"}} in logging["RedactedFields"]
     assert not of_type(resolve(TEMPLATE), "AWS::WAFv2::WebACL")
+
+
+def test_what_is_kept_outlives_its_stack() -> None:
+    kept = {"DynamoDB::Table", "ECR::Repository", "KMS::Key", "Logs::LogGroup"}
+    for name, facts in TEMPLATE["Resources"].items():
+        if facts["Type"].removeprefix("AWS::") in kept:
+            assert facts["DeletionPolicy"].startswith("Retain"), name
+            assert facts["UpdateReplacePolicy"] == "Retain", name
 
 
 def test_every_log_has_an_end() -> None:

@@ -80,6 +80,7 @@ class Ticket:
         self.upstream_id: str | None = None
         self.watched: Watched | None = None  # the exchange under way, where its bytes are hashed
         self._witness: Watched | None = None  # that of the attempt that answered
+        self._answering: Row | None = None  # the row whose id `upstream_id` is
         self._turns: list[_Turned] = []
         self.image: str | None = None  # of the sandbox, once there is one
         self.runs: list[Run] = []
@@ -102,6 +103,12 @@ class Ticket:
         """How many more calls the key may make in this minute."""
         calls = self.held.calls_this_minute if self.held is not None else 0
         return max(0, self.principal.policy.rpm - calls)
+
+    @property
+    def room_micros(self) -> int:
+        """What is held and not used yet."""
+        held, _ = self._standing()
+        return held.micros - (0 if self.charge is None else self.charge.computed_micros)
 
     @property
     def sandbox(self) -> Json | None:
@@ -202,12 +209,23 @@ class Ticket:
         is_id = isinstance(upstream_id, str) and _UPSTREAM_ID.fullmatch(upstream_id) is not None
         self.upstream_id = str(upstream_id) if is_id else None
         self._witness = self.watched
+        self._answering = self.row
 
     def signed_upstream(self) -> tuple[Watched, str] | None:
         """The exchange that the upstream signs and its id of it, once the receipt stands."""
         if self._witness is None or self.upstream_id is None or self._charged_micros is None:
             return None
         return self._witness, self.upstream_id
+
+    def charged_headers(self) -> dict[str, str]:
+        """What an error has to say when a repeat would be charged again."""
+        if self._charged_micros is None or self.charge is None:
+            return {}
+        return {
+            "x-phi-receipt": self.id,
+            "x-phi-cost-micro": str(self._charged_micros),
+            "x-should-retry": "false",
+        }
 
     async def left(self) -> None:
         """Wait until nothing that stood for this request alone is left."""
@@ -244,7 +262,7 @@ class Ticket:
             raise OutOfOrder("a receipt needs a hold")
         key = await self.gateway.signer.key(self.gateway.clock.now_s())
         if key.expires_at_s is None and ended != "refused" and self._needs_certificate:
-            raise uncertified()
+            raise Overloaded("The receipt could not be certified, so the answer is withheld.")
         micros = self.charge.charged_micros if self.charge is not None else 0
         facts = self._facts(
             self.held, verdict, ended, row, is_certified=key.expires_at_s is not None
@@ -277,6 +295,7 @@ class Ticket:
         try:
             if self.held is None and not await self._hold_refusal():
                 return {}
+            self._response = None  # an answer that was withheld is not what is sent
             self.response.update(orjson.dumps(error.envelope()))
             await self.receipt(error.code, "refused", self._turns[-1].row if self._turns else None)
         except Overloaded:
@@ -292,12 +311,12 @@ class Ticket:
             }
         return told
 
-    async def abandon(self) -> None:
+    async def abandon(self, verdict: str = "routed", ended: Ended = "hang_up") -> None:
         """The request was cancelled. An upstream that had begun is charged by estimate."""
         if self.is_open:
             if self.row is not None and not self.is_counted:
                 self.used(self.row, None, self.bytes_out)
-            await self.receipt("routed", "hang_up", self.row)
+            await self.receipt(verdict, ended, self.row)
             await self.settle()
             self.note("abandoned", self.row)
 
@@ -399,15 +418,21 @@ class Ticket:
             is_certified=is_certified,
             image=self.image,
             runs=self.runs,
-            upstream_id=self.upstream_id,
+            upstream_id=self.upstream_id if self._answering is row else None,
             upstream_hashes=None if witness is None or witness.row is not row else witness.hashes,
             refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),
         )
 
 
-async def cancelled_to_the_end(ticket: Ticket) -> None:
+class CallerGone(Exception):
+    """The caller hung up, and nothing more is done for them."""
+
+
+async def cancelled_to_the_end(
+    ticket: Ticket, verdict: str = "routed", ended: Ended = "hang_up"
+) -> None:
     """Close a cancelled request's ticket although the task that held it is being cancelled."""
     try:
-        await ticket.gateway.shielded(ticket.abandon())
+        await ticket.gateway.shielded(ticket.abandon(verdict, ended))
     except (GatewayError, asyncio.CancelledError):
         ticket.gateway.journal.note("abandoned_hold", id=ticket.id)

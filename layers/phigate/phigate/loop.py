@@ -2,29 +2,36 @@
 turn; what follows after a turn is decided by `core.tool_loop`.
 """
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from phigate.closing import Ticket
+from phigate.core.errors import InsufficientCredit
 from phigate.core.limits import MATH_TIMEOUT_S
+from phigate.core.protocols import Out
 from phigate.core.tool_loop import (
     Counts,
     ServerTools,
+    cut,
     followed,
     run_datetime,
     split,
     without_tools,
 )
 from phigate.core.types import Json, Row
-from phigate.order import Order, next_order
+from phigate.order import Order, next_order, within
 from phigate.programs import Programs, illustrate
 
 _JSON_FORMATS = ("json_object", "json_schema")
+# How much of each result the last turn is told when credit is short; the first is all of it.
+_RESULT_BYTES = (1 << 30, 4_096, 512, 0)
 
 
 class Loop:
     """State of one request's turns. A request without server tools has exactly one."""
 
-    def __init__(self, ticket: Ticket, order: Order) -> None:
+    def __init__(self, ticket: Ticket, order: Order, out: Out) -> None:
         self._ticket = ticket
         self._order = order
         self._counts: Counts | None = None
@@ -34,7 +41,7 @@ class Loop:
         if order.server is not None:
             self._counts = Counts(order.server, calls_max=order.body.get("max_tool_calls"))
             if order.server.programs:
-                self.programs = Programs(ticket, order.asked.region, self._until_s)
+                self.programs = Programs(ticket, order.asked.region, self._until_s, out)
 
     @property
     def has_tools(self) -> bool:
@@ -72,31 +79,57 @@ class Loop:
         counts.count(ours)
         results = [(call, await self._result(call, order.server)) for call in ours]
         following = next_order(order, followed(order.body, message, results), row)
-        is_raised = await self._ticket.raise_for(following)
         is_late = self._ticket.gateway.clock.now_s() >= self._until_s
-        if not is_raised or counts.is_over or (self.programs is not None and is_late):
-            # Neither credit, turns nor time cover a turn that may call again: one last turn
-            # without tools answers with what there is.
+        if not await self._ticket.raise_for(following):
+            self._is_last = True
+            following = self._covered(order, message, results, row)
+        elif counts.is_over or (self.programs is not None and is_late):
+            # Neither turns nor time are left for a turn that may call again.
             self._is_last = True
             following = replace(following, body=without_tools(following.body))
-        self._order = following
+        self._order = self._ticket.order = following
         return following
+
+    def _covered(
+        self, order: Order, message: Json, results: Sequence[tuple[Json, str]], row: Row
+    ) -> Order:
+        """The last turn that what is held still covers: without tools, and where it must be with
+        less of the results and fewer tokens. Raises InsufficientCredit."""
+        room_micros = self._ticket.room_micros
+        for result_bytes in _RESULT_BYTES:
+            kept = [(call, cut(result, result_bytes)) for call, result in results]
+            body = without_tools(followed(order.body, message, kept))
+            last = within(next_order(order, body, row), room_micros)
+            if last is not None:
+                return last
+        raise InsufficientCredit(
+            "The credit that is left does not cover another turn of the model. The turns until "
+            "then are charged.",
+            extra={"available_micro": room_micros},
+        )
 
     def close(self) -> None:
         """Begin to end what stands for the request alone."""
         if self.programs is not None:
             self.programs.close()
 
-    def finish(self, message: Json) -> tuple[str, ...]:
-        """A math agent's final message, illustrated and cleaned; what could not be honoured."""
+    async def finish(self, body: Json) -> tuple[str, ...]:
+        """The answer's end: a choice whose calls were all the gateway's has stopped; a math agent's
+        is illustrated and cleaned. Returns what could not be honoured."""
         order = self._order
+        first = body["choices"][0]
+        message = first["message"]
+        if "tool_calls" in message and not message["tool_calls"]:
+            del message["tool_calls"]
+            first["finish_reason"] = "stop"
         if order.asked.task != "math":
             return ()
+        body["choices"] = [first]  # more than was asked for would go out as it came
         figures = () if self.programs is None else self.programs.figures
         if (order.body.get("response_format") or {}).get("type") in _JSON_FORMATS:
             # Figures would end the JSON that was asked for.
             return (*order.dropped, "figures") if figures else order.dropped
-        illustrate(message, figures)
+        await asyncio.to_thread(illustrate, message, figures)
         self._ticket.figures = len(figures)
         return order.dropped
 

@@ -23,7 +23,7 @@ from phigate.core.errors import (
 )
 from phigate.core.extras import Wanted, wanted
 from phigate.core.gate import Code
-from phigate.core.limits import BODY_BYTES_MAX
+from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
 from phigate.core.meter import bound, text_bytes, tokens_affordable
 from phigate.core.protocols import CatalogView, HoldRefused
 from phigate.core.request import Pinned, check_policy, read_asked, read_headers
@@ -137,6 +137,30 @@ def next_order(order: Order, body: Json, row: Row) -> Order:
         asked=asked,
         route=replace(order.route, asked=asked, candidates=candidates),
         hold_micros=max(bound(candidate, asked).micros for candidate in rows),
+    )
+
+
+def within(order: Order, room_micros: int) -> Order | None:
+    """The order at those of its candidates that `room_micros` covers, with as many output tokens as
+    it covers at the first of them; None where that is too few to answer with."""
+    asked, rows = order.asked, order.route.candidates
+
+    def affordable(row: Row) -> int:
+        wanted = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
+        return min(tokens_affordable((row,), asked, room_micros), wanted)
+
+    least = LAST_TOKENS_MIN if asked.tokens_out is None else min(asked.tokens_out, LAST_TOKENS_MIN)
+    first = next((row for row in rows if affordable(row) >= least), None)
+    if first is None:
+        return None
+    tokens = affordable(first)
+    asked = replace(asked, tokens_out=tokens)
+    kept = tuple(row for row in rows if bound(row, asked).micros <= room_micros)
+    return replace(
+        order,
+        asked=asked,
+        route=replace(order.route, asked=asked, candidates=kept),
+        hold_micros=max(bound(row, asked).micros for row in kept),
     )
 
 

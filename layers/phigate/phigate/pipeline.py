@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import orjson
 
-from phigate.closing import Ticket, cancelled_to_the_end
+from phigate.closing import CallerGone, Ticket, cancelled_to_the_end
 from phigate.confidential import keep_upstream_signature
 from phigate.core.errors import (
     InternalError,
@@ -30,7 +30,7 @@ from phigate.headers import answer_headers, charge_headers
 from phigate.loop import Loop
 from phigate.order import Order, decision, read_order, read_pinned, refused
 from phigate.streaming import Streaming
-from phigate.turn import Answered, CallerGone, Turn
+from phigate.turn import Answered, Turn
 from phigate.wire import openai
 from phigate.wire.chat_body import ChatBody, RouteBody
 
@@ -42,10 +42,21 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
     try:
         ticket = await _serve(gateway, call, out)
         await _afterwards(gateway, ticket)
+    except Noted:
+        raise
     except Exception as bug:
-        # Its text may quote the request: what goes on from here names its class alone.
-        gateway.journal.note("bug", kind=type(bug).__name__)
-        raise InternalError("An error of the gateway's own; it was counted.") from None
+        raise _internal_error(gateway, bug) from None
+
+
+class Noted(InternalError):
+    """A bug that the journal has."""
+
+
+def _internal_error(gateway: Gateway, bug: Exception, ticket: Ticket | None = None) -> Noted:
+    """What a bug becomes. Its text may quote the request: from here on its class alone is named."""
+    gateway.journal.note("bug", kind=type(bug).__name__)
+    headers = {} if ticket is None else ticket.charged_headers()
+    return Noted("An error of the gateway's own; it was counted.", headers=headers)
 
 
 async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
@@ -63,6 +74,8 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
         await ticket.hold(order)
         turn = Turn(ticket, order, out)
         await (_serve_stream if order.stream else _serve_json)(ticket, order, turn, out)
+    except Noted:
+        raise
     except PhigateError as error:
         await answer_error(error, ticket, out)
     return ticket
@@ -179,14 +192,14 @@ async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> N
 
 async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[Answered, bytes]:
     """Turn after turn until there is an answer, and its receipt."""
-    loop = Loop(ticket, order)
+    loop = Loop(ticket, order, out)
     try:
         answered = await _turn(ticket, turn)
         while following := await loop.after(openai.message(answered.body), answered.row):
             answered = await _turn(ticket, Turn(ticket, following, out))
     finally:
         loop.close()
-    answered.dropped += loop.finish(openai.message(answered.body))
+    answered.dropped += await loop.finish(answered.body)
     if (usage := loop.usage()) is not None:
         answered.body["usage"] = usage
     if order.wanted.any:
@@ -229,6 +242,9 @@ async def _closed_early(ticket: Ticket, work: Coroutine[None, None, T]) -> T | N
         return None
     except PhigateError:
         raise
-    except (Exception, asyncio.CancelledError):
+    except asyncio.CancelledError:
         await cancelled_to_the_end(ticket)
         raise
+    except Exception as bug:
+        await cancelled_to_the_end(ticket, "internal_error", "refused")
+        raise _internal_error(ticket.gateway, bug, ticket) from None

@@ -7,34 +7,41 @@ Law 3: no figure that is not clean leaves here.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import TypeVar
 
-from phigate.closing import Ticket
+from phigate.closing import CallerGone, Ticket
 from phigate.core.errors import PhigateError, SandboxError
 from phigate.core.figures import SvgRefused, clean_text, figure_label, stitch
 from phigate.core.limits import (
     FIGURES_MAX,
+    FIGURES_SEEN_MAX,
+    GONE_LOOK_S,
     PROGRAM_CODE_BYTES_MAX,
     PROGRAM_TIMEOUT_S,
     PROGRAMS_MAX,
 )
 from phigate.core.programs import LANGUAGES, code_of, not_run, told
-from phigate.core.protocols import Ran, Sandbox
+from phigate.core.protocols import Out, Ran, Sandbox
 from phigate.core.runs import Run
 from phigate.core.types import Json
 from phigate.wire.svg import sanitise
+
+T = TypeVar("T")
 
 
 class Programs:
     """State of one request's programs. `until_s` is when the last of them has to end."""
 
-    def __init__(self, ticket: Ticket, region: str, until_s: float) -> None:
+    def __init__(self, ticket: Ticket, region: str, until_s: float, out: Out) -> None:
         if ticket.gateway.sandboxes is None:
             raise SandboxError(f"{ticket.gateway.no_sandbox} Nothing was sent to a provider.")
         self._ticket = ticket
         self._sandboxes = ticket.gateway.sandboxes
         self._region = region
         self._until_s = until_s
+        self._out = out
+        self._seen = 0  # figures, those that were refused too
         self._opening: asyncio.Task[Sandbox] | None = None
         self._figures: list[str] = []
         if ticket.gateway.stack.warm_start:
@@ -46,7 +53,8 @@ class Programs:
         return self._figures
 
     async def result(self, call: Json) -> str:
-        """Run what a call asks for; what the model is told. Raises SandboxError, RateLimited."""
+        """Run what a call asks for; what the model is told. Raises SandboxError, RateLimited,
+        CallerGone."""
         code = code_of(call)
         left_s = self._until_s - self._ticket.gateway.clock.now_s()
         if code is None:
@@ -55,11 +63,12 @@ class Programs:
             return not_run(f"A program has at most {PROGRAM_CODE_BYTES_MAX} bytes.")
         if left_s <= 0 or len(self._ticket.runs) >= PROGRAMS_MAX:
             return not_run("There is no time left to run programs: answer with what you have.")
-        sandbox = await self._opened()
+        sandbox = await self._while_here(self._opened())
         language = LANGUAGES[call["function"]["name"]]
-        ran = await sandbox.run(language, code, min(PROGRAM_TIMEOUT_S, left_s))
+        running = sandbox.run(language, code, min(PROGRAM_TIMEOUT_S, left_s))
+        ran = await self._while_here(running)
         self._ticket.ran(Run(language, ran.exit_code, ran.wall_ms))
-        return told(ran, *self._kept(ran))
+        return told(ran, *await self._kept(ran))
 
     def close(self) -> None:
         """Begin to end the sandbox. It takes a moment for which no answer waits; the request does,
@@ -67,6 +76,20 @@ class Programs:
         if self._opening is not None:
             opening, self._opening = self._opening, None
             self._ticket.leaving = self._ticket.gateway.begun(_ended(opening))
+
+    async def _while_here(self, work: Coroutine[None, None, T]) -> T:
+        """The work's result, while there is somebody to tell it. Raises CallerGone."""
+        doing = asyncio.ensure_future(work)
+        try:
+            while self._out.gone_at_s is None:
+                done, _ = await asyncio.wait((doing,), timeout=GONE_LOOK_S)
+                if done:
+                    return doing.result()
+            raise CallerGone
+        finally:
+            if not doing.done():
+                doing.cancel()
+                await asyncio.wait((doing,))
 
     async def _opened(self) -> Sandbox:
         if self._opening is None:
@@ -84,16 +107,18 @@ class Programs:
             until_s=self._until_s,
         )
 
-    def _kept(self, ran: Ran) -> tuple[list[str], list[str]]:
-        """The names of a program's figures, and why the others were refused."""
+    async def _kept(self, ran: Ran) -> tuple[list[str], list[str]]:
+        """The names of a program's figures, and why the others were refused. Cleaning takes a
+        moment for which nobody else waits."""
         names: list[str] = []
         refused: list[str] = []
         for figure in ran.figures:
-            if len(self._figures) >= FIGURES_MAX:
+            self._seen += 1
+            if len(self._figures) >= FIGURES_MAX or self._seen > FIGURES_SEEN_MAX:
                 refused.append(f"An answer has at most {FIGURES_MAX} figures.")
                 break
             try:
-                self._figures.append(sanitise(figure))
+                self._figures.append(await asyncio.to_thread(sanitise, figure))
             except SvgRefused as exc:
                 refused.append(str(exc))
                 continue
@@ -112,8 +137,14 @@ async def _ended(opening: asyncio.Task[Sandbox]) -> None:
 
 
 def illustrate(message: Json, figures: Sequence[str]) -> None:
-    """Clean a math answer's text and put its figures where it refers to them."""
+    """Clean everything that a math answer says, and put its figures where its text names them."""
     content = message.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(text for text in parts if isinstance(text, str))
     text, _ = stitch(clean_text(content if isinstance(content, str) else "", sanitise), figures)
-    if text or isinstance(content, str):
+    if text or content is not None:
         message["content"] = text
+    for name in message.keys() - {"content", "role", "tool_calls"}:
+        if isinstance(message[name], str):
+            message[name] = clean_text(message[name], sanitise)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from phigate.closing import Ticket
+from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import PhigateError, UpstreamError, UpstreamFailed, UpstreamTimeout
 from phigate.core.extras import extras
@@ -17,7 +17,7 @@ from phigate.core.receipt import Ended
 from phigate.core.types import Json
 from phigate.loop import Loop
 from phigate.order import Order
-from phigate.turn import CallerGone, Opened, Turn
+from phigate.turn import Opened, Turn
 from phigate.wire import openai, sse
 from phigate.wire.tool_stream import ToolStream
 
@@ -33,7 +33,7 @@ class Streaming:
         self._opened = opened
         self._exchange: Exchange | None = opened.exchange
         self._stamp = ticket.stamp(opened.row)
-        self._loop = Loop(ticket, order)
+        self._loop = Loop(ticket, order, out)
         self._tools = ToolStream(is_first=True) if self._loop.has_tools else None
         self._reported: object = None
         self._written_at_s = ticket.gateway.clock.now_s()

@@ -14,7 +14,7 @@ import orjson
 
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import StreamDecoder, WireRequest
-from phigate.closing import Ticket
+from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import (
     InvalidRequest,
@@ -36,10 +36,6 @@ T = TypeVar("T")
 
 # Those of check_status's failures that only the operator can mend.
 OPERATOR_OUTCOMES = frozenset({"http_401", "http_402", "http_403", "http_404"})
-
-
-class CallerGone(Exception):
-    """The caller hung up and the upstream did not come to an end within the drain limit."""
 
 
 @dataclass(slots=True)

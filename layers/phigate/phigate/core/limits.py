@@ -33,6 +33,7 @@ ATTEMPTS_MAX = 4
 RETRY_PAUSE_S = 0.25  # a list of one row is tried again once, after this pause
 SOCKET_UNUSED_MAX_S = 20.0  # a POST is not sent on a pooled socket that was idle for longer
 
+LAST_TOKENS_MIN = 64  # of an answer for which credit is short; fewer say nothing
 TURNS_FOLLOW_MAX = 8  # turns after the first one in a server tool's loop
 
 # The math agent.
@@ -43,6 +44,8 @@ PROGRAM_OUTPUT_BYTES_MAX = 64 * 1024
 PROGRAM_CODE_BYTES_MAX = 256 * 1024  # far more than a model writes in one turn
 PROGRAMS_MAX = 32  # a turn may ask for several at once; the receipt names each
 FIGURES_MAX = 10  # over all programs of a request
+FIGURES_SEEN_MAX = 20  # those that were refused too: cleaning one may take half a second
+GONE_LOOK_S = 1.0  # how often a request that waits for a program looks whether its caller is there
 
 # The breaker.
 BREAKER_FAILURES = 5

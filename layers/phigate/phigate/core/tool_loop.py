@@ -147,6 +147,15 @@ def without_tools(body: Json) -> Json:
     return {**body, "tool_choice": "none"}
 
 
+def cut(result: str, bytes_max: int) -> str:
+    """A result as much of it as may be told, from its end; where nothing may, that."""
+    raw = result.encode("utf-8", "replace")
+    if len(raw) <= bytes_max:
+        return result
+    kept = raw[len(raw) - bytes_max :].decode("utf-8", "ignore")
+    return f"[cut: the credit is nearly used] {kept}".rstrip()
+
+
 def split(message: Json, tools: ServerTools) -> tuple[list[Json], list[Json]]:
     """A turn's tool calls: the gateway's and the caller's."""
     ours: list[Json] = []

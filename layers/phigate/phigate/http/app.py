@@ -98,7 +98,7 @@ class Surface:
         except Exception as bug:
             if not isinstance(bug, InternalError):  # the pipeline has noted its own
                 self._gateway.journal.note("bug", kind=type(bug).__name__)
-            await answer.refuse(_internal_error())
+            await answer.refuse(bug if isinstance(bug, InternalError) else _internal_error())
 
 
 class _Answer:
