@@ -51,6 +51,11 @@ def _statements(template: Json, policy: str) -> list[Any]:
     return found
 
 
+def _endpoint(template: Json, name: str) -> Json:
+    found: Json = _properties(template, name)["PolicyDocument"]["Statement"][0]
+    return found
+
+
 def _variables(template: Json, function: str) -> Json:
     found: Json = _properties(template, function)["Environment"]["Variables"]
     return found
@@ -165,6 +170,18 @@ MUTANTS = (
     Mutant(
         "an endpoint without a policy",
         lambda t: _properties(t, "S3Endpoint").pop("PolicyDocument"),
+        checks.network_problems,
+    ),
+    Mutant(
+        "the sandbox reads any bucket",
+        lambda t: _endpoint(t, "S3Endpoint").update(Resource="arn:aws:s3:::*"),
+        checks.network_problems,
+    ),
+    Mutant(
+        "the sandbox writes into chat's log",
+        lambda t: _endpoint(t, "LogsEndpoint").update(
+            Resource=[{"Fn::GetAtt": ["SandboxLogs", "Arn"]}, {"Fn::GetAtt": ["ChatLogs", "Arn"]}]
+        ),
         checks.network_problems,
     ),
     Mutant(

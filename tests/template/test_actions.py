@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.template.checks import ACTIONS, NAMES
+from tests.template.tables import ACTIONS, NAMES
 
 recorded = pytest.importorskip("tests.functions.actions")
 
