@@ -217,15 +217,14 @@ class Ticket:
             return None
         return self._witness, self.upstream_id
 
-    def charged_headers(self) -> dict[str, str]:
-        """What an error has to say when a repeat would be charged again."""
-        if self._charged_micros is None or self.charge is None:
+    def receipt_headers(self) -> dict[str, str]:
+        """What an error names once its receipt stands, and that a repeat would be charged again."""
+        if self._charged_micros is None:
             return {}
-        return {
-            "x-phi-receipt": self.id,
-            "x-phi-cost-micro": str(self._charged_micros),
-            "x-should-retry": "false",
-        }
+        named = {"x-phi-receipt": self.id}
+        if self.charge is not None:
+            named |= {"x-should-retry": "false", "x-phi-cost-micro": str(self._charged_micros)}
+        return named
 
     async def left(self) -> None:
         """Wait until nothing that stood for this request alone is left."""
@@ -288,7 +287,7 @@ class Ticket:
         """The receipt of a refusal or failure; the headers that name it. Only turns that were
         answered before it cost something."""
         if self._charged_micros is not None:
-            return {"x-phi-receipt": self.id}
+            return self.receipt_headers()
         if self._in_doubt:
             # A receipt with a charge may stand; the sweeper settles by it. A repeat costs again.
             return {"x-should-retry": "false"}
@@ -303,13 +302,7 @@ class Ticket:
             self.gateway.journal.note("refusal_without_receipt", code=error.code)
             return {}
         await self.settle()
-        told = {"x-phi-receipt": self.id}
-        if self.charge is not None:
-            told |= {
-                "x-should-retry": "false",
-                "x-phi-cost-micro": str(self.charge.charged_micros),
-            }
-        return told
+        return self.receipt_headers()
 
     async def abandon(self, verdict: str = "routed", ended: Ended = "hang_up") -> None:
         """The request was cancelled. An upstream that had begun is charged by estimate."""
@@ -360,11 +353,9 @@ class Ticket:
         if isinstance(held, HoldRefused):
             if held.reason == "key":
                 raise InvalidApiKey("The key is disabled.")
+            self.gateway.count_refusal(self.principal.key_id)  # the next receipt tells it
             if held.reason == "holds":
-                # The account is full; the refusal stands as it is, the next receipt counts it.
-                self.gateway.count_refusal(self.principal.key_id)
-                return False
-            self.gateway.count_refusal(self.principal.key_id)
+                return False  # the account is full; the refusal stands as it is
             raise RateLimited(
                 "Too many refused calls with this key in this minute; mend the request first.",
                 headers={"retry-after": str(60 - int(self.started_s) % 60)},

@@ -55,7 +55,7 @@ class Noted(InternalError):
 def _internal_error(gateway: Gateway, bug: Exception, ticket: Ticket | None = None) -> Noted:
     """What a bug becomes. Its text may quote the request: from here on its class alone is named."""
     gateway.journal.note("bug", kind=type(bug).__name__)
-    headers = {} if ticket is None else ticket.charged_headers()
+    headers = {} if ticket is None else ticket.receipt_headers()
     return Noted("An error of the gateway's own; it was counted.", headers=headers)
 
 

@@ -40,7 +40,9 @@ from phigate.proof.certificate import read_certificate
 from phigate.proof.receipt_body import jws_of
 from phigate.wire.jws import decode
 
+ALGOS = ("ecdsa", "ed25519")
 DEFAULT_ALGO = "ecdsa"  # RedPill's
+_CONFIDENTIAL: Json = {"confidential": True, "allow_fallbacks": False}
 _NONCE = re.compile(rf"(?:[0-9a-fA-F]{{2}}){{1,{NONCE_BYTES_MAX}}}")
 _ADDRESS = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
 
@@ -193,7 +195,3 @@ def _is_object(body: bytes) -> bool:
 def _no_report(outcome: str) -> UpstreamError:
     kind = UpstreamTimeout if outcome == "timeout" else UpstreamError
     return kind(f"The provider gave no attestation report ({outcome}); try again.")
-
-
-ALGOS = ("ecdsa", "ed25519")
-_CONFIDENTIAL: Json = {"confidential": True, "allow_fallbacks": False}
