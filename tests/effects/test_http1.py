@@ -67,9 +67,7 @@ class Wire(asyncio.Transport):
 def posts(server: RawServer, clock: FakeClock | None = None, connections_max: int = 4) -> Posts:
     """A pool on the server."""
     return Posts(
-        host="127.0.0.1",
-        port=server.port,
-        tls=False,
+        endpoint=f"http://127.0.0.1:{server.port}",
         clock=clock or FakeClock(),
         connections_max=connections_max,
         connect_timeout_s=2.0,

@@ -105,18 +105,14 @@ class DynamoDB:
         credentials: CredentialsSource,
         clock: Clock,
     ) -> None:
-        url = urlsplit(endpoint)
-        tls = url.scheme == "https"
         self.table = table
         self.calls: dict[str, int] = {}
         self._clock = clock
         self._signer = Signer(
-            host=url.netloc, region=region, service="dynamodb", source=credentials
+            host=urlsplit(endpoint).netloc, region=region, service="dynamodb", source=credentials
         )
         self._posts = Posts(
-            host=url.hostname or "",
-            port=url.port or (443 if tls else 80),
-            tls=tls,
+            endpoint=endpoint,
             clock=clock,
             connections_max=CONNECTIONS_MAX,
             connect_timeout_s=CONNECT_TIMEOUT_S,

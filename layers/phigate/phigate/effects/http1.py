@@ -9,6 +9,7 @@ import asyncio
 import re
 import ssl
 from typing import cast
+from urllib.parse import urlsplit
 
 from phigate.core.protocols import Clock
 
@@ -26,21 +27,21 @@ class ConnectionBroken(OSError):
 
 
 class Posts:
-    """A pool for one host. Not more than `connections_max` calls are on their way at once."""
+    """A pool for one endpoint, a URL. At most `connections_max` calls are on their way at once."""
 
     def __init__(
         self,
         *,
-        host: str,
-        port: int,
-        tls: bool,
+        endpoint: str,
         clock: Clock,
         connections_max: int,
         connect_timeout_s: float,
         unused_max_s: float,
     ) -> None:
-        self._host = host
-        self._port = port
+        url = urlsplit(endpoint)
+        tls = url.scheme == "https"
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if tls else 80)
         self._tls = ssl.create_default_context() if tls else None
         self._clock = clock
         self._connect_timeout_s = connect_timeout_s

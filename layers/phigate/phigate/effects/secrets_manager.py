@@ -31,20 +31,16 @@ class SecretsManager:
     def __init__(
         self, *, endpoint: str, region: str, credentials: sigv4.CredentialsSource, clock: Clock
     ) -> None:
-        url = urlsplit(endpoint)
-        tls = url.scheme == "https"
         self._clock = clock
         self._signer = sigv4.Signer(
-            host=url.netloc,
+            host=urlsplit(endpoint).netloc,
             region=region,
             service="secretsmanager",
             source=credentials,
             content_type=_CONTENT_TYPE,
         )
         self._posts = Posts(
-            host=url.hostname or "",
-            port=url.port or (443 if tls else 80),
-            tls=tls,
+            endpoint=endpoint,
             clock=clock,
             connections_max=CONNECTIONS_MAX,
             connect_timeout_s=CONNECT_TIMEOUT_S,
