@@ -205,9 +205,9 @@ def test_a_start_without_kms_fails_and_the_next_one_succeeds(world: World) -> No
     handler = Buffered(lambda: chat(world.outside()))
     world.aws.down.add("kms")
     with pytest.raises(SigningFailed):
-        handler(rest("/v1/models"), CONTEXT)
+        handler(rest(CHAT, ASKED, world.key), CONTEXT)
     world.aws.down.clear()
-    assert got(handler(rest("/v1/models"), CONTEXT)).status == 200
+    assert got(handler(rest(CHAT, ASKED, world.key), CONTEXT)).status == 200
     handler.close()
 
 

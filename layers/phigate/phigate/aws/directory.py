@@ -1,13 +1,18 @@
 """The function that tells about the gateway, and signs texts for RedPill's verifiers."""
 
+import functools
+
 from phigate.aws.outside import Aws, Outside
 from phigate.aws.server import Extras, Server
 from phigate.effects.text_signer import Eip191Signer
+from phigate.http.app import build_app
 
 
 def directory(outside: Outside | None = None) -> Server:
     """Every endpoint but the chats. Raises SettingsRefused."""
-    return Server("directory", outside or Outside(), (), _extras)
+    return Server(
+        "directory", outside or Outside(), functools.partial(build_app, tasks=()), _extras
+    )
 
 
 async def _extras(aws: Aws) -> Extras:

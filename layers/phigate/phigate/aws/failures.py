@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
-from phigate.core.errors import InternalError, Overloaded, PhigateError, UpstreamTimeout
+from phigate.core.errors import Overloaded, PhigateError, UpstreamTimeout
+from phigate.http.chat import raw_headers
+from phigate.http.surface import enveloped, internal_error
 from phigate.wire import sse
 
 
@@ -17,10 +19,8 @@ class EnvelopeFailures:
 
     def answer(self, failure: str) -> tuple[int, Iterable[tuple[bytes, bytes]], bytes]:
         """See types.Failures."""
-        error = _error(failure)
-        headers = {"content-type": "application/json", **error.headers}
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        return error.status, raw, orjson.dumps(error.envelope())
+        status, headers, body = enveloped(_error(failure))
+        return status, raw_headers(headers), body
 
     def in_band(self, failure: str, content_type: str, tail: bytes) -> bytes:
         """See types.Failures."""
@@ -32,14 +32,12 @@ class EnvelopeFailures:
 
 
 def _error(failure: str) -> PhigateError:
-    kind, message = _ERRORS.get(str(failure), _BUG)
+    if failure not in _ERRORS:
+        return internal_error()
+    kind, message = _ERRORS[failure]
     return kind(message)
 
 
-_BUG: tuple[type[PhigateError], str] = (
-    InternalError,
-    "An error of the gateway's own; it was counted.",
-)
 _ERRORS: Mapping[str, tuple[type[PhigateError], str]] = {
     "deadline": (UpstreamTimeout, "The time for this call is over."),
     "shutdown": (Overloaded, "The gateway is being shut down; try again."),

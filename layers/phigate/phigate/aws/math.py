@@ -1,18 +1,22 @@
 """The function that runs programs. Loads boto3, which starts the tasks."""
 
+import functools
+
 from phigate.aws.fargate import OnePool, fargate
 from phigate.aws.outside import Aws, Outside
 from phigate.aws.server import Extras, Server
 from phigate.core.sandbox_slots import SlotLimits
 from phigate.core.types import Task
 from phigate.effects.sandbox_slots import DynamoSlots, LimitedSandboxes
+from phigate.http.surface import chats
 
 TASKS: tuple[Task, ...] = ("math",)
 
 
 def math(outside: Outside | None = None) -> Server:
     """POST /v1/math/chat/completions. Raises SettingsRefused."""
-    return Server("math", outside or Outside(), TASKS, math_extras)
+    surface = functools.partial(chats, tasks=TASKS)
+    return Server("math", outside or Outside(), surface, math_extras)
 
 
 async def math_extras(aws: Aws) -> Extras:

@@ -6,7 +6,7 @@ come with the lifespan, which under SnapStart begins after the restore.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from phigate.aws.outside import Aws, Outside
@@ -14,7 +14,7 @@ from phigate.aws.settings import Function, Settings, SettingsRefused
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import Sandboxes, SigningKey
 from phigate.core.text_signer import TextSigner
-from phigate.core.types import Catalog, Task
+from phigate.core.types import Catalog
 from phigate.effects.aws_credentials import NoCredentials
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.http_upstream import Access
@@ -22,8 +22,8 @@ from phigate.effects.secrets_manager import SecretUnread
 from phigate.effects.served_catalog import ServedCatalog
 from phigate.effects.signer import PublicKey, SigningFailed
 from phigate.gateway import Gateway, Stack
-from phigate.http.app import Surface, build_app
 from phigate.http.chat import Receive, Scope, Send
+from phigate.http.surface import Surface
 from phigate.wire.jwk import ec_public_key
 from phigate.wiring import Parts, build_gateway
 
@@ -54,17 +54,17 @@ async def no_extras(aws: Aws) -> Extras:
 
 
 class Server:
-    """An ASGI application with a lifespan. `tasks` are the chat endpoints that it has."""
+    """An ASGI application with a lifespan. `make_surface` gives it its endpoints."""
 
     def __init__(
         self,
         function: Function,
         outside: Outside,
-        tasks: Collection[Task],
+        make_surface: Callable[[Gateway], Surface],
         make_extras: MakeExtras = no_extras,
     ) -> None:
         self._aws = Aws(function, outside)
-        self._tasks = tasks
+        self._make_surface = make_surface
         self._make_extras = make_extras
         self._surface: Surface | None = None
         self._gateway: Gateway | None = None
@@ -127,7 +127,7 @@ class Server:
             self._gateway = gateway
             try:
                 await _check_catalog(gateway, aws)
-                yield build_app(gateway, self._tasks)
+                yield self._make_surface(gateway)
             finally:
                 await gateway.drained()
                 await upstream.close()

@@ -53,8 +53,8 @@ class AsgiOut:
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         """See Out.start."""
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self._try({"type": "http.response.start", "status": status, "headers": raw})
+        start = {"type": "http.response.start", "status": status, "headers": raw_headers(headers)}
+        await self._try(start)
 
     async def write(self, body: bytes, *, last: bool = False) -> None:
         """See Out.write."""
@@ -74,6 +74,11 @@ class AsgiOut:
             await self._send(message)
         except OSError:
             self.hang_up()
+
+
+def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI sends them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
