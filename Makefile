@@ -90,9 +90,11 @@ fix: setup-dev ## format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup-dev setup-sandbox-once ## measure the gateway's own cost per request
+bench: setup-dev setup-sandbox-once ## measure: cost per request, math, the runtime loop, a cold start
 	$(PYTHON) -m bench
 	$(PYTHON) -m bench.math
+	$(PYTHON) -m bench.streaming_runtime
+	@if [[ -n "$(FOLDER_3_13)" ]]; then $(MAKE) bench-cold; else echo "no cold start: it is measured where python3.13 is"; fi
 
 .PHONY: audit-check
 audit-check: setup-dev ## audit a quarter of simulated traffic, 100,000 receipts, with and without planted violations

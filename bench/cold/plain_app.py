@@ -1,9 +1,9 @@
-"""The plain equivalent: FastAPI, httpx and boto3 pass a stream through after looking a key up.
+"""The plain equivalent: FastAPI, httpx, boto3 and Powertools pass a stream through after looking a
+key up.
 
 It checks, meters, signs and charges nothing; what it does is what every such gateway must.
 """
 
-import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,12 +11,14 @@ from typing import Any
 
 import boto3
 import httpx
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
-logging.basicConfig(level=logging.INFO)
-LOG = logging.getLogger("plain")
+LOG = Logger(service="plain")
+METRICS = Metrics(namespace="plain", service="plain")
 
 
 class Body(BaseModel):
@@ -53,7 +55,9 @@ def application() -> FastAPI:
             headers={"authorization": "Bearer simulated"},
         )
         answer = await app.state.upstream.send(asked, stream=True)
-        LOG.info("status %d", answer.status_code)
+        LOG.info("answered", status=answer.status_code)
+        METRICS.add_metric(name="Answers", unit=MetricUnit.Count, value=1)
+        METRICS.flush_metrics()
         return StreamingResponse(
             answer.aiter_bytes(), answer.status_code, media_type="text/event-stream"
         )

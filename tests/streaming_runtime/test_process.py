@@ -23,8 +23,9 @@ WRAPPER = LAYER / "streaming-runtime"
 STORY_S = 20  # a story that hangs fails
 
 APP = """
-import json, os, random, sys
+import gc, json, os, random, sys
 
+COLLECTED_AT_IMPORT = gc.isenabled()
 OPENED = []
 sys.addaudithook(lambda name, args: OPENED.append(args[1]) if name == "socket.connect" else None)
 random.seed(7)
@@ -45,6 +46,7 @@ def make():
             "before": before,
             "random": random.random(),
             "trace": os.environ["_X_AMZN_TRACE_ID"],
+            "collector": [COLLECTED_AT_IMPORT, gc.isenabled(), gc.get_freeze_count() > 0],
             "path": [entry for entry in sys.path if "streaming_runtime" in entry][:1],
         }
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -90,6 +92,7 @@ async def test_wrapper_serves_a_handler_and_stops_on_sigterm(tmp_path: Path) -> 
         seen = parsed(content)
         assert prelude["statusCode"] == 200
         assert (seen["trace"], seen["path"]) == ("Root=1-a", [str(LAYER / "python")])
+        assert seen["collector"] == [False, True, True]
         await api.asked()
         child.send_signal(signal.SIGTERM)
         out, err = await child.communicate()
