@@ -2,8 +2,9 @@
 
 A fresh python3.13 runs the built chat function in the streaming loop; this process is the Runtime
 API, AWS and the provider. Beside it, in turns, the plain equivalent (bench/cold/plain_app.py) with
-bytecode of the same kind. Files are in the page cache, and Lambda's own download of the code is not
-in it. The exit code is 0 whatever the figures are, and 1 when an answer was wrong.
+bytecode of the same kind, which the budget is for, and as `sam build` leaves it: without. Files are
+in the page cache, and Lambda's own download of the code is not in it. The exit code is 0 whatever
+the figures are, and 1 when an answer was wrong.
 """
 
 import json
@@ -39,6 +40,12 @@ PLAIN = (
     *("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py"),
     "aws_lambda_powertools",
 )
+# Each by its app.py in bench/cold.
+CONTENDERS = {
+    "phigate": "phigate_app.py",
+    "plain": "plain_app.py",
+    "plain, no bytecode": "plain_app.py",
+}
 ASKED = {
     "model": "gemma-4",
     "messages": [{"role": "user", "content": "Is this thing on?"}],
@@ -60,7 +67,7 @@ def main() -> int:
     """Measure and print; the exit code."""
     with TemporaryDirectory() as scratch, world_in(Path(scratch) / "state") as world:
         CatalogSync(world.outside())(sync_event("Create", world.aws.url), CONTEXT)
-        contenders = [_contender(name, Path(scratch), world) for name in ("phigate", "plain")]
+        contenders = [_contender(name, Path(scratch), world) for name in CONTENDERS]
         headers = {"Content_Type": "application/json"}
         payload = rest("/v1/chat/completions", ASKED, world.key, **headers)
         event = json.dumps(payload).encode()
@@ -89,18 +96,25 @@ def _print(contenders: list[Contender], took: Mapping[str, list[tuple[float, flo
             f"| {contender.name} | {statistics.median(asked):.0f} | {statistics.median(first):.0f} "
             f"| {' '.join(f'{ms:.0f}' for ms in first)} | {imports} |"
         )
-    print(f"\nratio {medians['phigate'] / medians['plain']:.2f} (budget {RATIO_MAX})")
+    ratio, unbuilt = (
+        medians["phigate"] / medians[name] for name in ("plain", "plain, no bytecode")
+    )
+    print(f"\nratio to plain {ratio:.2f} (budget {RATIO_MAX}), without bytecode {unbuilt:.2f}")
 
 
 def _contender(name: str, scratch: Path, world: World) -> Contender:
     root, opt = scratch / name, scratch / f"{name}-opt"
     root.mkdir()
-    shutil.copy(HERE / "cold" / f"{name}_app.py", root / "app.py")
+    shutil.copy(HERE / "cold" / CONTENDERS[name], root / "app.py")
     for layer in LAYERS:
         shutil.copytree(BUILT / layer, opt, dirs_exist_ok=True)
-    if name == "plain":
-        _add_plain(opt / "python")
     _compile(root)
+    if name != "phigate":
+        _add_plain(opt / "python")
+        _compile(opt)
+    if name == "plain, no bytecode":
+        _decompile(opt)
+        _decompile(root)
     providers = str(world.outside().base_url("")).removesuffix("//v1")
     environment = {
         **ENVIRONMENT,
@@ -110,6 +124,7 @@ def _contender(name: str, scratch: Path, world: World) -> Contender:
         "LAMBDA_TASK_ROOT": str(root),
         "PYTHONPATH": f"{opt}/python",
         "_HANDLER": "app.application",
+        "PYTHONDONTWRITEBYTECODE": "1",  # Lambda's folders are read-only
     }
     if name == "phigate":  # as template.yaml says
         environment["STREAMING_RUNTIME_FAILURES"] = "app.FAILURES"
@@ -125,12 +140,16 @@ def _add_plain(folder: Path) -> None:
         else:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(site / name, folder / name, ignore=ignored)
-    _compile(folder)
 
 
 def _compile(folder: Path) -> None:
     words = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder))
     subprocess.run(["python3.13", *words], check=True)
+
+
+def _decompile(folder: Path) -> None:
+    for cache in list(folder.rglob("__pycache__")):
+        shutil.rmtree(cache)
 
 
 def _took_ms(contender: Contender, event: bytes) -> tuple[float, float]:
