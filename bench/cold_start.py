@@ -33,7 +33,10 @@ RATIO_MAX = 0.75
 LARGEST = 3
 READ_BYTES = 1 << 16
 END = b"\r\n0\r\n\r\n"
-LAYERS = ("Dependencies", "Phigate", "StreamingRuntime")
+LAYERS = {
+    "phigate": ("Dependencies", "Phigate", "StreamingRuntime"),
+    "plain": ("Dependencies", "Framework", "StreamingRuntime"),
+}
 # What the plain one needs beside the dependencies: all of it is Python alone.
 PLAIN = (
     *("httpx", "httpcore", "h11", "certifi"),
@@ -106,7 +109,7 @@ def _contender(name: str, scratch: Path, world: World) -> Contender:
     root, opt = scratch / name, scratch / f"{name}-opt"
     root.mkdir()
     shutil.copy(HERE / "cold" / CONTENDERS[name], root / "app.py")
-    for layer in LAYERS:
+    for layer in LAYERS[name.partition(",")[0]]:
         shutil.copytree(BUILT / layer, opt, dirs_exist_ok=True)
     _compile(root)
     if name != "phigate":
@@ -129,6 +132,8 @@ def _contender(name: str, scratch: Path, world: World) -> Contender:
     if name == "phigate":  # as template.yaml says
         environment["STREAMING_RUNTIME_FAILURES"] = "app.FAILURES"
         environment["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+        environment["SSL_CERT_DIR"] = f"{opt}/authorities"
+        environment["SSL_CERT_FILE"] = f"{opt}/authorities/none"
     return Contender(name, root, opt, environment)
 
 

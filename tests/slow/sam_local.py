@@ -2,7 +2,7 @@
 
 Law: the functions and their catalog are those that are deployed, and reach AWS and the providers by
 the names that they have there. What differs is where those names lead: in a function's container to
-a TLS endpoint on Docker's bridge, whose authority the container trusts. Behind it are the stand-ins
+a TLS endpoint on Docker's bridge, whose authority the container trusts too. Behind it are the stand-ins
 of tests/functions, the local DynamoDB engine and the simulated providers.
 """
 
@@ -144,7 +144,7 @@ def trusting(authority: Path) -> Iterator[None]:
     architecture = "arm64" if os.uname().machine in ("aarch64", "arm64") else "x86_64"
     tags = [tag.format(architecture=architecture) for tag in TAGS]
     (authority.parent / "Dockerfile").write_text(
-        f"FROM {BASE}\nCOPY {authority.name} {AUTHORITY}\nENV SSL_CERT_FILE={AUTHORITY}\n"
+        f"FROM {BASE}\nCOPY {authority.name} {AUTHORITY}\n"
     )
     docker("build", "--quiet", *(f"--tag={tag}" for tag in tags), str(authority.parent))
     try:
@@ -163,6 +163,7 @@ def started(world: World, folder: Path, port: int) -> Iterator[str]:
     ways = ways_of(world)
     values = {**ENVIRONMENT, "PHIGATE_STREAMING": "off"}
     variables = {name: value for name, value in values.items() if name.startswith("PHIGATE_")}
+    variables["SSL_CERT_FILE"] = AUTHORITY  # beside the template's SSL_CERT_DIR
     (folder / "variables.json").write_text(json.dumps(dict.fromkeys(SERVED, variables)))
     command = [
         *(str(SAM.resolve()), "local", "start-api", "--template", str(BUILT / "template.yaml")),

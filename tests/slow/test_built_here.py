@@ -6,14 +6,21 @@ libraries are for this machine.
 
 import os
 import shutil
+import ssl
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import create_server
 
 import botocore
 import pytest
 
+from layers.dependencies.authorities import subject_hash
 from local.here import ARCHITECTURES, TEMPLATE, here
 from tests.functions.test_imports import EXPORTS
+from tests.slow.authority import write_authority
 from tests.template.cloudformation import read
 
 BUILT = Path(os.environ.get("PHIGATE_BUILT_HERE", ".aws-sam/here"))
@@ -87,7 +94,83 @@ def test_only_the_processor_differs_from_what_is_deployed() -> None:
         for before, after in zip(text.splitlines(), here(text, "x86_64").splitlines(), strict=True)
         if before != after
     ]
-    assert len(changed) == 11
+    assert len(changed) == 13
     assert all(
         after == before.replace("arm64", ARCHITECTURES["x86_64"]) for before, after in changed
     )
+
+
+AUTHORITIES = BUILT / "Dependencies" / "authorities"
+NAME = "kms.eu-central-2.amazonaws.com"
+# Shakes hands as every client of the functions does; prints what the certificate was found to be.
+HANDSHAKE = """
+import socket, ssl, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as plain:
+    try:
+        with ssl.create_default_context().wrap_socket(plain, server_hostname=sys.argv[2]):
+            print("trusted")
+    except ssl.SSLCertVerificationError as error:
+        print(error.verify_message)
+"""
+
+
+def test_openssl_finds_each_authority_by_its_hash() -> None:
+    found = [path for path in AUTHORITIES.iterdir() if path.suffix == ".0"]
+    assert len(found) > 100
+    for path in AUTHORITIES.iterdir():
+        assert path.stem == subject_hash(path.read_bytes()), path.name
+        command = ("openssl", "verify", "-no-CAfile", "-no-CAstore", "-CApath", str(AUTHORITIES))
+        subprocess.run([*command, str(path)], check=True, capture_output=True)
+
+
+def test_only_a_laid_out_authority_is_trusted(tmp_path: Path) -> None:
+    authority, chain = write_authority(tmp_path, [NAME])
+    added = tmp_path / "authorities"
+    shutil.copytree(AUTHORITIES, added)
+    shutil.copy(authority, added / f"{subject_hash(authority.read_bytes())}.0")
+    with _shaking_hands(chain) as port:
+        assert _handshake(port, added) == "trusted"
+        assert _handshake(port, AUTHORITIES) == "unable to get local issuer certificate"
+
+
+def _handshake(port: int, authorities: Path) -> str:
+    """What a python3.13 says that trusts as template.yaml has it."""
+    ran = subprocess.run(
+        ["python3.13", "-c", HANDSHAKE, str(port), NAME],
+        capture_output=True,
+        text=True,
+        env={
+            "PATH": os.environ["PATH"],
+            "SSL_CERT_DIR": str(authorities.resolve()),
+            "SSL_CERT_FILE": str(authorities.resolve() / "none"),
+        },
+        check=True,
+    )
+    return ran.stdout.strip()
+
+
+@contextmanager
+def _shaking_hands(chain: Path) -> Iterator[int]:
+    """A port behind which a server shows this chain."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    with create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):  # the server is closed, or the client hung up
+                while True:
+                    plain, _ = server.accept()
+                    with (
+                        plain,
+                        suppress(ssl.SSLError),
+                        context.wrap_socket(plain, server_side=True),
+                    ):
+                        pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(2)
+            thread.join()

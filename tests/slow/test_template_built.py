@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 BUILT = Path(os.environ.get("PHIGATE_BUILT", ".aws-sam/build"))
-LAYERS = ("Dependencies", "Signatures", "Phigate", "StreamingRuntime", "Catalog")
-COMPILED = ("Dependencies", "Signatures", "Phigate", "StreamingRuntime")
+COMPILED = ("Dependencies", "Framework", "Signatures", "Phigate", "StreamingRuntime")
+LAYERS = (*COMPILED, "Catalog")
 CHATS = ("Dependencies", "Phigate", "StreamingRuntime")
 CHAT_BYTES_MAX = 15_000_000
 # importlib.util.MAGIC_NUMBER of 3.13, and the flags of an unchecked hash (PEP 552).
