@@ -2,8 +2,8 @@
 
 Law: the functions and their catalog are those that are deployed, and reach AWS and the providers by
 the names that they have there. What differs is where those names lead: in a function's container to
-a TLS endpoint on Docker's bridge, whose authority the container trusts too. Behind it are the stand-ins
-of tests/functions, the local DynamoDB engine and the simulated providers.
+a TLS endpoint on Docker's bridge, whose authority the container trusts too. Behind it are the
+stand-ins of tests/functions, the local DynamoDB engine and the simulated providers.
 """
 
 import contextlib
