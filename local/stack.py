@@ -32,6 +32,7 @@ from phigate.core.catalog import (
 from phigate.core.keys import parse_key
 from phigate.core.protocols import Clock, Ledger, ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
+from phigate.drawings import DRAWINGS
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
@@ -139,6 +140,7 @@ async def _serve(
             issuer=f"http://{HOST}:{options.port}",
             text_signer=Eip191Signer(signers[REDPILL], journal),
             sandboxes=math.limited,
+            drawings=DRAWINGS,
         )
     )
     server = _server(gateway, _hello(options, key, resources))

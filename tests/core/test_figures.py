@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from phigate.core.figures import SvgRefused, clean_text, figure_label, stitch
+from phigate.core.errors import SvgRefused
+from phigate.core.figures import clean_text, stitch
+from phigate.core.programs import figure_label
 from phigate.wire.svg import sanitise
 
 

@@ -25,6 +25,8 @@ HEAVY = {
     # The sweeper reads what confidential providers have signed, to close a day over it.
     "coincurve": {"directory", "sweeper"},
     "Crypto": {"directory", "sweeper"},
+    # Parses SVG, which only the math agent draws.
+    "defusedxml": {"math"},
     "mangum": {"chat", "math", "directory"},
     "fastapi": {"directory"},
     "starlette": {"directory"},

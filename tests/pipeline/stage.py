@@ -16,6 +16,7 @@ from phigate.core.attributes import int_at
 from phigate.core.keys import key_sha256, make_key
 from phigate.core.receipt_item import BESIDE_SUFFIXES
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row, Task
+from phigate.drawings import DRAWINGS
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.receipt_signer import EnvironmentSigner
@@ -138,6 +139,7 @@ class Stage:
             ledger=self.ledger,
             receipts=receipts,
             sandboxes=self.sandboxes,
+            drawings=DRAWINGS,
             signer=EnvironmentSigner(
                 root=self.root,
                 store=receipts.put_certificate,

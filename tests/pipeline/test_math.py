@@ -254,6 +254,19 @@ def test_a_stack_without_sandboxes_says_so_before_anything_is_called() -> None:
     assert stage.upstream.requests == []
 
 
+@pytest.mark.parametrize("has_sandbox", [True, False], ids=["sandbox", "none in the region"])
+def test_a_process_that_only_chats_refuses_math_before_anything_is_called(
+    has_sandbox: bool,
+) -> None:
+    stage = Math(catalog=make_catalog(ROWS, sandboxes=("CH",) if has_sandbox else ()))
+    stage.gateway.drawings = None
+    told = stage.ask()
+    assert (told.status, told.error["code"]) == (503, "sandbox_error")
+    assert told.headers["x-phi-receipt"]
+    assert stage.account()["spent"] == 0
+    assert (stage.upstream.requests, stage.sandboxes.opened) == ([], [])
+
+
 FAILURES: dict[str, tuple[Exception, int, str]] = {
     "cannot start": (SandboxError("no capacity"), 503, "sandbox_error"),
     "too many at once": (RateLimited("4 at once"), 429, "rate_limited"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.core.figures import SvgRefused
+from phigate.core.errors import SvgRefused
 from phigate.wire.svg import sanitise
 from phigate.wire.svg_policy import ATTRIBUTES, ELEMENTS, HREF_ELEMENTS, PROPERTIES
 from tests.wire.svg_refused import REFUSED

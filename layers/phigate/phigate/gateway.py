@@ -25,7 +25,7 @@ from phigate.core.protocols import (
 )
 from phigate.core.text_signer import TextSignature, TextSigner
 from phigate.core.tool_loop import Zones
-from phigate.core.types import REGIONS, Task
+from phigate.core.types import REGIONS, Json, Task
 from phigate.core.upstream_signature import UpstreamSignature
 from phigate.proof.roots import Root
 
@@ -108,6 +108,18 @@ class ReceiptStore(Protocol):
     async def roots(self) -> Sequence[Root]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Drawings:
+    """What makes a math agent's drawings safe.
+
+    `clean` gives an SVG back clean, or raises SvgRefused; `illustrate` cleans the message of an
+    answer in place, and puts figures that are clean where its text names them.
+    """
+
+    clean: Callable[[str], str]
+    illustrate: Callable[[Json, Sequence[str]], None]
+
+
 @dataclass(slots=True)
 class Gateway:
     """Everything that one process needs to serve requests."""
@@ -124,6 +136,8 @@ class Gateway:
     zones: Zones
     random_bytes: Callable[[int], bytes]
     sandboxes: Sandboxes | None = None
+    # None where this process serves no math.
+    drawings: Drawings | None = None
     no_sandbox: str = "This stack has no sandbox to run programs in."
     # None where this process may not sign for RedPill's verifiers.
     text_signer: TextSigner | None = None

@@ -20,8 +20,9 @@ from phigate.core.tool_loop import (
     without_tools,
 )
 from phigate.core.types import Json, Row
+from phigate.gateway import Drawings
 from phigate.order import Order, next_order, within
-from phigate.programs import Programs, illustrate
+from phigate.programs import Programs, no_sandbox
 
 _JSON_FORMATS = ("json_object", "json_schema")
 # How much of each result the last turn is told when credit is short; the first is all of it.
@@ -36,12 +37,18 @@ class Loop:
         self._order = order
         self._counts: Counts | None = None
         self.programs: Programs | None = None
+        self._drawings: Drawings | None = None
         self._until_s = ticket.started_s + MATH_TIMEOUT_S
         self._is_last = False
+        if order.asked.task == "math":
+            drawings = self._drawings = ticket.gateway.drawings
+            if drawings is None:
+                raise no_sandbox(ticket.gateway)
+            if order.server is not None and order.server.programs:
+                region = order.asked.region
+                self.programs = Programs(ticket, drawings, region, self._until_s, out)
         if order.server is not None:
             self._counts = Counts(order.server, calls_max=order.body.get("max_tool_calls"))
-            if order.server.programs:
-                self.programs = Programs(ticket, order.asked.region, self._until_s, out)
 
     @property
     def has_tools(self) -> bool:
@@ -122,14 +129,14 @@ class Loop:
         if "tool_calls" in message and not message["tool_calls"]:
             del message["tool_calls"]
             first["finish_reason"] = "stop"
-        if order.asked.task != "math":
+        if self._drawings is None:
             return ()
         body["choices"] = [first]  # more than was asked for would go out as it came
         figures = () if self.programs is None else self.programs.figures
         if (order.body.get("response_format") or {}).get("type") in _JSON_FORMATS:
             # Figures would end the JSON that was asked for.
             return (*order.dropped, "figures") if figures else order.dropped
-        await asyncio.to_thread(illustrate, message, figures)
+        await asyncio.to_thread(self._drawings.illustrate, message, figures)
         self._ticket.figures = len(figures)
         return order.dropped
 

@@ -11,8 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
 from phigate.closing import CallerGone, Ticket
-from phigate.core.errors import PhigateError, SandboxError
-from phigate.core.figures import SvgRefused, clean_text, figure_label, stitch
+from phigate.core.errors import PhigateError, SandboxError, SvgRefused
 from phigate.core.limits import (
     FIGURES_MAX,
     FIGURES_SEEN_MAX,
@@ -21,11 +20,11 @@ from phigate.core.limits import (
     PROGRAM_TIMEOUT_S,
     PROGRAMS_MAX,
 )
-from phigate.core.programs import LANGUAGES, code_of, not_run, told
+from phigate.core.programs import LANGUAGES, code_of, figure_label, not_run, told
 from phigate.core.protocols import Out, Ran, Sandbox
 from phigate.core.runs import Run
 from phigate.core.types import Json
-from phigate.wire.svg import sanitise
+from phigate.gateway import Drawings, Gateway
 
 T = TypeVar("T")
 
@@ -33,10 +32,13 @@ T = TypeVar("T")
 class Programs:
     """State of one request's programs. `until_s` is when the last of them has to end."""
 
-    def __init__(self, ticket: Ticket, region: str, until_s: float, out: Out) -> None:
+    def __init__(
+        self, ticket: Ticket, drawings: Drawings, region: str, until_s: float, out: Out
+    ) -> None:
         if ticket.gateway.sandboxes is None:
-            raise SandboxError(f"{ticket.gateway.no_sandbox} Nothing was sent to a provider.")
+            raise no_sandbox(ticket.gateway)
         self._ticket = ticket
+        self._clean = drawings.clean
         self._sandboxes = ticket.gateway.sandboxes
         self._region = region
         self._until_s = until_s
@@ -118,12 +120,17 @@ class Programs:
                 refused.append(f"An answer has at most {FIGURES_MAX} figures.")
                 break
             try:
-                self._figures.append(await asyncio.to_thread(sanitise, figure))
+                self._figures.append(await asyncio.to_thread(self._clean, figure))
             except SvgRefused as exc:
                 refused.append(str(exc))
                 continue
             names.append(figure_label(len(self._figures)))
         return names, refused
+
+
+def no_sandbox(gateway: Gateway) -> SandboxError:
+    """Why this process runs no programs, before anything was sent."""
+    return SandboxError(f"{gateway.no_sandbox} Nothing was sent to a provider.")
 
 
 async def _ended(opening: asyncio.Task[Sandbox]) -> None:
@@ -134,17 +141,3 @@ async def _ended(opening: asyncio.Task[Sandbox]) -> None:
     except (PhigateError, asyncio.CancelledError):
         return
     await sandbox.close()
-
-
-def illustrate(message: Json, figures: Sequence[str]) -> None:
-    """Clean everything that a math answer says, and put its figures where its text names them."""
-    content = message.get("content")
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        content = "".join(text for text in parts if isinstance(text, str))
-    text, _ = stitch(clean_text(content if isinstance(content, str) else "", sanitise), figures)
-    if text or content is not None:
-        message["content"] = text
-    for name in message.keys() - {"content", "role", "tool_calls"}:
-        if isinstance(message[name], str):
-            message[name] = clean_text(message[name], sanitise)

@@ -21,7 +21,7 @@ from phigate.effects.http_upstream import Access, HttpUpstream
 from phigate.effects.receipt_signer import EnvironmentSigner
 from phigate.effects.signer import PublicKey, Signer
 from phigate.effects.zones import SystemZones
-from phigate.gateway import Gateway, Stack
+from phigate.gateway import Drawings, Gateway, Stack
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _SIMULATED_KEY = "simulated"
@@ -32,8 +32,8 @@ class Parts:
     """What differs between a local stack and one on AWS.
 
     `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name;
-    `signer` replaces the one that is built of them, and needs no root. `text_signer` is handed in
-    made: its libraries are not for processes that do not sign texts.
+    `signer` replaces the one that is built of them, and needs no root. `text_signer` and `drawings`
+    are handed in made: what they load is not for processes that sign no texts and serve no math.
     """
 
     stack: Stack
@@ -47,6 +47,7 @@ class Parts:
     issuer: str
     signer: ReceiptSigner | None = None
     sandboxes: Sandboxes | None = None
+    drawings: Drawings | None = None
     providers_without_key: frozenset[str] = frozenset()
     text_signer: TextSigner | None = None
 
@@ -70,6 +71,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         ),
         upstream=upstream,
         sandboxes=parts.sandboxes,
+        drawings=parts.drawings,
         clock=parts.clock,
         journal=parts.journal,
         zones=SystemZones(),

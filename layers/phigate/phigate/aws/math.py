@@ -7,6 +7,7 @@ from phigate.aws.outside import Aws, Outside
 from phigate.aws.server import Extras, Server
 from phigate.core.sandbox_slots import SlotLimits
 from phigate.core.types import Task
+from phigate.drawings import DRAWINGS
 from phigate.effects.sandbox_slots import DynamoSlots, LimitedSandboxes
 from phigate.http.surface import chats
 
@@ -23,7 +24,7 @@ async def math_extras(aws: Aws) -> Extras:
     """Its sandboxes; none without streaming. Raises SecretUnread, SettingsRefused."""
     tasks = aws.settings.tasks
     if tasks is None or not aws.settings.streaming:
-        return Extras()
+        return Extras(drawings=DRAWINGS)
     sandboxes = await fargate(aws, tasks)
     limits = SlotLimits(stack=tasks.per_stack, account=tasks.per_account)
     limited = LimitedSandboxes(
@@ -35,4 +36,4 @@ async def math_extras(aws: Aws) -> Extras:
         await sandboxes.drained()
         await limited.drained()
 
-    return Extras(sandboxes=limited, drained=drained, close=sandboxes.close)
+    return Extras(limited, DRAWINGS, drained=drained, close=sandboxes.close)

@@ -21,7 +21,7 @@ from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
 from phigate.effects.served_catalog import ServedCatalog
 from phigate.effects.signer import PublicKey, SigningFailed
-from phigate.gateway import Gateway, Stack
+from phigate.gateway import Drawings, Gateway, Stack
 from phigate.http.chat import Receive, Scope, Send
 from phigate.http.surface import Surface
 from phigate.wire.jwk import ec_public_key
@@ -40,6 +40,7 @@ class Extras:
     """What one function has that the others have not. `drained` is awaited after each call."""
 
     sandboxes: Sandboxes | None = None
+    drawings: Drawings | None = None
     text_signer: TextSigner | None = None
     drained: Callable[[], Awaitable[None]] | None = None
     close: Callable[[], Awaitable[None]] | None = None
@@ -222,6 +223,7 @@ def _parts(
         signer=None if settings.receipt_key else SignsNothing(),
         issuer=settings.issuer,
         sandboxes=extras.sandboxes,
+        drawings=extras.drawings,
         text_signer=extras.text_signer,
     )
 

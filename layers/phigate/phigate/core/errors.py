@@ -189,3 +189,7 @@ class UpstreamFailed(Exception):
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+class SvgRefused(ValueError):
+    """Nothing that could be shown is left of an SVG; says why, and never quotes it."""

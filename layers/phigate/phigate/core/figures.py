@@ -10,8 +10,10 @@ cleaned; everything else is shown as text.
 import re
 from collections.abc import Callable, Sequence
 
+from phigate.core.errors import SvgRefused
 from phigate.core.markdown import Line, fenced, outside_fences, read, relabelled
 from phigate.core.mermaid import clean_diagram
+from phigate.core.programs import figure_label
 
 # In any case, with emphasis and space inside. A bare "Figure 1" is prose: it may be one of a paper
 # that the caller asked about.
@@ -21,15 +23,6 @@ _IMAGE = re.compile(
     r"!(\[[\s*_]*figure[\s*_]+([0-9]{1,3})\b[^\]\n]{0,200}\])\([^()\n]{0,200}\)", re.IGNORECASE
 )
 _HEADING = re.compile(r"#{1,6}(?: |$)")
-
-
-class SvgRefused(ValueError):
-    """Nothing that could be shown is left of an SVG; says why, and never quotes it."""
-
-
-def figure_label(number: int) -> str:
-    """How an answer refers to a figure; they are counted from 1 over a request."""
-    return f"[Figure {number}]"
 
 
 def clean_text(text: str, sanitise: Callable[[str], str]) -> str:

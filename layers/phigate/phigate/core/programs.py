@@ -14,6 +14,11 @@ from phigate.core.types import Json
 LANGUAGES: Mapping[str, Language] = {"python": "python", "r": "r"}
 
 
+def figure_label(number: int) -> str:
+    """How an answer refers to a figure; they are counted from 1 over a request."""
+    return f"[Figure {number}]"
+
+
 def functions(names: Collection[str]) -> list[Json]:
     """The tools of these names as a model is offered them."""
     return [

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 
-from phigate.core.figures import SvgRefused
+from phigate.core.errors import SvgRefused
 from phigate.core.limits import SVG_BYTES_MAX, SVG_SELECTORS_MAX
 from phigate.wire.svg_cost import check, references
 from phigate.wire.svg_policy import (

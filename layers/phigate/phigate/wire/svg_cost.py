@@ -8,7 +8,7 @@ any number of elements, hold no references at all.
 
 from collections.abc import Iterator, Mapping
 
-from phigate.core.figures import SvgRefused
+from phigate.core.errors import SvgRefused
 from phigate.core.limits import SVG_DEPTH_MAX, SVG_DRAWN_MAX
 from phigate.wire.svg_policy import INHERITED_REFERENCES, URL
 from phigate.wire.svg_tree import Node

@@ -14,7 +14,7 @@ from itertools import islice
 from defusedxml.common import DefusedXmlException, DTDForbidden
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
-from phigate.core.figures import SvgRefused
+from phigate.core.errors import SvgRefused
 from phigate.core.limits import (
     SVG_DEPTH_MAX,
     SVG_NODES_MAX,
