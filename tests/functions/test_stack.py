@@ -25,6 +25,7 @@ from tests.functions.world import CONTEXT, TASKS, World, rest
 from tests.streaming_runtime.stage import stage
 
 CHAT = "/v1/chat/completions"
+MATH = "/v1/math/chat/completions"
 SECRET_WORDS = "the patient's left knee"
 ASKED = {"model": "gemma-4", "messages": [{"role": "user", "content": SECRET_WORDS}]}
 
@@ -133,9 +134,21 @@ def test_a_refusal_is_our_envelope_with_a_receipt(call: Call, world: World) -> N
     assert (unknown.status, unknown.json["error"]["code"]) == (401, "invalid_api_key")
 
 
-def test_chat_has_no_math_and_directory_no_chats(buffered: Call, told: Call, world: World) -> None:
-    math = buffered(rest("/v1/math/chat/completions", ASKED, world.key))
-    assert (math.status, told(rest(CHAT, ASKED, world.key)).status) == (404, 404)
+def test_chat_refuses_math_with_the_reason_and_a_receipt(call: Call, world: World) -> None:
+    """Its path leads here where the stack has no math function."""
+    answer = call(rest(MATH, ASKED, world.key))
+    assert (answer.status, answer.json["error"]["code"]) == (503, "sandbox_error")
+    assert "MathEnabled=false" in answer.json["error"]["message"]
+    assert answer.headers["x-phi-receipt"]
+    assert answer.headers["x-phi-attempts"] == "0"
+    unknown = call(rest(MATH, ASKED, "phi_live_nobody"))
+    assert (unknown.status, unknown.json["error"]["code"]) == (401, "invalid_api_key")
+    phi = call(rest(MATH, ASKED, world.key, X_PHI="true"))
+    assert (phi.status, phi.json["error"]["code"]) == (403, "phi_blocked")
+
+
+def test_directory_has_no_chats(told: Call, world: World) -> None:
+    assert [told(rest(path, ASKED, world.key)).status for path in (CHAT, MATH)] == [404, 404]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +200,7 @@ def test_no_content_and_no_key_reaches_the_log(world: World, buffered: Call) -> 
 def test_math_without_streaming_refuses_with_the_reason(world: World) -> None:
     environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
     handler = Buffered(lambda: math(world.outside(**environment)))
-    answer = got(handler(rest("/v1/math/chat/completions", ASKED, world.key), CONTEXT))
+    answer = got(handler(rest(MATH, ASKED, world.key), CONTEXT))
     handler.close()
     assert (answer.status, answer.json["error"]["code"]) == (503, "sandbox_error")
     assert "Streaming=on" in answer.json["error"]["message"]

@@ -23,6 +23,8 @@ from tests.template.tables import (
 
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 STREAMED = {"/v1/chat/completions": "-chat:live", "/v1/math/chat/completions": "-math:live"}
+# Chat refuses what the function that is left out would answer.
+STREAMED_WITHOUT_MATH = dict.fromkeys(STREAMED, "-chat:live")
 BUFFERED = {"/": "-directory:live", "/{proxy+}": "-directory:live"}
 
 
@@ -30,16 +32,17 @@ def streaming_problems(template: Json) -> list[str]:
     """Chat and math stream when Streaming is on, and only then; the directory never does."""
     problems = []
     for mode in ("on", "off"):
-        paths = _paths(resolve(template, Streaming=mode))
-        streams = mode == "on"
-        if set(paths) != set(STREAMED) | set(BUFFERED):
-            problems.append(f"{mode}: other paths than known: {sorted(paths)}")
-        for path, function in (STREAMED | BUFFERED).items():
-            want = _integration(streams=streams and path in STREAMED)
-            got = paths.get(path, {}).get("x-amazon-apigateway-any-method", {})
-            problems += _integration_problems(
-                f"{mode} {path}", got.get("x-amazon-apigateway-integration", {}), want, function
-            )
+        for math, streamed in (("true", STREAMED), ("false", STREAMED_WITHOUT_MATH)):
+            paths = _paths(resolve(template, Streaming=mode, MathEnabled=math))
+            known = streamed | BUFFERED
+            if set(paths) != set(known):
+                problems.append(f"{mode}: other paths than known: {sorted(paths)}")
+            for path, function in known.items():
+                want = _integration(streams=mode == "on" and path in streamed)
+                got = paths.get(path, {}).get("x-amazon-apigateway-any-method", {})
+                found = got.get("x-amazon-apigateway-integration", {})
+                place = f"Streaming={mode} MathEnabled={math} {path}"
+                problems += _integration_problems(place, found, want, function)
     return problems
 
 
@@ -62,6 +65,29 @@ def _integration_problems(
         "type": got.get("type") == "aws_proxy" and got.get("httpMethod") == "POST",
     }
     return [f"{place}: {name}" for name, is_right in facts.items() if not is_right]
+
+
+def permission_problems(template: Json) -> list[str]:
+    """The API may invoke each path's function for that path."""
+    problems = []
+    for math, streamed in (("true", STREAMED), ("false", STREAMED_WITHOUT_MATH)):
+        granted = [
+            (_aliased(properties["FunctionName"]), properties["SourceArn"]["Fn::Sub"])
+            for properties in of_type(
+                resolve(template, MathEnabled=math), "AWS::Lambda::Permission"
+            ).values()
+        ]
+        for path, function in (streamed | BUFFERED).items():
+            sources = [arn.partition("}/*/*")[2] for name, arn in granted if name == function]
+            if not {path, "/*"} & set(sources):
+                problems.append(f"MathEnabled={math} {path}: {function} may not be invoked")
+    return problems
+
+
+def _aliased(reference: Json) -> str:
+    """The end of a function's name, as integrations write it, of `Chat.Alias`; SAM renders that as
+    `ChatAliaslive`."""
+    return f"-{reference['Ref'].partition('Alias')[0].rstrip('.').lower()}:live"
 
 
 def _paths(template: Json) -> Json:
@@ -318,6 +344,7 @@ def table_problems(template: Json) -> list[str]:
 Check = Callable[[Json], list[str]]
 CHECKS: tuple[Check, ...] = (
     streaming_problems,
+    permission_problems,
     environment_problems,
     role_problems,
     key_problems,

@@ -31,8 +31,7 @@ def _properties(template: Json, name: str) -> Json:
 
 
 def _integration(template: Json, path: str = "/v1/chat/completions") -> Json:
-    item = _properties(template, "Api")["DefinitionBody"]["paths"][path]
-    method: Json = item["Fn::If"][1] if "Fn::If" in item else item
+    method = _properties(template, "Api")["DefinitionBody"]["paths"][path]
     found: Json = method["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]
     return found
 
@@ -42,8 +41,18 @@ def _mode(template: Json, word: str) -> None:
 
 
 def _uri_of_before(template: Json) -> None:
-    uri = _integration(template, "/v1/math/chat/completions")["uri"]
+    uri = _integration(template, "/v1/math/chat/completions")["uri"]["Fn::If"][1]
     uri["Fn::If"][1] = uri["Fn::If"][2]
+
+
+def _math_for_nobody(template: Json) -> None:
+    name = _properties(template, "MathPermission")["FunctionName"]
+    name["Fn::If"][2] = {"Ref": "Directory.Alias"}
+
+
+def _math_to_nobody(template: Json) -> None:
+    uri = _integration(template, "/v1/math/chat/completions")["uri"]
+    uri["Fn::If"][2] = uri["Fn::If"][1]
 
 
 def _statements(template: Json, policy: str) -> list[Any]:
@@ -101,6 +110,8 @@ MUTANTS = (
     ),
     Mutant("chat is buffered", lambda t: _mode(t, "BUFFERED"), checks.streaming_problems),
     Mutant("math has the buffered URI", _uri_of_before, checks.streaming_problems),
+    Mutant("nobody may refuse math", _math_for_nobody, checks.permission_problems),
+    Mutant("math that is off leads nowhere", _math_to_nobody, checks.streaming_problems),
     Mutant(
         "no timeout of its own",
         lambda t: _integration(t).pop("timeoutInMillis"),

@@ -11,6 +11,10 @@ from phigate.drawings import DRAWINGS
 from phigate.effects.sandbox_slots import DynamoSlots, LimitedSandboxes
 from phigate.http.surface import chats
 
+NEEDS_STREAMING = (
+    "The math agent needs a stack with Streaming=on: without it an answer must be there within "
+    "29 seconds."
+)
 TASKS: tuple[Task, ...] = ("math",)
 
 
@@ -24,7 +28,7 @@ async def math_extras(aws: Aws) -> Extras:
     """Its sandboxes; none without streaming. Raises SecretUnread, SettingsRefused."""
     tasks = aws.settings.tasks
     if tasks is None or not aws.settings.streaming:
-        return Extras(drawings=DRAWINGS)
+        return Extras(no_sandbox=NEEDS_STREAMING)
     sandboxes = await fargate(aws, tasks)
     limits = SlotLimits(stack=tasks.per_stack, account=tasks.per_account)
     limited = LimitedSandboxes(
@@ -36,4 +40,4 @@ async def math_extras(aws: Aws) -> Extras:
         await sandboxes.drained()
         await limited.drained()
 
-    return Extras(limited, DRAWINGS, drained=drained, close=sandboxes.close)
+    return Extras(limited, drawings=DRAWINGS, drained=drained, close=sandboxes.close)

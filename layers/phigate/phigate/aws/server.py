@@ -29,17 +29,15 @@ from phigate.wiring import Parts, build_gateway
 
 # API Gateway ends a buffered integration after 29 s; two are for the receipt, the settle, the way.
 BUFFERED_TIMEOUT_S = 27.0
-MATH_IS_OFF = (
-    "The math agent needs a stack with Streaming=on: without it an answer must be there within "
-    "29 seconds."
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What one function has that the others have not. `drained` is awaited after each call."""
+    """What one function has that the others have not. `no_sandbox` is why math is refused where
+    there are no sandboxes; `drained` is awaited after each call."""
 
     sandboxes: Sandboxes | None = None
+    no_sandbox: str = ""
     drawings: Drawings | None = None
     text_signer: TextSigner | None = None
     drained: Callable[[], Awaitable[None]] | None = None
@@ -47,11 +45,6 @@ class Extras:
 
 
 MakeExtras = Callable[[Aws], Awaitable[Extras]]
-
-
-async def no_extras(aws: Aws) -> Extras:
-    """Of a function that needs nothing more."""
-    return Extras()
 
 
 class Server:
@@ -62,7 +55,7 @@ class Server:
         function: Function,
         outside: Outside,
         make_surface: Callable[[Gateway], Surface],
-        make_extras: MakeExtras = no_extras,
+        make_extras: MakeExtras,
     ) -> None:
         self._aws = Aws(function, outside)
         self._make_surface = make_surface
@@ -123,8 +116,7 @@ class Server:
             access: dict[str, Access] = {}
             gateway, upstream = build_gateway(_parts(aws, trusted, access, self._extras))
             gateway.catalog = _served(gateway, aws, access)
-            if aws.settings.function == "math" and not aws.settings.streaming:
-                gateway.no_sandbox = MATH_IS_OFF
+            gateway.no_sandbox = self._extras.no_sandbox
             self._gateway = gateway
             try:
                 await _check_catalog(gateway, aws)
