@@ -274,6 +274,24 @@ def test_a_service_account_sends_its_token_as_bearer() -> None:
     told(story)
 
 
+def test_an_account_that_was_replaced_gets_a_token_of_its_own() -> None:
+    async def story(google: Google, url: str) -> None:
+        places = {"CH": make_place(base_url=f"{url}/v1")}
+        row = make_row("acme-one", auth="google_service_account", places=places)
+        access = {"acme": Access(api_key=key_json(url))}
+        upstream = HttpUpstream(access, SetClock())
+        for _ in range(2):
+            for _ in range(2):
+                exchange = upstream.open(UpstreamRequest(row, "CH", "/chat/completions", {}, b"{}"))
+                await exchange.head(5.0)
+                exchange.close()
+            access["acme"] = Access(api_key=key_json(url, client_email="new@example.com"))
+        await upstream.close()
+        assert google.given == [f"Bearer token-{number}" for number in (1, 1, 2, 2)]
+
+    told(story)
+
+
 def test_a_key_that_is_no_json_object_is_a_token_already() -> None:
     async def story(google: Google, url: str) -> None:
         assert await posted(url, "google_service_account", "ya29.x", google) == "Bearer ya29.x"

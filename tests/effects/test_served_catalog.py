@@ -10,7 +10,13 @@ from phigate.core.errors import Overloaded
 from phigate.core.types import Catalog
 from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
-from phigate.effects.served_catalog import RETRY_AFTER_S, SECRETS_FRESH_S, ServedCatalog
+from phigate.effects.served_catalog import (
+    DOUBTED_AFTER_S,
+    RETRY_AFTER_S,
+    SECRETS_AGE_MAX_S,
+    SECRETS_FRESH_S,
+    ServedCatalog,
+)
 from tests.builders import make_catalog, make_place, make_row
 from tests.fakes import FakeClock, RecordingJournal, StaticCatalog
 
@@ -121,6 +127,42 @@ async def test_a_secret_that_was_filled_is_seen_after_a_while() -> None:
     assert (await world.statuses())["bolt-two"] == "no_key"  # the call does not wait
     await turns()
     assert (await world.statuses())["bolt-two"] == "live"
+
+
+@pytest.mark.anyio
+async def test_after_a_long_freeze_a_call_waits_for_the_secrets_of_now() -> None:
+    world = World(Secrets(acme=ACME))
+    await world.statuses()
+    world.secrets.texts = {"acme": {"api_key": "new"}, "bolt": BOLT}
+    world.clock.time_s += SECRETS_AGE_MAX_S
+    assert (await world.statuses())["bolt-two"] == "live"
+    assert world.access["acme"] == Access("new")
+
+
+@pytest.mark.anyio
+async def test_after_a_long_freeze_a_call_does_not_wait_for_ever() -> None:
+    world = World(Secrets(acme=ACME))
+    await world.statuses()
+    world.secrets.texts["acme"] = None
+    world.clock.time_s += SECRETS_AGE_MAX_S
+    assert (await world.statuses())["acme-one"] == "live"
+    assert world.access["acme"] == Access("k")
+
+
+@pytest.mark.anyio
+async def test_a_key_that_was_refused_is_read_again_soon_and_not_with_every_call() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.secrets.texts["acme"] = {"api_key": "new"}
+    seen = []
+    for _ in range(3):
+        world.served.doubt()
+        await world.statuses()
+        await turns()
+        seen.append((world.access["acme"].api_key, len(world.secrets.read)))
+        world.clock.time_s += DOUBTED_AFTER_S - 1
+    # Too soon; then read; then too soon again.
+    assert seen == [("k", 2), ("k", 2), ("new", 4)]
 
 
 @pytest.mark.anyio

@@ -114,6 +114,8 @@ CASES = [
 @pytest.mark.parametrize(("body", "script", "outcome"), CASES)
 def test_the_next_candidate_answers(body: Json, script: Script, outcome: str) -> None:
     stage = Stage(script, good(body))
+    doubted: list[str] = []
+    stage.gateway.doubt_keys = lambda: doubted.append(outcome)
     told = stage.chat(body)
     assert told.status == 200
     assert stage.upstream.rows == ["acme-one", "bolt-two"]
@@ -133,6 +135,7 @@ def test_the_next_candidate_answers(body: Json, script: Script, outcome: str) ->
     ]
     operators = [fields["outcome"] for fields in stage.journal.fields("provider_refuses_operator")]
     assert operators == [outcome] * (outcome in {"http_401", "http_402", "http_403", "http_404"})
+    assert doubted == operators
 
 
 @pytest.mark.parametrize(("body", "script", "outcome"), CASES)

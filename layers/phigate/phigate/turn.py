@@ -234,6 +234,7 @@ class Turn:
             self._gateway.journal.note(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome
             )
+            self._gateway.doubt_keys()
         return failed.outcome
 
     def _failed(self, row: Row) -> None:

@@ -115,11 +115,12 @@ class Server:
             trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras(aws))
             access: dict[str, Access] = {}
             gateway, upstream = build_gateway(_parts(aws, trusted, access, self._extras))
-            gateway.catalog = _served(gateway, aws, access)
+            served = _served(gateway, aws, access)
+            gateway.catalog, gateway.doubt_keys = served, served.doubt
             gateway.no_sandbox = self._extras.no_sandbox
             self._gateway = gateway
             try:
-                await _check_catalog(gateway, aws)
+                await _check_catalog(served, aws.settings)
                 yield self._make_surface(gateway)
             finally:
                 await gateway.drained()
@@ -152,23 +153,16 @@ def region_fault(settings: Settings, catalog: Catalog) -> str | None:
     return None
 
 
-async def _check_catalog(gateway: Gateway, aws: Aws) -> None:
+async def _check_catalog(served: ServedCatalog, settings: Settings) -> None:
     """A wrong region stops the start. A catalog that is not there yet does not: calls are refused
     until it is. Raises RegionRefused."""
-    served = _inner_catalog(gateway)
     try:
         view = await served.inner.current()
     except Overloaded:
         return
-    if (fault := region_fault(aws.settings, view.catalog)) is not None:
-        raise RegionRefused(f"{aws.settings.function} does not start: {fault}")
+    if (fault := region_fault(settings, view.catalog)) is not None:
+        raise RegionRefused(f"{settings.function} does not start: {fault}")
     await served.current()
-
-
-def _inner_catalog(gateway: Gateway) -> ServedCatalog:
-    if not isinstance(gateway.catalog, ServedCatalog):
-        raise TypeError("the gateway's catalog is served as it is read")
-    return gateway.catalog
 
 
 def _served(gateway: Gateway, aws: Aws, access: dict[str, Access]) -> ServedCatalog:

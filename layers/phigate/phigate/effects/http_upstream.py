@@ -112,7 +112,8 @@ class HttpUpstream:
     def __init__(self, access: Mapping[str, Access], clock: Clock | None = None) -> None:
         self._access = access
         self._clock = clock or WallClock()
-        self._credentials: dict[tuple[str, str], Credential] = {}
+        # Each with the key that it was made of.
+        self._credentials: dict[tuple[str, str], tuple[str, Credential]] = {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=limits.SOCKET_UNUSED_MAX_S, ttl_dns_cache=60
@@ -133,14 +134,12 @@ class HttpUpstream:
             "content-type": "application/json",
             "accept-encoding": "identity",
         }
-        url = self._url(request.row, request.region, request.path)
-        credential = self._credential(request.row.provider, request.row.auth)
+        url, credential = self._reached(request.row, request.region, request.path)
         return HttpExchange(_posted(self._session, url, headers, request.body, credential))
 
     async def fetch(self, request: UpstreamFetch) -> Fetched:
         """See Upstream.fetch."""
-        url = self._url(request.row, request.region, request.path)
-        credential = self._credential(request.row.provider, request.row.auth)
+        url, credential = self._reached(request.row, request.region, request.path)
         exchange = HttpExchange(_got(self._session, url, credential))
         pieces: list[bytes] = []
         size = 0
@@ -160,18 +159,17 @@ class HttpUpstream:
             exchange.close()
         return Fetched(head.status, b"".join(pieces))
 
-    def _url(self, row: Row, region: str, path: str) -> str:
-        access = self._access[row.provider]
+    def _reached(self, row: Row, region: str, path: str) -> tuple[str, Credential]:
+        """The URL, and the key as it is now: it may have been replaced, or taken away."""
+        access = self._access.get(row.provider)
+        if access is None:
+            return "", UnusableCredential()
         base = access.base_url or row.places[region].base_url.format_map(access.variables)
-        return base.rstrip("/") + path
-
-    def _credential(self, provider: str, auth: str) -> Credential:
-        known = self._credentials.get((provider, auth))
-        if known is None:
-            key = self._access[provider].api_key
-            known = AUTHS[auth](key, self._session, self._clock)
-            self._credentials[provider, auth] = known
-        return known
+        of_key, credential = self._credentials.get((row.provider, row.auth), (None, None))
+        if credential is None or of_key != access.api_key:
+            credential = AUTHS[row.auth](access.api_key, self._session, self._clock)
+            self._credentials[row.provider, row.auth] = access.api_key, credential
+        return base.rstrip("/") + path, credential
 
     async def close(self) -> None:
         """Close the pool."""

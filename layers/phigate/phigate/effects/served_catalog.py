@@ -2,8 +2,9 @@
 providers without a secret marked.
 
 Law 1: a snapshot whose `aws_regions` do not allow this stack is not served, whatever it says else.
-Law 2: secrets are read when a snapshot is first used, never before, and again after SECRETS_FRESH_S
-in the background; a secret that cannot be read leaves the provider as it was.
+Law 2: secrets are read when a snapshot is first used, never before, and again in the background:
+after SECRETS_FRESH_S, or when a provider has refused a key. A call that comes after a longer freeze
+waits for them. A secret that cannot be read leaves the provider as it was.
 """
 
 import asyncio
@@ -21,7 +22,10 @@ from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
 
 SECRETS_FRESH_S = 300.0  # as long as a catalog is fresh
+SECRETS_AGE_MAX_S = 3600.0  # as old as a catalog may be for PHI
 RETRY_AFTER_S = 5.0  # where one could not be read, and until then counts as missing
+# Where a key was refused: a key that stays wrong does not read the secrets with every call.
+DOUBTED_AFTER_S = 60.0
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -56,6 +60,7 @@ class ServedCatalog:
         self._journal = journal
         self._base_url = base_url
         self._served: tuple[Catalog, Catalog] | None = None  # as read, and as served
+        self._read_at_s = 0.0
         self._due_at_s = 0.0
         self._flight: asyncio.Task[None] | None = None
 
@@ -65,12 +70,16 @@ class ServedCatalog:
         if (fault := self._fault_of(view.catalog)) is not None:
             self._journal.note("catalog_not_served", reason=fault)
             raise Overloaded(f"This stack may not serve: {fault}.")
-        while (served := self._served_of(view.catalog)) is None:
+        while (served := self._served_of(view.catalog)) is None or self._is_old():
             # Shielded: a caller who hangs up must not end what others wait for.
             await asyncio.shield(self._read_once(view.catalog))
         if self._clock.now_s() >= self._due_at_s:
             self._read_once(view.catalog)
         return CatalogView(served, view.read_at_s)
+
+    def doubt(self) -> None:
+        """A provider has refused its key: it may have been replaced."""
+        self._due_at_s = min(self._due_at_s, self._read_at_s + DOUBTED_AFTER_S)
 
     async def card(self, card_sha256: str) -> bytes | None:
         """See CatalogSource."""
@@ -81,6 +90,9 @@ class ServedCatalog:
         if self._served is None or self._served[0].sha256 != catalog.sha256:
             return None
         return self._served[1]
+
+    def _is_old(self) -> bool:
+        return self._clock.now_s() - self._read_at_s >= SECRETS_AGE_MAX_S
 
     def _read_once(self, catalog: Catalog) -> asyncio.Task[None]:
         """The reading under way, or a new one."""
@@ -93,7 +105,8 @@ class ServedCatalog:
         read = await asyncio.gather(*(self._read_one(name, catalog) for name in names))
         missing = frozenset(name for name in names if name not in self._access)
         self._served = (catalog, with_missing_keys(catalog, missing))
-        self._due_at_s = self._clock.now_s() + (SECRETS_FRESH_S if all(read) else RETRY_AFTER_S)
+        self._read_at_s = self._clock.now_s()
+        self._due_at_s = self._read_at_s + (SECRETS_FRESH_S if all(read) else RETRY_AFTER_S)
 
     async def _read_one(self, name: str, catalog: Catalog) -> bool:
         """Whether it is known now what the provider's secret holds."""
