@@ -117,8 +117,9 @@ class Stage:
         receipts_required: ReceiptsRequired = "phi",
         plays: Sequence[Play] = (),
         warm_start: bool = False,
+        clock: FakeClock | None = None,
     ) -> None:
-        self.clock = FakeClock(NOW_S)
+        self.clock = clock or FakeClock(NOW_S)
         self.ledger = FakeLedger(self.clock, account=ACCOUNT, micros=credit_micros)
         self.journal = RecordingJournal()
         self.upstream = FakeUpstream(self.clock, scripts)

@@ -17,7 +17,7 @@ ASKS: Json = make_body(model="acme-one", tools=[{"type": "gateway:datetime"}], m
 class BrokenBreaker(Breaker):
     """Has a bug where an answer has come."""
 
-    def succeeded(self, row_id: str) -> None:
+    def succeeded(self, row_id: str, now_s: float) -> None:
         raise RuntimeError(row_id)
 
 

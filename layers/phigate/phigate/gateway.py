@@ -21,6 +21,7 @@ from phigate.core.protocols import (
     Ledger,
     ReceiptSigner,
     Sandboxes,
+    SharedBreaker,
     Upstream,
 )
 from phigate.core.text_signer import TextSignature, TextSigner
@@ -145,6 +146,9 @@ class Gateway:
     doubt_keys: Callable[[], None] = lambda: None
     counters: Callable[[], Mapping[str, object]] = dict
     breaker: Breaker = field(default_factory=Breaker)
+    # None where this process alone serves the stack.
+    shared_breaker: SharedBreaker | None = None
+    heard_with_s: float | None = None  # when the catalog was read with which it was looked at
     _refusals: dict[str, int] = field(default_factory=dict)
     _closing: set[asyncio.Future[None]] = field(default_factory=set)
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import orjson
 
+from phigate import outcomes
 from phigate.closing import CallerGone, Ticket, cancelled_to_the_end
 from phigate.confidential import keep_upstream_signature
 from phigate.core.errors import (
@@ -68,6 +69,7 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
         ticket.pin(pinned)
         order = await _read(gateway, call, pinned, principal)
         ticket.order = order
+        outcomes.catalog_read(gateway, order.view)
         if order.route.code is not None:
             raise refused(order.route.code, order.asked)
         await ticket.vouch(order)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import orjson
 
+from phigate import outcomes
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import StreamDecoder, WireRequest
 from phigate.closing import CallerGone, Ticket
@@ -135,7 +136,7 @@ class Turn:
         answer = adapter.answer(body)
         if answer is None:
             raise UpstreamFailed("malformed")
-        self._gateway.breaker.succeeded(row.id)
+        outcomes.succeeded(self._gateway, row.id)
         fits = wire.fits is None or wire.fits(answer)
         return Answered(row, answer, wire.dropped, self._exchanged(wire, body), fits)
 
@@ -218,10 +219,10 @@ class Turn:
     def ended(self, row: Row, outcome: str | None) -> None:
         """How an opened stream ended: only now is it known whether the row did well."""
         if outcome is None:
-            self._gateway.breaker.succeeded(row.id)
+            outcomes.succeeded(self._gateway, row.id)
         else:
             self._gateway.journal.note("stream_failed", row=row.id, outcome=outcome)
-            self._failed(row)
+            outcomes.failed(self._gateway, row.id)
 
     def _outcome_of(self, failed: InvalidRequest | UpstreamFailed, row: Row) -> str:
         """The outcome of an attempt that gave no answer; its row's failures are counted."""
@@ -229,18 +230,13 @@ class Turn:
             return "refused"
         if not isinstance(failed, RowUnsuited):
             self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
-            self._failed(row)
+            outcomes.failed(self._gateway, row.id)
         if failed.outcome in OPERATOR_OUTCOMES:
             self._gateway.journal.note(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome
             )
             self._gateway.doubt_keys()
         return failed.outcome
-
-    def _failed(self, row: Row) -> None:
-        """The breaker counts it."""
-        if self._gateway.breaker.failed(row.id, self._now_s()):
-            self._gateway.journal.note("breaker_opened", row=row.id)
 
     def _note(self, row: Row, outcome: str, started_s: float) -> None:
         ms = max(0, round((self._now_s() - started_s) * 1000))

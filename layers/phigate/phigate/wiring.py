@@ -10,7 +10,14 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from phigate.core.protocols import Clock, Journal, Ledger, ReceiptSigner, Sandboxes
+from phigate.core.protocols import (
+    Clock,
+    Journal,
+    Ledger,
+    ReceiptSigner,
+    Sandboxes,
+    SharedBreaker,
+)
 from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog
 from phigate.effects.dynamodb import DynamoDB
@@ -34,6 +41,7 @@ class Parts:
     `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name;
     `signer` replaces the one that is built of them, and needs no root. `text_signer` and `drawings`
     are handed in made: what they load is not for processes that sign no texts and serve no math.
+    `shared_breaker` is for a stack that several processes serve.
     """
 
     stack: Stack
@@ -50,6 +58,7 @@ class Parts:
     drawings: Drawings | None = None
     providers_without_key: frozenset[str] = frozenset()
     text_signer: TextSigner | None = None
+    shared_breaker: SharedBreaker | None = None
 
 
 def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
@@ -77,6 +86,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         zones=SystemZones(),
         random_bytes=secrets.token_bytes,
         text_signer=parts.text_signer,
+        shared_breaker=parts.shared_breaker,
         counters=lambda: {"dynamodb_calls": dict(parts.dynamodb.calls)},
     )
     return gateway, upstream

@@ -16,6 +16,7 @@ from phigate.core.protocols import Sandboxes, SigningKey
 from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog
 from phigate.effects.aws_credentials import NoCredentials
+from phigate.effects.dynamodb_breaker import DynamoBreaker
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
@@ -211,6 +212,7 @@ def _parts(
         sandboxes=extras.sandboxes,
         drawings=extras.drawings,
         text_signer=extras.text_signer,
+        shared_breaker=DynamoBreaker(aws.dynamodb, aws.clock, aws.journal),
     )
 
 

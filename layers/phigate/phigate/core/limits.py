@@ -51,6 +51,10 @@ GONE_LOOK_S = 1.0  # how often a request that waits for a program looks whether 
 BREAKER_FAILURES = 5
 BREAKER_WINDOW_S = 60.0
 BREAKER_OPEN_S = 30.0
+BREAKER_SKEW_S = 1.0  # clocks of one AWS region differ by milliseconds; a later time is garbled
+# Tries to replace the shared count. Who loses one has lost it to another write, so when all are
+# lost the others have counted as many failures as open a row.
+BREAKER_TRIES_MAX = BREAKER_FAILURES
 
 # Catalog and keys.
 CATALOG_FRESH_S = 300.0

@@ -122,6 +122,7 @@ LEVELS: Mapping[str, str] = {
             "attempt_failed",
             "stream_failed",
             "breaker_opened",
+            "breaker_not_shared",
             "settle_not_confirmed",
             "certification_failed",
             "catalog_refresh_failed",

@@ -1,0 +1,45 @@
+"""What becomes of a row's attempts, told to the breaker and, where several processes serve the
+stack, to the others.
+
+Law: no request waits for the others, or fails by them; what is told runs behind the answer.
+"""
+
+from collections.abc import Awaitable
+
+from phigate.core.breaker import Counted
+from phigate.core.protocols import CatalogView
+from phigate.gateway import Gateway
+
+
+def succeeded(gateway: Gateway, row_id: str) -> None:
+    """The row has given a whole answer."""
+    now_s = gateway.clock.now_s()
+    gateway.breaker.succeeded(row_id, now_s)
+    shared = gateway.shared_breaker
+    if shared is not None and shared.watches(row_id, now_s):
+        gateway.begun(shared.succeeded(row_id, now_s))
+
+
+def failed(gateway: Gateway, row_id: str) -> None:
+    """The row has failed an attempt, or has broken off a stream."""
+    now_s = gateway.clock.now_s()
+    is_news = gateway.breaker.is_news(row_id, now_s)
+    if gateway.breaker.failed(row_id, now_s):
+        gateway.journal.note("breaker_opened", row=row_id)
+    if gateway.shared_breaker is not None and is_news:
+        succeeded_at_s = gateway.breaker.succeeded_at_s(row_id)
+        gateway.begun(_hear(gateway, gateway.shared_breaker.failed(row_id, now_s, succeeded_at_s)))
+
+
+def catalog_read(gateway: Gateway, view: CatalogView) -> None:
+    """Look at what the others have counted, once for each time that the catalog was read."""
+    if gateway.shared_breaker is None or view.read_at_s == gateway.heard_with_s:
+        return
+    gateway.heard_with_s = view.read_at_s
+    gateway.begun(_hear(gateway, gateway.shared_breaker.read()))
+
+
+async def _hear(gateway: Gateway, asking: Awaitable[Counted]) -> None:
+    counted = await asking
+    for row_id in sorted(gateway.breaker.heard(counted, gateway.clock.now_s())):
+        gateway.journal.note("breaker_opened", row=row_id, by_others=True)
