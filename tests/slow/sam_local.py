@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -21,29 +22,30 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
 from openai import OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from phigate.aws.catalog_sync import CatalogSync
 from phigate.aws.outside import aws_endpoint
 from tests.functions.aws import AWS_REGION
-from tests.functions.world import CONTEXT, ENVIRONMENT, World, sync_event, world_in
+from tests.functions.world import ENVIRONMENT, TASKS, World, sync_event, world_in
 from tests.slow.authority import write_authority
 
 BUILT = Path(os.environ.get("PHIGATE_BUILT_HERE", ".aws-sam/here"))
 SAM = Path(os.environ.get("PHIGATE_SAM", ".phigate-tools/sam/bin/sam"))
-BASE = "phigate-lambda-base:3.13"
+BASE = os.environ.get("PHIGATE_LAMBDA_BASE", "")
 # The first is what SAM asks for; the second is what it asks for in a function with layers.
 TAGS = ("public.ecr.aws/lambda/python:3.13", "public.ecr.aws/lambda/python:3.13-{architecture}")
 AUTHORITY = "/etc/ssl/certs/stand-ins.pem"
 # The one provider whose secret the world holds; the secret's product is 1.
 PROVIDER = ("https://api.infomaniak.com/2/ai/1/openai/v1", "infomaniak")
 PARAMETERS = ("Jurisdiction=CH", "Jurisdictions=CH", "Streaming=off")
-SERVED = ("Chat", "Directory")
+FUNCTIONS = ("Chat", "Math", "Directory", "CatalogSync", "Sweeper")
+# Where CloudFormation waits for an answer in this AWS region.
+TOLD = "cloudformation-custom-resource-response-eucentral2.s3.eu-central-2.amazonaws.com"
 READY_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 60.0  # a first call makes the function's image
 STOP_TIMEOUT_S = 20.0
@@ -68,13 +70,20 @@ class _Endpoint(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """One call."""
+        self._hand_on()
+
+    def do_PUT(self) -> None:
+        """One answer to CloudFormation."""
+        self._hand_on()
+
+    def _hand_on(self) -> None:
         start, target = cast(_Server, self.server).ways[self.headers["Host"].partition(":")[0]]
         body = self.rfile.read(int(self.headers["Content-Length"]))
         url = urlsplit(target)
         connection = http.client.HTTPConnection(url.netloc, timeout=ANSWER_TIMEOUT_S)
         with contextlib.closing(connection):
             path = url.path + self.path.removeprefix(start)
-            connection.request("POST", path, body, _kept(dict(self.headers.items())))
+            connection.request(self.command, path, body, _kept(dict(self.headers.items())))
             answer = connection.getresponse()
             content = answer.read()
         self.send_response(answer.status)
@@ -99,7 +108,8 @@ def ways_of(world: World) -> dict[str, Way]:
     real, provider = urlsplit(PROVIDER[0]), PROVIDER[1]
     simulated = world.outside().base_url(provider)
     assert real.hostname is not None and simulated is not None
-    return {**dict.fromkeys(names, ("", world.aws.url)), real.hostname: (real.path, simulated)}
+    aws = dict.fromkeys((*names, TOLD), ("", world.aws.url))
+    return {**aws, real.hostname: (real.path, simulated)}
 
 
 @contextlib.contextmanager
@@ -154,48 +164,80 @@ def trusting(authority: Path) -> Iterator[None]:
             docker("tag", BASE, tag)
 
 
-@contextlib.contextmanager
-def started(world: World, folder: Path, port: int) -> Iterator[str]:
-    """The API; its base URL. What `sam` and the functions print goes to sam.log in the folder."""
-    address = bridge_address()
-    trust = folder / "image"
-    trust.mkdir()
-    ways = ways_of(world)
-    values = {**ENVIRONMENT, "PHIGATE_STREAMING": "off"}
+class Stack:
+    """The built functions in Lambda's emulator. What `sam` prints goes to sam.log in the folder."""
+
+    def __init__(self, world: World, folder: Path, ways: Mapping[str, Way]) -> None:
+        self.world = world
+        self._log = folder / "sam.log"
+        self._folder = folder
+        self._environment = {
+            **os.environ,
+            **{name: value for name, value in ENVIRONMENT.items() if name.startswith("AWS_")},
+            "SAM_CLI_TELEMETRY": "0",
+            # A run that was killed leaves a lock behind that the next one would wait for.
+            "TMPDIR": str(folder),
+        }
+        (folder / "variables.json").write_text(json.dumps(_variables()))
+        address = bridge_address()
+        self._options = [
+            *("--template", str(BUILT / "template.yaml"), "--region", AWS_REGION),
+            *("--skip-pull-image", "--layer-cache-basedir", str(folder / "layers")),
+            *("--env-vars", str(folder / "variables.json")),
+            *(word for name in ways for word in ("--add-host", f"{name}:{address}")),
+            *("--parameter-overrides", *PARAMETERS),
+        ]
+
+    def invoke(self, function: str, event: Mapping[str, object]) -> list[dict[str, Any]]:
+        """Call a function as AWS itself does; its lines. Raises RuntimeError when it fails."""
+        path = self._folder / "event.json"
+        path.write_text(json.dumps(event))
+        ran = subprocess.run(
+            [SAM.resolve(), "local", "invoke", function, "--event", path, *self._options],
+            capture_output=True,
+            text=True,
+            env=self._environment,
+            check=False,
+        )
+        with self._log.open("a") as log:
+            log.write(ran.stdout + ran.stderr)
+        if ran.returncode or '"errorType"' in ran.stdout:
+            raise RuntimeError(f"{function} failed:\n{(ran.stdout + ran.stderr)[-4000:]}")
+        printed = [line for line in (ran.stdout + ran.stderr).splitlines() if line[:1] == "{"]
+        return [json.loads(line) for line in printed]
+
+    @contextlib.contextmanager
+    def served(self, port: int) -> Iterator[str]:
+        """The API; its base URL."""
+        command = [
+            *(str(SAM.resolve()), "local", "start-api", "--port", str(port)),
+            *("--force-image-build", "--warm-containers", "LAZY"),
+            *self._options,
+        ]
+        with (
+            self._log.open("ab") as out,
+            subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, env=self._environment
+            ) as process,
+        ):
+            try:
+                yield _ready(process, f"http://127.0.0.1:{port}", self._log)
+            finally:
+                process.send_signal(signal.SIGINT)  # SAM removes its containers
+                try:
+                    process.wait(STOP_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def _variables() -> dict[str, dict[str, str]]:
+    """By function what only a deployment knows; SAM hands out those that the template declares."""
+    values = {**ENVIRONMENT, **TASKS, "PHIGATE_STREAMING": "off"}
+    del values["PHIGATE_CATALOG_FOLDER"]  # the layer's
     variables = {name: value for name, value in values.items() if name.startswith("PHIGATE_")}
     variables["SSL_CERT_FILE"] = AUTHORITY  # beside the template's SSL_CERT_DIR
-    (folder / "variables.json").write_text(json.dumps(dict.fromkeys(SERVED, variables)))
-    command = [
-        *(str(SAM.resolve()), "local", "start-api", "--template", str(BUILT / "template.yaml")),
-        *("--region", AWS_REGION, "--port", str(port), "--skip-pull-image"),
-        *("--force-image-build", "--warm-containers", "LAZY"),
-        *("--layer-cache-basedir", str(folder / "layers")),
-        *("--env-vars", str(folder / "variables.json")),
-        *(word for name in ways for word in ("--add-host", f"{name}:{address}")),
-        *("--parameter-overrides", *PARAMETERS),
-    ]
-    environment = {
-        **os.environ,
-        **{name: value for name, value in ENVIRONMENT.items() if name.startswith("AWS_")},
-        "SAM_CLI_TELEMETRY": "0",
-        # A run that was killed leaves a lock behind that the next one would wait for.
-        "TMPDIR": str(folder),
-    }
-    log = folder / "sam.log"
-    with (
-        answering(address, ways, trust) as authority,
-        trusting(authority),
-        log.open("wb") as out,
-        subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment) as process,
-    ):
-        try:
-            yield _ready(process, f"http://127.0.0.1:{port}", log)
-        finally:
-            process.send_signal(signal.SIGINT)  # SAM removes its containers
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    # ECS has no stand-in that a container reaches.
+    return dict.fromkeys(FUNCTIONS, variables) | {"Sweeper": {**variables, "PHIGATE_CLUSTER": ""}}
 
 
 def _ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> str:
@@ -214,26 +256,36 @@ def _ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> str:
 
 
 @contextlib.contextmanager
-def sam_local(folder: Path, port: int) -> Iterator[tuple[World, str]]:
-    """A stack with its catalog, and its base URL."""
+def sam_local(folder: Path, port: int) -> Iterator[tuple[Stack, str]]:
+    """A stack whose catalog its own function has loaded, and its base URL."""
+    trust = folder / "image"
+    trust.mkdir()
     with world_in(folder / "state") as world:
-        CatalogSync(world.outside())(sync_event("Create", world.aws.url), CONTEXT)
-        with started(world, folder, port) as url:
-            yield world, url
+        ways = ways_of(world)
+        with answering(bridge_address(), ways, trust) as authority, trusting(authority):
+            stack = Stack(world, folder, ways)
+            stack.invoke("CatalogSync", sync_event("Create", f"https://{TOLD}"))
+            with stack.served(port) as url:
+                yield stack, url
 
 
 def main() -> int:
     """Serve until Ctrl-C; first, one call by OpenAI's SDK."""
     port = int(sys.argv[1])
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        sys.exit(f"Port {port} is taken; say another one: make sam-local PORT=…")
     # Also where a shell started this in the background: then Ctrl-C is ignored, here and by SAM.
     for ends in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ends, signal.default_int_handler)
-    with TemporaryDirectory() as scratch, sam_local(Path(scratch), port) as (world, url):
-        client = OpenAI(base_url=f"{url}/v1", api_key=world.key)
+    with TemporaryDirectory() as scratch, sam_local(Path(scratch), port) as (stack, url):
+        key = stack.world.key
+        client = OpenAI(base_url=f"{url}/v1", api_key=key)
         asked = ChatCompletionUserMessageParam(role="user", content="Is this thing on?")
         answer = client.chat.completions.create(model="gemma-4", messages=[asked])
         print(f"asked by OpenAI's SDK: {answer.choices[0].message.content}")
-        print(f"OPENAI_BASE_URL={url}/v1\nOPENAI_API_KEY={world.key}", flush=True)
+        print(f"OPENAI_BASE_URL={url}/v1\nOPENAI_API_KEY={key}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
     return 0

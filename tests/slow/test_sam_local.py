@@ -15,7 +15,9 @@ import pytest
 from openai import APIStatusError, OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from tests.slow.sam_local import ANSWER_TIMEOUT_S, sam_local
+from tests.builders import repository_catalog
+from tests.functions.world import hold_left_behind
+from tests.slow.sam_local import ANSWER_TIMEOUT_S, Stack, sam_local
 
 pytestmark = pytest.mark.skipif("PHIGATE_SAM" not in os.environ, reason="make test-sam-local")
 ASKED = [ChatCompletionUserMessageParam(role="user", content="Is this thing on?")]
@@ -23,10 +25,11 @@ ASKED = [ChatCompletionUserMessageParam(role="user", content="Is this thing on?"
 
 @dataclass(frozen=True)
 class Caller:
-    """One caller of the API."""
+    """One caller of the API, and the stack behind it."""
 
     url: str
     key: str
+    stack: Stack
 
     def sdk(self, **headers: str) -> OpenAI:
         """OpenAI's own client, without its retries."""
@@ -51,8 +54,13 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     folder: Path = tmp_path_factory.mktemp("sam")
-    with sam_local(folder, port) as (world, url):
-        yield Caller(url, world.key)
+    with sam_local(folder, port) as (stack, url):
+        yield Caller(url, stack.world.key, stack)
+
+
+def test_the_catalog_was_loaded_by_its_function(caller: Caller) -> None:
+    (told,) = caller.stack.world.aws.told
+    assert (told["Status"], told["Data"]) == ("SUCCESS", {"Sha256": repository_catalog().sha256})
 
 
 def test_the_directory_answers(caller: Caller) -> None:
@@ -83,3 +91,22 @@ def test_a_region_that_is_not_served_is_refused(caller: Caller) -> None:
     with pytest.raises(APIStatusError) as refused:
         caller.sdk(X_Region="US").chat.completions.create(model="gemma-4", messages=ASKED)
     assert (refused.value.status_code, refused.value.code) == (421, "region_not_served")
+
+
+def test_math_is_refused_with_the_reason_and_a_receipt(caller: Caller) -> None:
+    math = OpenAI(base_url=f"{caller.url}/v1/math", api_key=caller.key, max_retries=0)
+    with pytest.raises(APIStatusError) as refused:
+        math.chat.completions.create(model="gemma-4", messages=ASKED)
+    assert (refused.value.status_code, refused.value.code) == (503, "sandbox_error")
+    assert "Streaming=on" in refused.value.message
+    receipt = caller.get(f"/v1/receipts/{refused.value.response.headers['x-phi-receipt']}")
+    assert receipt.status_code == 200, receipt.text
+
+
+def test_the_sweeper_settles_what_a_process_left_behind(caller: Caller) -> None:
+    world = caller.stack.world
+    world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key, left_s=-1))
+    assert caller.get("/v1/account").json()["held_micro"] == 100
+    lines = {line["event"]: line for line in caller.stack.invoke("Sweeper", {})}
+    assert (lines["swept"]["expired"], lines["ledger_checked"]["broken"]) == (1, 0)
+    assert caller.get("/v1/account").json()["held_micro"] == 0

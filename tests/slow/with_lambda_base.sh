@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Runs a command where Docker runs and has phigate-lambda-base:3.13, an image of Lambda's python3.13:
-# COMMAND... It is AWS's own where that can be pulled, else a Debian with AWS's runtime client. Needs
-# python3.13, and root and Debian packages for what is missing.
+# Runs a command where Docker runs and has an image of Lambda's python3.13, whose name is in
+# PHIGATE_LAMBDA_BASE: COMMAND... It is AWS's own where that can be pulled, else a Debian with AWS's
+# runtime client and boto3. Needs python3.13, and root and Debian packages for what is missing.
 set -euo pipefail
-name=phigate-lambda-base:3.13
 here=$(cd "$(dirname "$0")" && pwd)
+lock=$here/../../local/lambda.lock
+# Made anew when what it is made of has changed.
+name=phigate-lambda-base:$(cat "$lock" "$0" | sha256sum | cut -c1-16)
+export PHIGATE_LAMBDA_BASE=$name
 scratch=$(mktemp -d)
 started=
 
@@ -49,7 +52,7 @@ if ! docker image inspect "$name" >/dev/null 2>&1; then
     mkdir "$scratch/image"
     python3.13 -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
       --require-hashes --no-deps --only-binary :all: --target "$scratch/image/runtime" \
-      -r "$here/../../local/lambda.lock"
+      -r "$lock"
     cat >"$scratch/image/runtime/bootstrap" <<'BOOTSTRAP'
 #!/bin/sh
 # The order of paths is the managed runtime's.
