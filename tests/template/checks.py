@@ -76,6 +76,7 @@ def permission_problems(template: Json) -> list[str]:
             for properties in of_type(
                 resolve(template, MathEnabled=math), "AWS::Lambda::Permission"
             ).values()
+            if properties["Principal"] == "apigateway.amazonaws.com"
         ]
         for path, function in (streamed | BUFFERED).items():
             sources = [arn.partition("}/*/*")[2] for name, arn in granted if name == function]
