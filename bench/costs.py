@@ -44,6 +44,7 @@ KMS_KEY = _price("KMS, key", "1.00", 1, "month", "kms")
 SECRET = _price("Secrets Manager, secret", "0.40", 1, "month", "secrets-manager")
 LOG_GB = _price("CloudWatch, logs taken in", "0.50", 1, "GB", "cloudwatch")
 ALARM = _price("CloudWatch, alarm", "0.10", 1, "month", "cloudwatch")
+METRIC = _price("CloudWatch, metric", "0.30", 1, "month", "cloudwatch")
 DASHBOARD = _price("CloudWatch, dashboard", "3.00", 1, "month", "cloudwatch")
 TASK_CPU = _price("Fargate, x86, processor", "0.04048", 1, "hour", "fargate")
 TASK_GB = _price("Fargate, x86, memory", "0.004445", 1, "GB-hour", "fargate")
@@ -54,6 +55,8 @@ ENDPOINT = _price("Interface endpoint, a zone", "0.01", 1, "hour", "privatelink"
 WAF_ACL = _price("WAF, list", "5.00", 1, "month", "waf")
 WAF_RULE = _price("WAF, rule", "1.00", 1, "month", "waf")
 WAF_CALL = _price("WAF, requests", "0.60", MILLION, "request", "waf")
+
+ALARMS = 15  # of the template, without math's
 
 PRICES = (
     LAMBDA_MS,
@@ -68,6 +71,7 @@ PRICES = (
     SECRET,
     LOG_GB,
     ALARM,
+    METRIC,
     DASHBOARD,
     TASK_CPU,
     TASK_GB,
@@ -162,7 +166,8 @@ def standing() -> list[Line]:
     return [
         ("KMS keys", "5", KMS_KEY.of(Decimal(5))),
         ("Secrets of providers", "8", SECRET.of(Decimal(8))),
-        ("Alarms", "8", ALARM.of(Decimal(8))),
+        ("Alarms", str(ALARMS), ALARM.of(Decimal(ALARMS))),
+        ("Metrics of the sweeper", "5", METRIC.of(Decimal(5))),
         ("Dashboard", "1", DASHBOARD.of(Decimal(1))),
         ("Sweeper", "43,800 x 0.5 s at 1 GB", LAMBDA_MS.of(sweeps / 2) + LAMBDA_CALL.of(sweeps)),
     ]
@@ -178,9 +183,11 @@ def standing_math() -> list[Line]:
 
 
 def options() -> list[Line]:
-    """A month of what is off by default."""
+    """A month of what comes with calls, or is off by default. Each metric counts by row, and for
+    the stack."""
     task = TASK_CPU.of(HOURS) + TASK_GB.of(4 * HOURS)
     return [
+        ("Metrics of calls, five rows", "7 x 6", METRIC.of(Decimal(7 * 6))),
         ("A sandbox kept warm", "1", task),
         ("A second NAT gateway (NatPerZone)", "1", NAT.of(HOURS) + ADDRESS.of(HOURS)),
         (
@@ -203,7 +210,7 @@ def _lines() -> Iterator[str]:
     yield from _table("A million math calls", "units a call", math())
     yield from _table("A month, without a call", "units", standing())
     yield from _table("The same for math (`MathEnabled`)", "units", standing_math())
-    yield from _table("A month of options", "units", options())
+    yield from _table("A month of calls and options", "units", options())
     yield "## Unit prices"
     yield ""
     yield "| price | USD | for | source |"

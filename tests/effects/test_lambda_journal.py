@@ -47,7 +47,8 @@ def test_an_answer_names_row_region_and_tier_and_counts_by_row() -> None:
     assert (line["row"], line["region"], line["tier"]) == ("acme-one", "CH", "phi")
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "phigate"
-    assert directive["Dimensions"] == [["stack", "row"]]
+    # An alarm looks at a stack, and cannot add rows up.
+    assert directive["Dimensions"] == [["stack", "row"], ["stack"]]
     values = {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
     assert values == {
         "Attempts": 1,
@@ -71,6 +72,7 @@ def test_every_metric_has_a_directive_that_cloudwatch_takes(event: str) -> None:
     fields: dict[str, Any] = {field: 1 for _, _, field in METRICS[event] if field is not None}
     line = noted(event, **fields)
     (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert ["stack"] in directive["Dimensions"]
     for dimension in directive["Dimensions"][0]:
         assert isinstance(line[dimension], str)
     for metric in directive["Metrics"]:

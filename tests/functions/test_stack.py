@@ -193,7 +193,7 @@ def test_no_content_and_no_key_reaches_the_log(world: World, buffered: Call) -> 
     assert line["row"] == "infomaniak-gemma-4-31b"
     assert (line["region"], line["tier"]) == ("CH", "general")
     assert line["correlation_id"] == CONTEXT.aws_request_id
-    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stack", "row"]]
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stack", "row"], ["stack"]]
     assert line["CostMicros"] == line["cost_micros"]
 
 

@@ -3,10 +3,16 @@
 from decimal import Decimal
 
 from bench import costs
+from tests.template.cloudformation import of_type, read, resolve
 
 
 def test_page_is_the_computed_one() -> None:
     assert costs.PAGE.read_text() == costs.page()
+
+
+def test_alarms_are_those_of_the_template() -> None:
+    alarms = of_type(resolve(read(), MathEnabled="false"), "AWS::CloudWatch::Alarm")
+    assert len(alarms) == costs.ALARMS
 
 
 def test_ledger_of_a_million_calls_is_by_hand_four_writes() -> None:

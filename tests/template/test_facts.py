@@ -7,6 +7,7 @@ import pytest
 
 from phigate.core import errors
 from phigate.core.errors import PhigateError
+from phigate.effects.lambda_journal import METRICS, NAMESPACE
 from tests.template.cloudformation import ROOT, defaults, of_type, read, resolve
 
 TEMPLATE = read()
@@ -198,6 +199,13 @@ def test_catalogs_layer_is_a_property_of_the_catalog_in_force() -> None:
         "SandboxFailures",
         "CatalogFailures",
         "AgreementDaysLeft",
+        "HoldsExpired",
+        "CostAboveHold",
+        "OperatorRefusals",
+        "CertificationFailures",
+        "DaysLeftOpen",
+        "StartFailures",
+        "Bugs",
         "5XXError",
         "Latency",
     ],
@@ -209,3 +217,20 @@ def test_metric_has_an_alarm_and_stands_on_the_dashboard(metric: str) -> None:
     assert metric in alarms
     assert f'"{metric}"' in body
     assert json.loads(body)["widgets"]
+
+
+def test_alarm_of_ours_looks_at_a_metric_that_is_emitted() -> None:
+    emitted = {metric for metrics in METRICS.values() for metric, _, _ in metrics}
+    for name, properties in of_type(TEMPLATE, "AWS::CloudWatch::Alarm").items():
+        if properties["Namespace"] == NAMESPACE:
+            assert properties["MetricName"] in emitted, name
+            (dimension,) = properties["Dimensions"]
+            assert dimension == {"Name": "stack", "Value": {"Ref": "AWS::StackName"}}
+            assert properties["Period"] * properties["EvaluationPeriods"] <= 86_400
+
+
+def test_dashboard_shows_metrics_that_are_emitted() -> None:
+    emitted = {metric for metrics in METRICS.values() for metric, _, _ in metrics}
+    (board,) = of_type(TEMPLATE, "AWS::CloudWatch::Dashboard").values()
+    shown = re.findall(rf'\["{NAMESPACE}", "(\w+)"', board["DashboardBody"]["Fn::Sub"])
+    assert shown and set(shown) <= emitted

@@ -61,8 +61,9 @@ def _metrics(event: str, line: Mapping[str, Any], now_ms: int) -> dict[str, Any]
             units.append({"Name": metric, "Unit": unit})
     if not units:
         return {}
-    dimensions = ["stack", "row"] if line.get("row") else ["stack"]
-    directive = {"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": units}
+    # An alarm looks at a stack; it cannot add rows up.
+    dimensions = [["stack", "row"], ["stack"]] if line.get("row") else [["stack"]]
+    directive = {"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": units}
     return {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [directive]}, **values}
 
 
