@@ -39,6 +39,7 @@ class Answer:
         self._request_body: bytes | None = body
         self._is_head = is_head
         self._head: Head | None = None
+        self._may_have_body = not is_head
         self._tail = b""
         self._over = asyncio.Event()
 
@@ -95,12 +96,9 @@ class Answer:
         except Exception:  # plugged in by others; the answer has to end all the same
             return b""
 
-    @property
-    def _may_have_body(self) -> bool:
-        return not self._is_head and (self._head is None or self._head.may_have_body)
-
     async def _start(self, message: Message) -> None:
         self._head = head_of(message)
+        self._may_have_body &= self._head.may_have_body
         self.state = State.STARTED
 
     async def _first(self, message: Message) -> None:
@@ -116,8 +114,10 @@ class Answer:
 
     def _piece(self, message: Message) -> tuple[bytes, bool]:
         body = message.get("body", b"") if self._may_have_body else b""
-        if body:
-            self._tail = (self._tail + body[-TAIL_BYTES:])[-TAIL_BYTES:]
+        if len(body) >= TAIL_BYTES:
+            self._tail = body[-TAIL_BYTES:]
+        elif body:
+            self._tail = (self._tail + body)[-TAIL_BYTES:]
         return body, not message.get("more_body", False)
 
     def _after(self, last: bool) -> None:

@@ -188,8 +188,10 @@ class Upload:
 
     async def write(self, body: bytes, *, last: bool = False) -> None:
         """Send a piece; waits while Lambda does not read. Raises ResponseGone."""
-        data = (chunk(body) if body else b"") + (last_chunk(()) if last else b"")
-        self.has_ended = last
+        data = chunk(body) if body else b""
+        if last:
+            self.has_ended = True
+            data += last_chunk(())
         await self._send(data)
 
     async def end(self, trailers: tuple[tuple[bytes, bytes], ...]) -> None:
