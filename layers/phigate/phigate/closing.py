@@ -3,13 +3,12 @@
 Law 1: the receipt is durable before the last byte leaves; the settle comes right after it.
 Law 2: whatever happens in between, the hold is settled here or swept by the receipt; a request
 that never reached a receipt is voided by timeout.
-Law 3: what is charged is never above what is held.
+Law 3: what was used is counted in `tally`, which never charges above what is held.
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 
@@ -22,42 +21,21 @@ from phigate.core.errors import (
 )
 from phigate.core.ids import new_id
 from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S
-from phigate.core.meter import believed, bound, cost, estimate, total
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
-from phigate.core.receipt import (
-    Charge,
-    Digest,
-    Ended,
-    Facts,
-    digest,
-    nonce,
-    sandbox_told,
-)
+from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce, sandbox_told
 from phigate.core.request import Pinned
 from phigate.core.runs import Run
-from phigate.core.types import Asked, Attempt, Json, Principal, Row, Usage
+from phigate.core.types import Asked, Attempt, Json, Principal, Row
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
 from phigate.signing import agreements, signed, uncertified
+from phigate.tally import Tally
 from phigate.watched import Watched
 from phigate.wire.openai import Stamp
-
-_UPSTREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
 
 class OutOfOrder(RuntimeError):
     """A step of a ticket before the step that it stands on: a bug."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Turned:
-    """One answered turn."""
-
-    row: Row
-    usage: Usage
-    is_estimate: bool
-    bytes_in: int
-    bytes_out: int
 
 
 class Ticket:
@@ -74,19 +52,11 @@ class Ticket:
         self._request_sha256: str | None = None
         self.order: Order | None = None
         self.held: Held | None = None
-        self.charge: Charge | None = None
-        self.row: Row | None = None  # the one under way, or the one that answered
-        self.bytes_out = 0  # what it has written in this turn so far
-        self.upstream_id: str | None = None
-        self.watched: Watched | None = None  # the exchange under way, where its bytes are hashed
-        self._witness: Watched | None = None  # that of the attempt that answered
-        self._answering: Row | None = None  # the row whose id `upstream_id` is
-        self._turns: list[_Turned] = []
+        self.tally = Tally()
         self.image: str | None = None  # of the sandbox, once there is one
         self.runs: list[Run] = []
         self.figures = 0
         self.leaving: asyncio.Future[None] | None = None  # the sandbox on its way to its end
-        self.is_counted = True  # False while an upstream may be using tokens
         self._call = call
         self._charged_micros: int | None = None
         self._settled = False
@@ -103,6 +73,11 @@ class Ticket:
         """How many more calls the key may make in this minute."""
         calls = self.held.calls_this_minute if self.held is not None else 0
         return max(0, self.principal.policy.rpm - calls)
+
+    @property
+    def charge(self) -> Charge | None:
+        """What the turns until now cost; None before the first has answered."""
+        return self.tally.charge
 
     @property
     def room_micros(self) -> int:
@@ -171,51 +146,18 @@ class Ticket:
             raise hold_refused(order, held, policy, self.started_s)
         self.held = held
 
-    def used(self, row: Row, reported: object, bytes_out: int) -> Charge:
-        """The charge with one more turn: reported usage if it can be true, else our estimate."""
+    def used(self, row: Row, reported: object, bytes_out: int) -> None:
+        """Charge one more turn: what was reported if it can be true, else our estimate."""
         held, asked = self._standing()
-        limit = bound(row, asked)
-        usage = believed(reported, limit)
-        is_estimate = usage is None
-        if is_estimate and reported is not None:
-            self.gateway.journal.note("usage_not_believed", id=self.id, row=row.id)
-        if usage is None:
-            usage = estimate(row, asked, bytes_out, limit)
-        self.is_counted = True
-        self._turns.append(_Turned(row, usage, is_estimate, asked.text_bytes, bytes_out))
-        turns = self._turns
-        computed = cost((turn.row.price, turn.usage) for turn in turns)
-        charged = min(computed, held.micros)
-        self.charge = Charge(
-            usage=total(turn.usage for turn in turns),
-            usage_is_estimate=any(turn.is_estimate for turn in turns) or charged < computed,
-            bytes_in=sum(turn.bytes_in for turn in turns),
-            bytes_out=sum(turn.bytes_out for turn in turns),
-            computed_micros=computed,
-            charged_micros=charged,
-            held_micros=held.micros,
-            turns=tuple((turn.row, turn.usage) for turn in turns),
+        is_believed = self.tally.used(
+            row, reported, bytes_out, asked=asked, held_micros=held.micros
         )
-        return self.charge
-
-    def begins(self, row: Row) -> None:
-        """An attempt begins: from here on an upstream may be using tokens."""
-        self.row = row
-        self.bytes_out = 0
-        self.is_counted = False
-
-    def answers_as(self, upstream_id: object) -> None:
-        """The upstream's own id of its answer; kept when it is an id and nothing else."""
-        is_id = isinstance(upstream_id, str) and _UPSTREAM_ID.fullmatch(upstream_id) is not None
-        self.upstream_id = str(upstream_id) if is_id else None
-        self._witness = self.watched
-        self._answering = self.row
+        if reported is not None and not is_believed:
+            self.gateway.journal.note("usage_not_believed", id=self.id, row=row.id)
 
     def signed_upstream(self) -> tuple[Watched, str] | None:
         """The exchange that the upstream signs and its id of it, once the receipt stands."""
-        if self._witness is None or self.upstream_id is None or self._charged_micros is None:
-            return None
-        return self._witness, self.upstream_id
+        return None if self._charged_micros is None else self.tally.signed_upstream
 
     def receipt_headers(self) -> dict[str, str]:
         """What an error names once its receipt stands, and that a repeat would be charged again."""
@@ -296,7 +238,7 @@ class Ticket:
                 return {}
             self._response = None  # an answer that was withheld is not what is sent
             self.response.update(orjson.dumps(error.envelope()))
-            await self.receipt(error.code, "refused", self._turns[-1].row if self._turns else None)
+            await self.receipt(error.code, "refused", self.tally.last_row)
         except Overloaded:
             # The refusal stands; that it has no receipt is the operator's to see.
             self.gateway.journal.note("refusal_without_receipt", code=error.code)
@@ -307,11 +249,12 @@ class Ticket:
     async def abandon(self, verdict: str = "routed", ended: Ended = "hang_up") -> None:
         """The request was cancelled. An upstream that had begun is charged by estimate."""
         if self.is_open:
-            if self.row is not None and not self.is_counted:
-                self.used(self.row, None, self.bytes_out)
-            await self.receipt(verdict, ended, self.row)
+            tally = self.tally
+            if tally.row is not None and not tally.is_counted:
+                self.used(tally.row, None, tally.bytes_out)
+            await self.receipt(verdict, ended, tally.row)
             await self.settle()
-            self.note("abandoned", self.row)
+            self.note("abandoned", tally.row)
 
     def note(self, event: str, row: Row | None, **fields: str | int) -> None:
         """One line for the operator: ids, names, counts and micros."""
@@ -384,7 +327,7 @@ class Ticket:
     def _facts(
         self, held: Held, verdict: str, ended: Ended, row: Row | None, *, is_certified: bool
     ) -> Facts:
-        order, pinned, witness = self.order, self.pinned, self._witness
+        order, pinned = self.order, self.pinned
         return Facts(
             id=self.id,
             account=held.account,
@@ -409,8 +352,8 @@ class Ticket:
             is_certified=is_certified,
             image=self.image,
             runs=self.runs,
-            upstream_id=self.upstream_id if self._answering is row else None,
-            upstream_hashes=None if witness is None or witness.row is not row else witness.hashes,
+            upstream_id=self.tally.upstream_id(row),
+            upstream_hashes=self.tally.upstream_hashes(row),
             refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),
         )
 

@@ -224,7 +224,7 @@ async def _turn(ticket: Ticket, turn: Turn) -> Answered:
     """One whole turn, counted."""
     answered = await turn.answer()
     bytes_out = openai.output_bytes(answered.body["choices"], "message")
-    ticket.answers_as(answered.body.get("id"))
+    ticket.tally.answers_as(answered.body.get("id"))
     ticket.used(answered.row, answered.body.get("usage"), bytes_out)
     if not answered.fits:
         raise UpstreamError(

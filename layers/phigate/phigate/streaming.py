@@ -78,12 +78,12 @@ class Streaming:
         row = self._opened.row
         if self._ended == "complete" and self._out.gone_at_s is not None:
             self._ended = "hang_up"
-        if not ticket.is_counted:
+        if not ticket.tally.is_counted:
             # Usage that was reported on the way says nothing of what came after it.
             # The row under way may be a further turn's, which has not been opened yet.
-            ticket.used(ticket.row or row, None, ticket.bytes_out)
+            ticket.used(ticket.tally.row or row, None, ticket.tally.bytes_out)
         tail = self._tail()
-        if ticket.watched is not None:
+        if ticket.tally.watched is not None:
             await self._end_of_body()  # what comes behind the last event is part of the hash
         if self._out.gone_at_s is None:
             ticket.response.update(tail)
@@ -113,7 +113,7 @@ class Streaming:
         """Pass one turn's chunks on until the upstream has ended it. Counts the turn."""
         decoder, exchange = self._opened.decoder, self._opened.exchange
         clock = self._ticket.gateway.clock
-        self._ticket.answers_as(self._opened.chunks[0].get("id"))
+        self._ticket.tally.answers_as(self._opened.chunks[0].get("id"))
         await self._pass(self._opened.chunks)
         silent_since_s = clock.now_s()
         while not decoder.ended and decoder.failed is None:
@@ -129,7 +129,7 @@ class Streaming:
         if decoder.failed is not None:
             raise UpstreamFailed(decoder.failed)
         self._turn.ended(self._opened.row, None)
-        self._ticket.used(self._opened.row, self._reported, self._ticket.bytes_out)
+        self._ticket.used(self._opened.row, self._reported, self._ticket.tally.bytes_out)
 
     async def _follow(self, tools: ToolStream) -> bool:
         """Open the next turn if the gateway's tools were called, else pass what was held back."""
@@ -159,7 +159,7 @@ class Streaming:
             passed = chunk if tools is None else tools.feed(chunk)
             if passed is not None:
                 events.append(openai.chunk_event(passed, stamp, with_usage=with_usage))
-        self._ticket.bytes_out += bytes_out
+        self._ticket.tally.bytes_out += bytes_out
         await self._write(b"".join(events))
 
     def _event(self, chunk: Json) -> bytes:

@@ -110,13 +110,13 @@ class Turn:
             if row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
             outcome = "ended_early"
-            self._ticket.begins(row)
+            self._ticket.tally.begins(row)
             try:
                 result = await attempt(row)
                 outcome = "ok"
                 return result
             except (InvalidRequest, UpstreamFailed) as failed:
-                self._ticket.is_counted = True
+                self._ticket.tally.fails()
                 outcome = self._outcome_of(failed, row)
                 if isinstance(failed, InvalidRequest):
                     raise
@@ -175,7 +175,7 @@ class Turn:
         salt = self._ticket.principal.salt
         request, wire = upstream_request(self._order, row, salt, stream=stream)
         exchange = self._gateway.upstream.open(request)
-        exchange, self._ticket.watched = watch(exchange, request, phi=self._order.asked.phi)
+        exchange, self._ticket.tally.watched = watch(exchange, request, phi=self._order.asked.phi)
         return exchange, wire
 
     def _exchanged(self, wire: WireRequest, received: bytes | None) -> Exchanged | None:
