@@ -19,6 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from moto import mock_aws
 
+from phigate.effects.aws_json import AwsJson
+from phigate.effects.clock import WallClock
+from phigate.effects.sigv4 import Credentials
+
 REGION = "eu-central-2"
 AWS_URL = f"https://kms.{REGION}.amazonaws.com/"
 FORWARDED = ("Content-Type", "X-Amz-Target", "Authorization", "X-Amz-Date")
@@ -30,6 +34,17 @@ CURVES: dict[str, ec.EllipticCurve] = {
 
 Answer = tuple[int, bytes]
 Asked = Callable[[dict[str, str], bytes], Answer]
+
+
+def aws_json(service: str, url: str) -> AwsJson:
+    """The client of a service that stands in at a URL."""
+    return AwsJson(
+        service=service,
+        endpoint=url,
+        region=REGION,
+        credentials=lambda: Credentials("made", "up"),
+        clock=WallClock(),
+    )
 
 
 class _Server(ThreadingHTTPServer):

@@ -15,15 +15,15 @@ from botocore.credentials import Credentials as BotoCredentials
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from phigate.effects import kms_signer, sigv4
-from phigate.effects.clock import WallClock
+from phigate.effects import sigv4
+from phigate.effects.aws_json import CALL_TIMEOUT_S
 from phigate.effects.kms_signer import OUTCOMES, KmsSigner
 from phigate.effects.signer import SigningFailed, verify
 from phigate.effects.sigv4 import Credentials
 from phigate.effects.text_signer import Eip191Signer
 from phigate.wire.eip191 import recovered_address
 from phigate.wire.jwk import ec_jwk, ec_public_key
-from tests.effects.kms import CURVES, REGION, Keys, moto_kms, serving
+from tests.effects.kms import CURVES, REGION, Keys, aws_json, moto_kms, serving
 from tests.effects.raw_server import Script, answer, raw_server
 from tests.fakes import RecordingJournal
 
@@ -31,14 +31,17 @@ MESSAGE = b"what is signed"
 LONG = b"x" * 10_000  # KMS takes 4,096 bytes of a message
 
 
-def signer(url: str, key_id: str) -> KmsSigner:
-    return KmsSigner(
-        key_id=key_id,
-        endpoint=url,
-        region=REGION,
-        credentials=lambda: Credentials("made", "up"),
-        clock=WallClock(),
-    )
+class Kms(KmsSigner):
+    """With a service of its own, to be closed."""
+
+    def __init__(self, url: str, key_id: str) -> None:
+        service = aws_json("kms", url)
+        super().__init__(service, key_id)
+        self.close = service.close
+
+
+def signer(url: str, key_id: str) -> Kms:
+    return Kms(url, key_id)
 
 
 @pytest.fixture
@@ -231,7 +234,24 @@ async def test_a_call_ends_in_time() -> None:
     """It answers one byte, and then nothing more."""
     async with raw_server([b"H"]) as server:
         kms = signer(f"http://127.0.0.1:{server.port}", "key")
-        async with asyncio.timeout(kms_signer.CALL_TIMEOUT_S + 2):
+        async with asyncio.timeout(CALL_TIMEOUT_S + 2):
             with pytest.raises(SigningFailed, match=r"^timeout$"):
                 await kms.jwk()
         kms.close()
+
+
+@pytest.mark.anyio
+async def test_keys_of_one_service_share_its_connection() -> None:
+    """A handshake of TLS less, of a cold start that needs two keys."""
+    der = (
+        ec.generate_private_key(ec.SECP256R1())
+        .public_key()
+        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    )
+    told = answer("200 OK", json.dumps({"PublicKey": base64.b64encode(der).decode()}).encode())
+    async with raw_server([told, told]) as server:
+        service = aws_json("kms", f"http://127.0.0.1:{server.port}")
+        for key_id in ("receipt-key", "catalog-key"):
+            await KmsSigner(service, key_id).jwk()
+        service.close()
+    assert (len(server.requests), server.connections) == (2, 1)

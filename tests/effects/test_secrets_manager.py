@@ -7,23 +7,25 @@ import pytest
 import requests
 from moto import mock_aws
 
-from phigate.effects.clock import WallClock
 from phigate.effects.secrets_manager import SecretsManager, SecretUnread
-from phigate.effects.sigv4 import Credentials
-from tests.effects.kms import serving
+from tests.effects.kms import aws_json, serving
 from tests.effects.raw_server import answer, raw_server
 
 REGION = "eu-central-2"
 SECRET = "a-secret-that-no-text-may-hold"
 
 
-def secrets(url: str) -> SecretsManager:
-    return SecretsManager(
-        endpoint=url,
-        region=REGION,
-        credentials=lambda: Credentials("made", "up"),
-        clock=WallClock(),
-    )
+class Secrets(SecretsManager):
+    """With a service of its own, to be closed."""
+
+    def __init__(self, url: str) -> None:
+        service = aws_json("secretsmanager", url)
+        super().__init__(service)
+        self.close = service.close
+
+
+def secrets(url: str) -> Secrets:
+    return Secrets(url)
 
 
 ANSWERS: dict[str, tuple[str, bytes, str | None]] = {

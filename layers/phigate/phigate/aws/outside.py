@@ -8,6 +8,7 @@ from typing import TextIO
 from phigate.aws.settings import Function, Settings, read_settings
 from phigate.core.protocols import Clock
 from phigate.effects.aws_credentials import CredentialsOf, credentials_of
+from phigate.effects.aws_json import AwsJson
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.kms_signer import KmsSigner
@@ -33,7 +34,7 @@ class Outside:
 
 
 class Aws:
-    """The services of one function, made after its start; each `close` is in `closing`.
+    """The services of one function, made after its start.
 
     Nothing is fetched until it is used. Raises SettingsRefused, NoCredentials.
     """
@@ -54,36 +55,32 @@ class Aws:
             credentials=self.credentials,
             clock=self.clock,
         )
-        self._closing: list[Callable[[], None]] = []
+        self._services: dict[str, AwsJson] = {}
 
     def kms(self, key_id: str) -> KmsSigner:
-        """A key that KMS holds."""
-        signer = KmsSigner(
-            key_id=key_id,
-            endpoint=self._endpoint("kms"),
-            region=self.settings.aws_region,
-            credentials=self.credentials,
-            clock=self.clock,
-        )
-        self._closing.append(signer.close)
-        return signer
+        """A key that KMS holds; all keys share the connections."""
+        return KmsSigner(self._service("kms"), key_id)
 
     def secrets(self) -> SecretsManager:
         """Secrets Manager."""
-        secrets = SecretsManager(
-            endpoint=self._endpoint("secretsmanager"),
-            region=self.settings.aws_region,
-            credentials=self.credentials,
-            clock=self.clock,
-        )
-        self._closing.append(secrets.close)
-        return secrets
+        return SecretsManager(self._service("secretsmanager"))
 
     async def close(self) -> None:
         """Close every socket."""
-        for close in self._closing:
-            close()
+        for service in self._services.values():
+            service.close()
         await self.dynamodb.close()
+
+    def _service(self, name: str) -> AwsJson:
+        if name not in self._services:
+            self._services[name] = AwsJson(
+                service=name,
+                endpoint=self._endpoint(name),
+                region=self.settings.aws_region,
+                credentials=self.credentials,
+                clock=self.clock,
+            )
+        return self._services[name]
 
     def _endpoint(self, service: str) -> str:
         return self.outside.endpoint(service, self.settings.aws_region)
