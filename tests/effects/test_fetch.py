@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -46,21 +44,11 @@ class Server:
 @contextlib.asynccontextmanager
 async def served(*pieces: bytes, closes: bool = True) -> AsyncIterator[tuple[Server, HttpUpstream]]:
     """A server, and the upstream that reaches it."""
-    async with reached({}, *pieces, closes=closes) as both:
-        yield both
-
-
-@contextlib.asynccontextmanager
-async def reached(
-    access: dict[str, Access], *pieces: bytes, closes: bool = True
-) -> AsyncIterator[tuple[Server, HttpUpstream]]:
-    """The same by an access that a story may change."""
     server = Server(pieces, closes=closes)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
     base_url = f"http://127.0.0.1:{server.port}/v1"
-    access["acme"] = Access(api_key=KEY, base_url=base_url)
-    upstream = HttpUpstream(access)
+    upstream = HttpUpstream({"acme": Access(api_key=KEY, base_url=base_url)})
     try:
         yield server, upstream
     finally:
@@ -91,21 +79,6 @@ async def test_a_get_goes_to_the_rows_host_with_its_key_and_nothing_else() -> No
         "accept: application/json",
         f"authorization: bearer {KEY}",
     ]
-
-
-@pytest.mark.anyio
-async def test_a_key_that_was_replaced_is_sent_and_one_taken_away_is_a_refused_one() -> None:
-    access: dict[str, Access] = {}
-    async with reached(access, whole(b"{}")) as (server, upstream):
-        await upstream.fetch(request())
-        access["acme"] = replace(access["acme"], api_key="another")
-        await upstream.fetch(request())
-        del access["acme"]
-        with pytest.raises(UpstreamFailed) as failed:
-            await upstream.fetch(request())
-    assert failed.value.outcome == "http_401"
-    keys = [re.search(rb"authorization: Bearer (.*)\r", head, re.I) for head in server.heads]
-    assert [key and key[1].decode() for key in keys] == [KEY, "another"]
 
 
 @pytest.mark.anyio

@@ -274,20 +274,22 @@ def test_a_service_account_sends_its_token_as_bearer() -> None:
     told(story)
 
 
-def test_an_account_that_was_replaced_gets_a_token_of_its_own() -> None:
+def test_a_changed_service_account_drops_its_token_and_the_same_one_keeps_it() -> None:
     async def story(google: Google, url: str) -> None:
-        places = {"CH": make_place(base_url=f"{url}/v1")}
-        row = make_row("acme-one", auth="google_service_account", places=places)
-        access = {"acme": Access(api_key=key_json(url))}
+        place = make_place(base_url=f"{url}/v1")
+        row = make_row("acme-one", auth="google_service_account", places={"CH": place})
+        access: dict[str, Access] = {}
         upstream = HttpUpstream(access, SetClock())
-        for _ in range(2):
-            for _ in range(2):
-                exchange = upstream.open(UpstreamRequest(row, "CH", "/chat/completions", {}, b"{}"))
-                await exchange.head(5.0)
-                exchange.close()
-            access["acme"] = Access(api_key=key_json(url, client_email="new@example.com"))
+        request = UpstreamRequest(row, "CH", "/chat/completions", {}, b"{}")
+        for account in ("one", "one", "two"):
+            # Read anew each time, as the secret is.
+            access["acme"] = Access(key_json(url, client_email=f"{account}@example.com"))
+            exchange = upstream.open(request)
+            await exchange.head(5.0)
+            exchange.close()
         await upstream.close()
-        assert google.given == [f"Bearer token-{number}" for number in (1, 1, 2, 2)]
+        assert google.given == ["Bearer token-1", "Bearer token-1", "Bearer token-2"]
+        assert [claims["iss"] for claims in google.asked] == ["one@example.com", "two@example.com"]
 
     told(story)
 

@@ -11,7 +11,6 @@ from phigate.core.types import Catalog
 from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
 from phigate.effects.served_catalog import (
-    DOUBTED_AFTER_S,
     RETRY_AFTER_S,
     SECRETS_AGE_MAX_S,
     SECRETS_FRESH_S,
@@ -27,16 +26,20 @@ BOLT = {"api_key": "b", "product_id": "7"}
 
 
 class Secrets:
-    """What lies where; None cannot be read. `read` are the names asked for."""
+    """What lies where; None cannot be read. `read` are the names asked for; nothing is answered
+    until it is `open`."""
 
     def __init__(self, **texts: Any) -> None:
         self.texts = texts
         self.read: list[str] = []
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def text(self, name: str) -> str | None:
         """See served_catalog.Secrets."""
         self.read.append(name)
         await asyncio.sleep(0)
+        await self.open.wait()
         found = self.texts.get(name.rpartition("/")[2], "")
         if found is None:
             raise SecretUnread("timeout")
@@ -130,42 +133,6 @@ async def test_a_secret_that_was_filled_is_seen_after_a_while() -> None:
 
 
 @pytest.mark.anyio
-async def test_after_a_long_freeze_a_call_waits_for_the_secrets_of_now() -> None:
-    world = World(Secrets(acme=ACME))
-    await world.statuses()
-    world.secrets.texts = {"acme": {"api_key": "new"}, "bolt": BOLT}
-    world.clock.time_s += SECRETS_AGE_MAX_S
-    assert (await world.statuses())["bolt-two"] == "live"
-    assert world.access["acme"] == Access("new")
-
-
-@pytest.mark.anyio
-async def test_after_a_long_freeze_a_call_does_not_wait_for_ever() -> None:
-    world = World(Secrets(acme=ACME))
-    await world.statuses()
-    world.secrets.texts["acme"] = None
-    world.clock.time_s += SECRETS_AGE_MAX_S
-    assert (await world.statuses())["acme-one"] == "live"
-    assert world.access["acme"] == Access("k")
-
-
-@pytest.mark.anyio
-async def test_a_key_that_was_refused_is_read_again_soon_and_not_with_every_call() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.secrets.texts["acme"] = {"api_key": "new"}
-    seen = []
-    for _ in range(3):
-        world.served.doubt()
-        await world.statuses()
-        await turns()
-        seen.append((world.access["acme"].api_key, len(world.secrets.read)))
-        world.clock.time_s += DOUBTED_AFTER_S - 1
-    # Too soon; then read; then too soon again.
-    assert seen == [("k", 2), ("k", 2), ("new", 4)]
-
-
-@pytest.mark.anyio
 async def test_a_secret_that_cannot_be_read_leaves_the_provider_as_it_was() -> None:
     world = World(Secrets(acme=ACME, bolt=BOLT))
     await world.statuses()
@@ -183,6 +150,128 @@ async def test_a_secret_that_cannot_be_read_leaves_the_provider_as_it_was() -> N
 
 
 @pytest.mark.anyio
+async def test_only_the_secret_that_could_not_be_read_is_read_again_soon() -> None:
+    world = World(Secrets(acme=None, bolt=BOLT))
+    await world.statuses()
+    world.secrets.read.clear()
+    world.clock.time_s += RETRY_AFTER_S
+    await world.statuses()
+    await turns()
+    assert world.secrets.read == ["stack/provider/acme"]
+
+
+@pytest.mark.anyio
+async def test_a_refused_key_is_read_again_beside_the_calls_and_no_other_is() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.secrets.read.clear()
+    world.secrets.texts["acme"] = {"api_key": "new"}
+    world.clock.time_s += RETRY_AFTER_S
+    world.served.key_refused("acme")
+    assert world.secrets.read == []  # who was refused does not wait
+    await turns()
+    assert world.secrets.read == ["stack/provider/acme"]
+    assert world.access["acme"] == Access("new")
+    assert world.journal.fields("provider_key_changed") == [{"provider": "acme"}]
+    world.clock.time_s += RETRY_AFTER_S
+    await world.statuses()
+    await turns()
+    assert len(world.secrets.read) == 1  # it is fresh again
+
+
+@pytest.mark.anyio
+async def test_a_key_that_stays_refused_is_not_read_for_each_refusal() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.secrets.read.clear()
+    for _ in range(20):
+        world.clock.time_s += RETRY_AFTER_S / 4
+        await world.statuses()
+        world.served.key_refused("acme")
+        await turns()
+    assert world.secrets.read == ["stack/provider/acme"] * 5
+
+
+@pytest.mark.anyio
+async def test_a_key_that_is_refused_just_after_it_was_read_is_read_by_a_later_call() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.secrets.read.clear()
+    world.served.key_refused("acme")
+    await turns()
+    assert world.secrets.read == []
+    world.clock.time_s += RETRY_AFTER_S
+    await world.statuses()
+    await turns()
+    assert world.secrets.read == ["stack/provider/acme"]
+
+
+@pytest.mark.anyio
+async def test_a_key_that_is_refused_while_it_is_read_is_read_once_more() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.clock.time_s += SECRETS_FRESH_S
+    await asked_again(world)
+    world.served.key_refused("acme")
+    world.secrets.open.set()
+    await turns()
+    world.secrets.read.clear()
+    world.clock.time_s += RETRY_AFTER_S
+    await world.statuses()
+    await turns()
+    assert world.secrets.read == ["stack/provider/acme"]
+
+
+# How long an environment was frozen, and whose key its first call then carries.
+FROZEN = {
+    "shortly": (SECRETS_FRESH_S - 1, "k"),
+    "for a while": (SECRETS_AGE_MAX_S - 1, "k"),
+    "for an hour": (SECRETS_AGE_MAX_S, "new"),
+    "and woke before it slept": (-SECRETS_AGE_MAX_S, "new"),
+}
+
+
+@pytest.mark.parametrize("frozen_s, key", FROZEN.values(), ids=FROZEN)
+@pytest.mark.anyio
+async def test_the_first_call_after_a_freeze_waits_when_the_copy_is_too_old(
+    frozen_s: float, key: str
+) -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.secrets.texts["acme"] = {"api_key": "new"}
+    world.clock.time_s += frozen_s
+    await world.statuses()
+    assert world.access["acme"] == Access(key)
+
+
+@pytest.mark.anyio
+async def test_after_a_freeze_secrets_that_cannot_be_read_are_waited_for_once() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.secrets.texts |= {"acme": None, "bolt": None}
+    world.clock.time_s += SECRETS_AGE_MAX_S
+    world.secrets.read.clear()
+    assert await world.statuses() == {"acme-one": "live", "bolt-two": "live"}
+    world.clock.time_s += RETRY_AFTER_S - 1
+    await world.statuses()
+    await turns()
+    assert sorted(world.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_was_asked_for_before_a_freeze_is_as_old_as_its_question() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.clock.time_s += SECRETS_FRESH_S
+    await asked_again(world)
+    world.secrets.read.clear()  # it freezes before the answers are looked at
+    world.clock.time_s += SECRETS_AGE_MAX_S
+    world.secrets.open.set()
+    await world.statuses()
+    assert sorted(world.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
+
+
+@pytest.mark.anyio
 async def test_a_catalog_that_may_not_be_served_here_is_refused_also_later() -> None:
     world = World(Secrets(acme=ACME))
     await world.statuses()
@@ -194,6 +283,12 @@ async def test_a_catalog_that_may_not_be_served_here_is_refused_also_later() -> 
 
 @pytest.mark.anyio
 async def test_no_secret_reaches_the_journal() -> None:
+    world = World(Secrets(acme={"api_key": "hidden-1"}))
+    await world.statuses()
+    world.secrets.texts["acme"] = {"api_key": "hidden-2"}
+    world.clock.time_s += SECRETS_AGE_MAX_S
+    await world.statuses()
+    assert "hidden" not in str(world.journal.notes)
     world = World(Secrets(acme={"key": "hidden"}, bolt={"api_key": "hidden"}))
     await world.statuses()
     assert "hidden" not in str(world.journal.notes)
@@ -201,6 +296,13 @@ async def test_no_secret_reaches_the_journal() -> None:
         "no api_key",
         "no product_id",
     ]
+
+
+async def asked_again(world: World) -> None:
+    """A call beside which the secrets are asked for, and not answered until they are `open`."""
+    world.secrets.open.clear()
+    await world.statuses()
+    await turns()
 
 
 async def turns() -> None:

@@ -1,145 +1,206 @@
-"""A provider's key is replaced while environments run: the new one is used without a deployment."""
+"""A provider's key is changed while an environment runs: the next calls carry the new one."""
 
+import asyncio
+import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import cast
+from typing import Any, cast
+
+import pytest
 
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
-from phigate.effects.clock import WallClock
-from phigate.effects.served_catalog import DOUBTED_AFTER_S, SECRETS_AGE_MAX_S, SECRETS_FRESH_S
+from phigate.effects.served_catalog import RETRY_AFTER_S, SECRETS_AGE_MAX_S, SECRETS_FRESH_S
+from tests.fakes import FakeClock
 from tests.functions.world import CONTEXT, World, rest
 
-CHAT = "/v1/chat/completions"
-ASKED = {"model": "gemma-4", "messages": [{"role": "user", "content": "Hi"}]}
 SECRET = "stack-ch/provider/infomaniak"
-OLD = "simulated"  # as the world has it
+ONE_ROW = {
+    "model": "infomaniak-gemma-4-31b",
+    "provider": {"allow_fallbacks": False},
+    "messages": [{"role": "user", "content": "Hello"}],
+}
+CALLS_MAX = 50  # a read of the secrets takes a few of them
 ANSWER = {
-    "id": "chatcmpl-1",
+    "id": "1",
     "object": "chat.completion",
-    "created": 1,
-    "model": "google/gemma-4-31B-it",
     "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hello."},
+            "finish_reason": "stop",
+        }
     ],
-    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
 }
 
 
-class Provider(ThreadingHTTPServer):
-    """Takes some keys, and answers 401 to any other. `asked` are the keys that came."""
+@dataclass
+class Provider:
+    """Knows some keys; `seen` are those that it was shown."""
 
+    keys: set[str]
+    seen: list[str] = field(default_factory=list)
+    url: str = ""
+
+
+class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    takes = frozenset({OLD})
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answers)
-        self.asked: list[str] = []
+    provider: Provider
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Endpoint(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
     def do_POST(self) -> None:
         """One call."""
-        provider = cast(Provider, self.server)
+        provider = cast(_Server, self.server).provider
         self.rfile.read(int(self.headers["Content-Length"]))
         key = self.headers["Authorization"].removeprefix("Bearer ")
-        provider.asked.append(key)
-        body = json.dumps(ANSWER).encode()
-        self.send_response(200 if key in provider.takes else 401)
+        provider.seen.append(key)
+        content = json.dumps(ANSWER if key in provider.keys else {"error": {}}).encode()
+        self.send_response(200 if key in provider.keys else 401)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 
-class Later(WallClock):
-    """The wall clock, some seconds on."""
+@contextmanager
+def providing(*keys: str) -> Iterator[Provider]:
+    """A provider that knows these keys."""
+    provider = Provider(set(keys))
+    with _Server(("127.0.0.1", 0), _Endpoint) as server:
+        server.provider = provider
+        provider.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield provider
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Log(io.StringIO):
+    """What a function writes; `changed` when it has told of a new key."""
 
     def __init__(self) -> None:
-        self.later_s = 0.0
+        super().__init__()
+        self.changed = asyncio.Event()
 
-    def now_s(self) -> float:
+    def write(self, line: str) -> int:
+        """One line."""
+        if "provider_key_changed" in line:
+            self.changed.set()
+        return super().write(line)
+
+
+class PausingClock(FakeClock):
+    """A pause lasts until a new key was read; a real one would outlast the reading by far."""
+
+    def __init__(self, now_s: float, log: Log) -> None:
+        super().__init__(now_s)
+        self._log = log
+
+    async def sleep(self, seconds: float) -> None:
         """See Clock."""
-        return super().now_s() + self.later_s
+        await super().sleep(seconds)
+        async with asyncio.timeout(10):
+            await self._log.changed.wait()
 
 
 class Environment:
-    """An execution environment of chat with a provider of its own."""
+    """One execution environment of chat, which stands still between its calls."""
 
-    def __init__(self, world: World) -> None:
-        self.clock = Later()
-        self.provider = Provider()
-        self._key = world.key
-        url = f"http://127.0.0.1:{self.provider.server_address[1]}/v1"
-        outside = replace(world.outside(clock=self.clock), base_url=lambda _name: url)
+    def __init__(self, world: World, provider: Provider) -> None:
+        log = world.log = Log()
+        self.clock = PausingClock(time.time(), log)
+        self._world = world
+        outside = replace(world.outside(self.clock), base_url=lambda _name: provider.url)
         self.handler = Buffered(lambda: chat(outside))
 
-    def call(self) -> int:
-        """The status of one call."""
-        answer = self.handler(rest(CHAT, ASKED, self._key), CONTEXT)
-        status: int = answer["statusCode"]
-        return status
+    def call(self) -> tuple[int, str]:
+        """One call: its status, and how many attempts it took."""
+        answer = self.handler(rest("/v1/chat/completions", ONE_ROW, self._world.key), CONTEXT)
+        headers = {name: values[-1] for name, values in answer["multiValueHeaders"].items()}
+        return answer["statusCode"], (answer["headers"] | headers)["x-phi-attempts"]
 
 
-@contextmanager
-def running(world: World) -> Iterator[Environment]:
-    """An environment that has answered once with the old key."""
-    environment = Environment(world)
-    thread = threading.Thread(target=environment.provider.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        assert environment.call() == 200
-        yield environment
-    finally:
-        environment.handler.close()
-        environment.provider.shutdown()
-        thread.join()
-        environment.provider.server_close()
-        world.aws.secrets[SECRET] = _secret(OLD)
+@pytest.fixture
+def story(world: World) -> Iterator[tuple[World, Provider, Environment]]:
+    """An environment that has just read the key `old`, and its provider."""
+    put(world, "old")
+    with providing("old", "new") as provider:
+        environment = Environment(world, provider)
+        try:
+            assert environment.call() == (200, "1")
+            yield world, provider, environment
+        finally:
+            environment.handler.close()
+    assert not {"old", "new"} & set(json.dumps(world.log.getvalue()).split('"'))
 
 
-def _secret(key: str) -> str:
-    return json.dumps({"api_key": key, "product_id": "1"})
+def put(world: World, key: str) -> None:
+    world.aws.secrets[SECRET] = json.dumps({"api_key": key, "product_id": "1"})
 
 
-def test_a_replaced_key_is_used_once_secrets_are_due(world: World) -> None:
-    with running(world) as environment:
-        environment.provider.takes = frozenset({OLD, "new"})
-        world.aws.secrets[SECRET] = _secret("new")
-        environment.clock.later_s += SECRETS_FRESH_S
-        # The first reads them in the background, the second lets that end.
-        assert [environment.call() for _ in range(3)] == [200] * 3
-        assert environment.provider.asked[-1] == "new"
+Story = tuple[World, Provider, Environment]
 
 
-def test_a_key_that_was_revoked_at_once_fails_a_minute_at_most(world: World) -> None:
-    with running(world) as environment:
-        environment.provider.takes = frozenset({"new"})
-        world.aws.secrets[SECRET] = _secret("new")
-        assert environment.call() == 502
-        environment.clock.later_s += DOUBTED_AFTER_S
-        assert [environment.call() for _ in range(3)][-1] == 200
+def test_a_key_that_was_replaced_is_used_within_minutes(story: Story) -> None:
+    world, provider, environment = story
+    put(world, "new")
+    assert environment.call() == (200, "1")
+    environment.clock.time_s += SECRETS_FRESH_S
+    # Read again beside the calls, so some are early: the old key still opens.
+    assert "new" in (shown(environment, provider) for _ in range(CALLS_MAX))
+    assert environment.call() == (200, "1")
+    assert provider.seen[-1] == "new"
+    (line,) = world.lines("provider_key_changed")
+    assert line["provider"] == "infomaniak"
 
 
-def test_after_a_long_freeze_the_first_call_has_the_new_key(world: World) -> None:
-    with running(world) as environment:
-        environment.provider.takes = frozenset({"new"})
-        world.aws.secrets[SECRET] = _secret("new")
-        environment.clock.later_s += SECRETS_AGE_MAX_S
-        assert environment.call() == 200
-        assert environment.provider.asked == [OLD, "new"]
+def test_a_key_that_was_revoked_at_once_costs_one_attempt(story: Story) -> None:
+    world, provider, environment = story
+    put(world, "new")
+    provider.keys.remove("old")
+    provider.seen.clear()
+    environment.clock.time_s += RETRY_AFTER_S
+    assert environment.call() == (200, "2")
+    assert provider.seen == ["old", "new"]
+    assert environment.call() == (200, "1")
 
 
-def test_without_its_key_a_provider_is_not_called(world: World) -> None:
-    with running(world) as environment:
-        world.aws.secrets[SECRET] = "{}"
-        environment.clock.later_s += SECRETS_AGE_MAX_S
-        assert environment.call() == 404
-        assert environment.provider.asked == [OLD]
+def test_after_an_hour_in_the_ice_the_first_call_has_the_new_key(story: Story) -> None:
+    world, provider, environment = story
+    put(world, "new")
+    provider.keys.remove("old")
+    provider.seen.clear()
+    environment.clock.time_s += SECRETS_AGE_MAX_S
+    assert environment.call() == (200, "1")
+    assert provider.seen == ["new"]
+
+
+def test_a_secret_that_was_emptied_leaves_its_provider_out(story: Story) -> None:
+    world, provider, environment = story
+    world.aws.secrets[SECRET] = "{}"
+    environment.clock.time_s += SECRETS_AGE_MAX_S
+    provider.seen.clear()
+    status, _ = environment.call()
+    assert (status, provider.seen) == (404, [])
+
+
+def shown(environment: Environment, provider: Provider) -> Any:
+    """The key that a call was made with."""
+    assert environment.call() == (200, "1")
+    return provider.seen[-1]

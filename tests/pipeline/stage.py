@@ -127,6 +127,7 @@ class Stage:
         self.root = FakeRoot()
         self.sandboxes = FakeSandboxes(self.clock, plays)
         self.text_root = FakeRoot(SECP256K1)
+        self.refused_keys: list[str] = []  # of which providers, in order
         self._drawn = 0
         principal = Principal(
             ACCOUNT, key_id, policy or KeyPolicy(), int(NOW_S) - 1, expires_at_s, b"salt"
@@ -156,6 +157,7 @@ class Stage:
             zones=SystemZones(),
             random_bytes=self._draw,
             text_signer=Eip191Signer(self.text_root, self.journal),
+            key_refused=self.refused_keys.append,
         )
 
     def plays(self, *scripts: Script) -> None:

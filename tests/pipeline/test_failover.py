@@ -7,10 +7,11 @@ import pytest
 
 from phigate.core.errors import UpstreamFailed
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
+from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Json, Row
 from phigate.gateway import Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_row
-from tests.fakes import Script
+from tests.fakes import FakeExchange, FakeUpstream, Script
 from tests.pipeline.points import at, watch
 from tests.pipeline.stage import (
     DONE,
@@ -114,8 +115,6 @@ CASES = [
 @pytest.mark.parametrize(("body", "script", "outcome"), CASES)
 def test_the_next_candidate_answers(body: Json, script: Script, outcome: str) -> None:
     stage = Stage(script, good(body))
-    doubted: list[str] = []
-    stage.gateway.doubt_keys = lambda: doubted.append(outcome)
     told = stage.chat(body)
     assert told.status == 200
     assert stage.upstream.rows == ["acme-one", "bolt-two"]
@@ -135,7 +134,28 @@ def test_the_next_candidate_answers(body: Json, script: Script, outcome: str) ->
     ]
     operators = [fields["outcome"] for fields in stage.journal.fields("provider_refuses_operator")]
     assert operators == [outcome] * (outcome in {"http_401", "http_402", "http_403", "http_404"})
-    assert doubted == operators
+    assert stage.refused_keys == ["acme"] * (outcome in {"http_401", "http_403"})
+
+
+class WithoutKey(FakeUpstream):
+    """An upstream whose key of acme has gone since the route was decided."""
+
+    def open(self, request: UpstreamRequest) -> FakeExchange:
+        """See Upstream."""
+        if request.row.provider == "acme":
+            raise UpstreamFailed("http_401")
+        return super().open(request)
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_key_that_has_gone_since_the_route_fails_its_attempt_alone(body: Json) -> None:
+    stage = Stage()
+    stage.gateway.upstream = WithoutKey(stage.clock, [good(body)])
+    told = stage.chat(body)
+    assert (told.status, told.headers["x-phi-routed"]) == (200, "bolt-two/CH/general")
+    assert stage.attempts == [["acme-one", "CH", "http_401", 0], ["bolt-two", "CH", "ok", 0]]
+    assert stage.refused_keys == ["acme"]
+    assert stage.journal.fields("bug") == []
 
 
 @pytest.mark.parametrize(("body", "script", "outcome"), CASES)

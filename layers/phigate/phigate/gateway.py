@@ -142,8 +142,8 @@ class Gateway:
     no_sandbox: str = "This stack has no sandbox to run programs in."
     # None where this process may not sign for RedPill's verifiers.
     text_signer: TextSigner | None = None
-    # Called when a provider has refused this stack's key, which may have been replaced.
-    doubt_keys: Callable[[], None] = lambda: None
+    # Told which provider has refused the operator's key; whoever can read it again does.
+    key_refused: Callable[[str], None] = lambda provider: None
     counters: Callable[[], Mapping[str, object]] = dict
     breaker: Breaker = field(default_factory=Breaker)
     # None where this process alone serves the stack.

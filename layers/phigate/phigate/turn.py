@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 # Those of check_status's failures that only the operator can mend.
 OPERATOR_OUTCOMES = frozenset({"http_401", "http_402", "http_403", "http_404"})
+# Those that another key may end.
+KEY_OUTCOMES = frozenset({"http_401", "http_403"})
 
 
 @dataclass(slots=True)
@@ -235,7 +237,8 @@ class Turn:
             self._gateway.journal.note(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome
             )
-            self._gateway.doubt_keys()
+        if failed.outcome in KEY_OUTCOMES:
+            self._gateway.key_refused(row.provider)
         return failed.outcome
 
     def _note(self, row: Row, outcome: str, started_s: float) -> None:

@@ -117,7 +117,7 @@ class Server:
             access: dict[str, Access] = {}
             gateway, upstream = build_gateway(_parts(aws, trusted, access, self._extras))
             served = _served(gateway, aws, access)
-            gateway.catalog, gateway.doubt_keys = served, served.doubt
+            gateway.catalog, gateway.key_refused = served, served.key_refused
             gateway.no_sandbox = self._extras.no_sandbox
             self._gateway = gateway
             try:

@@ -245,7 +245,9 @@ class Exchange(Protocol):
 class Upstream(Protocol):
     """Every provider, by the row's place in the region."""
 
-    def open(self, request: UpstreamRequest) -> Exchange: ...
+    def open(self, request: UpstreamRequest) -> Exchange:
+        """Start one POST. Raises UpstreamFailed with `http_401` where this stack has no key."""
+        ...
 
     async def fetch(self, request: UpstreamFetch) -> Fetched:
         """The whole answer to a GET, within its bounds. Raises UpstreamFailed as Exchange does."""

@@ -1,6 +1,8 @@
 """Upstream calls over HTTP/1.1: https to the row's host, no redirect followed, no proxy, bounds on
 every part. A pooled socket that was unused for SOCKET_UNUSED_MAX_S is not used for a POST.
 
+Law: a request is sent with the access of its moment. One that changed since the last request is
+followed at once; one that is gone ends the attempt as a provider's own 401 does.
 Errors of aiohttp become outcomes by the table at the end.
 """
 
@@ -107,12 +109,13 @@ AUTHS: Mapping[str, Auth] = {
 
 
 class HttpUpstream:
-    """One connection pool for all providers; made inside the running event loop."""
+    """One connection pool for all providers; made inside the running event loop. `access` may be
+    changed at any time by who owns it."""
 
     def __init__(self, access: Mapping[str, Access], clock: Clock | None = None) -> None:
         self._access = access
         self._clock = clock or WallClock()
-        # Each with the key that it was made of.
+        # By provider and header, with the key that it was made of.
         self._credentials: dict[tuple[str, str], tuple[str, Credential]] = {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -128,13 +131,13 @@ class HttpUpstream:
         )
 
     def open(self, request: UpstreamRequest) -> "HttpExchange":
-        """Start one POST."""
+        """Start one POST. Raises UpstreamFailed."""
+        url, credential = self._reached(request.row, request.region, request.path)
         headers = {
             **request.headers,
             "content-type": "application/json",
             "accept-encoding": "identity",
         }
-        url, credential = self._reached(request.row, request.region, request.path)
         return HttpExchange(_posted(self._session, url, headers, request.body, credential))
 
     async def fetch(self, request: UpstreamFetch) -> Fetched:
@@ -160,16 +163,25 @@ class HttpUpstream:
         return Fetched(head.status, b"".join(pieces))
 
     def _reached(self, row: Row, region: str, path: str) -> tuple[str, Credential]:
-        """The URL, and the key as it is now: it may have been replaced, or taken away."""
+        """Where a row answers and what it is shown, both by one access. Raises UpstreamFailed."""
         access = self._access.get(row.provider)
+        place = row.places[region]
         if access is None:
-            return "", UnusableCredential()
-        base = access.base_url or row.places[region].base_url.format_map(access.variables)
-        of_key, credential = self._credentials.get((row.provider, row.auth), (None, None))
-        if credential is None or of_key != access.api_key:
-            credential = AUTHS[row.auth](access.api_key, self._session, self._clock)
-            self._credentials[row.provider, row.auth] = access.api_key, credential
-        return base.rstrip("/") + path, credential
+            raise UpstreamFailed("http_401")
+        try:
+            base = access.base_url or place.base_url.format_map(access.variables)
+        except KeyError:
+            # A secret that was filled for another snapshot's URL than the one of this order.
+            raise UpstreamFailed("http_401") from None
+        return base.rstrip("/") + path, self._credential(row, access.api_key)
+
+    def _credential(self, row: Row, key: str) -> Credential:
+        """The key's own: what was made of another one, a token too, is let go."""
+        made_of, known = self._credentials.get((row.provider, row.auth), (None, None))
+        if known is None or made_of != key:
+            known = AUTHS[row.auth](key, self._session, self._clock)
+            self._credentials[row.provider, row.auth] = key, known
+        return known
 
     async def close(self) -> None:
         """Close the pool."""

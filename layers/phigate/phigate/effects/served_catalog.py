@@ -2,12 +2,15 @@
 providers without a secret marked.
 
 Law 1: a snapshot whose `aws_regions` do not allow this stack is not served, whatever it says else.
-Law 2: secrets are read when a snapshot is first used, never before, and again in the background:
-after SECRETS_FRESH_S, or when a provider has refused a key. A call that comes after a longer freeze
-waits for them. A secret that cannot be read leaves the provider as it was.
+Law 2: secrets are read when a snapshot is first used, never before, and again after SECRETS_FRESH_S
+in the background; a secret that cannot be read leaves the provider as it was.
+Law 3: a key that its provider refuses is read again in the background, never for each refusal.
+Law 4: nothing that was asked for SECRETS_AGE_MAX_S ago is used before it was asked for again: the
+first call after a long freeze waits for that, whatever comes of it.
 """
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, MutableMapping
 from typing import Protocol
@@ -16,16 +19,17 @@ import orjson
 
 from phigate.core.catalog import with_missing_keys
 from phigate.core.errors import Overloaded
+from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.protocols import CatalogSource, CatalogView, Clock, Journal
 from phigate.core.types import Catalog
 from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
 
 SECRETS_FRESH_S = 300.0  # as long as a catalog is fresh
-SECRETS_AGE_MAX_S = 3600.0  # as old as a catalog may be for PHI
-RETRY_AFTER_S = 5.0  # where one could not be read, and until then counts as missing
-# Where a key was refused: a key that stays wrong does not read the secrets with every call.
-DOUBTED_AFTER_S = 60.0
+RETRY_AFTER_S = 5.0  # where one could not be read or was refused; a reading takes some 20 ms
+# As PHI's catalog, so that after a long freeze one call waits for both. A busy environment's copy
+# is never near it.
+SECRETS_AGE_MAX_S = CATALOG_PHI_AGE_MAX_S
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -60,8 +64,10 @@ class ServedCatalog:
         self._journal = journal
         self._base_url = base_url
         self._served: tuple[Catalog, Catalog] | None = None  # as read, and as served
-        self._read_at_s = 0.0
-        self._due_at_s = 0.0
+        # By provider: when what is known of its secret was asked for. An answer may be as old as
+        # its question.
+        self._asked_at_s: dict[str, float] = {}
+        self._doubted: set[str] = set()  # the last reading failed, or the key was refused since
         self._flight: asyncio.Task[None] | None = None
 
     async def current(self) -> CatalogView:
@@ -70,20 +76,23 @@ class ServedCatalog:
         if (fault := self._fault_of(view.catalog)) is not None:
             self._journal.note("catalog_not_served", reason=fault)
             raise Overloaded(f"This stack may not serve: {fault}.")
-        while (served := self._served_of(view.catalog)) is None or self._is_old():
+        while (served := self._served_of(view.catalog)) is None or self._older(SECRETS_AGE_MAX_S):
             # Shielded: a caller who hangs up must not end what others wait for.
             await asyncio.shield(self._read_once(view.catalog))
-        if self._clock.now_s() >= self._due_at_s:
+        if self._due():
             self._read_once(view.catalog)
         return CatalogView(served, view.read_at_s)
-
-    def doubt(self) -> None:
-        """A provider has refused its key: it may have been replaced."""
-        self._due_at_s = min(self._due_at_s, self._read_at_s + DOUBTED_AFTER_S)
 
     async def card(self, card_sha256: str) -> bytes | None:
         """See CatalogSource."""
         return await self.inner.card(card_sha256)
+
+    def key_refused(self, provider: str) -> None:
+        """A provider has refused its key, which may have been changed: it is read again, at once or
+        as soon as RETRY_AFTER_S have passed since it was."""
+        self._doubted.add(provider)
+        if self._served is not None and self._due():
+            self._read_once(self._served[0])
 
     def _served_of(self, catalog: Catalog) -> Catalog | None:
         """The catalog as it is served; None while its secrets were not read."""
@@ -91,36 +100,57 @@ class ServedCatalog:
             return None
         return self._served[1]
 
-    def _is_old(self) -> bool:
-        return self._clock.now_s() - self._read_at_s >= SECRETS_AGE_MAX_S
-
     def _read_once(self, catalog: Catalog) -> asyncio.Task[None]:
         """The reading under way, or a new one."""
         if self._flight is None or self._flight.done():
             self._flight = asyncio.create_task(self._read(catalog))
         return self._flight
 
+    def _due(self) -> list[str]:
+        """The providers whose secret is to be read again."""
+        return [name for name in self._asked_at_s if self._is_older(name, self._fresh_s(name))]
+
+    def _older(self, age_s: float) -> bool:
+        """Whether what is known of any secret is older than that."""
+        return any(self._is_older(name, age_s) for name in self._asked_at_s)
+
+    def _is_older(self, name: str, age_s: float) -> bool:
+        # A clock that was set back makes no copy younger.
+        return not 0 <= self._clock.now_s() - self._asked_at_s[name] < age_s
+
+    def _fresh_s(self, name: str) -> float:
+        return RETRY_AFTER_S if name in self._doubted else SECRETS_FRESH_S
+
     async def _read(self, catalog: Catalog) -> None:
+        """Read what is due, and of a new snapshot everything: its URLs may have other names."""
         names = sorted({row.provider for row in catalog.rows})
-        read = await asyncio.gather(*(self._read_one(name, catalog) for name in names))
+        if self._served_of(catalog) is None:
+            self._asked_at_s = dict.fromkeys(names, -math.inf)
+        await asyncio.gather(*(self._read_one(name, catalog) for name in self._due()))
         missing = frozenset(name for name in names if name not in self._access)
         self._served = (catalog, with_missing_keys(catalog, missing))
-        self._read_at_s = self._clock.now_s()
-        self._due_at_s = self._read_at_s + (SECRETS_FRESH_S if all(read) else RETRY_AFTER_S)
 
-    async def _read_one(self, name: str, catalog: Catalog) -> bool:
-        """Whether it is known now what the provider's secret holds."""
+    async def _read_one(self, name: str, catalog: Catalog) -> None:
+        """What the provider's secret holds becomes its access, where it can be read."""
+        asked_at_s = self._clock.now_s()
+        self._doubted.discard(name)  # a refusal from here on may be of what is read now
         try:
             text = await self._secrets.text(f"{self._prefix}/{name}")
         except SecretUnread as exc:
             self._journal.note("secret_unread", provider=name, outcome=str(exc))
-            return False
-        found = None if text is None else self._access_of(name, text, catalog)
+            self._doubted.add(name)
+        else:
+            self._learn(name, None if text is None else self._access_of(name, text, catalog))
+        self._asked_at_s[name] = asked_at_s
+
+    def _learn(self, name: str, found: Access | None) -> None:
+        known = self._access.get(name)
         if found is None:
             self._access.pop(name, None)
-        else:
-            self._access[name] = found
-        return True
+            return
+        self._access[name] = found
+        if known is not None and known.api_key != found.api_key:
+            self._journal.note("provider_key_changed", provider=name)
 
     def _access_of(self, name: str, text: str, catalog: Catalog) -> Access | None:
         fields = _fields(text)
