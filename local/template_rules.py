@@ -1,4 +1,4 @@
-"""Writes the Rules of template.yaml from catalog/regions.toml: which jurisdiction may run where.
+"""Writes the Rules of template.yaml: which jurisdiction may run where, from catalog/regions.toml.
 
 Law: between its two marks the template holds what this module makes, and a test compares them.
 """
@@ -28,6 +28,11 @@ def rules(regions: Mapping[str, Sequence[str]]) -> str:
         "    Assertions:",
         "      - Assert: !Contains [!Ref Jurisdictions, !Ref Jurisdiction]",
         "        AssertDescription: Jurisdiction must be one of Jurisdictions",
+        "  SandboxesKnowS3:",
+        '    RuleCondition: !Equals [!Ref MathEnabled, "true"]',
+        "    Assertions:",
+        '      - Assert: !Not [!Equals [!Ref S3PrefixList, ""]]',
+        "        AssertDescription: MathEnabled needs S3PrefixList, which make deploy looks up",
         "  AnAwsRegionOfRegionsToml:",
         "    Assertions:",
         f"      - Assert: !Contains [[{', '.join(allowed)}], !Ref AWS::Region]",

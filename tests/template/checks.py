@@ -18,7 +18,9 @@ from tests.template.tables import (
     ONLY,
     ONLY_STREAMING,
     REACHABLE,
+    TASK_GROUP,
     TASK_SUBNETS,
+    TASK_TRAFFIC,
 )
 
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
@@ -159,7 +161,20 @@ def role_problems(template: Json) -> list[str]:
         role = properties["RoleName"]["Ref"]
         for statement in properties["PolicyDocument"]["Statement"]:
             problems += _statement_problems(role, statement, granted.setdefault(role, set()))
-    return problems + _unlike(granted, ACTIONS)
+    return problems + _unlike(granted, ACTIONS) + _interface_problems(decided)
+
+
+def _interface_problems(template: Json) -> list[str]:
+    """What Lambda needs to join math to its subnets is denied to math's own code."""
+    statements = of_type(template, "AWS::IAM::RolePolicy")["MathPolicy"]["PolicyDocument"]
+    allowed, denied = set(), set()
+    for statement in statements["Statement"]:
+        actions = {each for each in listed(statement["Action"]) if each.startswith("ec2:")}
+        if statement["Effect"] == "Allow":
+            allowed |= actions
+        elif "lambda:SourceFunctionArn" in str(statement.get("Condition", {})):
+            denied |= actions
+    return [f"math's code may {each}" for each in sorted(allowed - denied)]
 
 
 def _statement_problems(role: str, statement: Json, granted: set[str]) -> list[str]:
@@ -196,6 +211,8 @@ def key_problems(template: Json) -> list[str]:
         for statement in properties["KeyPolicy"]["Statement"]:
             actions = listed(statement["Action"])
             problems += [f"{name}: the action {each}" for each in actions if "*" in each]
+            if "*" in _principals(statement):
+                problems += _open_problems(name, statement)
             if "kms:Sign" in actions:
                 signers |= {str(p.get("Fn::GetAtt", p)) for p in _principals(statement)}
         spec, roles = KEYS[name]
@@ -204,6 +221,14 @@ def key_problems(template: Json) -> list[str]:
         if properties.get("KeySpec") != spec:
             problems.append(f"{name} is no {spec}")
     return problems + [f"{name} is missing" for name in set(KEYS) - set(keys)]
+
+
+def _open_problems(name: str, statement: Json) -> list[str]:
+    """A key that is for anybody is for anybody of this account, through the table."""
+    held = statement.get("Condition", {}).get("StringEquals", {})
+    if held.get("kms:CallerAccount") == {"Ref": "AWS::AccountId"} and "kms:ViaService" in held:
+        return []
+    return [f"{name} is open to anybody"]
 
 
 def _principals(statement: Json) -> list[Any]:
@@ -220,6 +245,7 @@ def network_problems(template: Json) -> list[str]:
     }
     return (
         _subnet_problems(decided)
+        + _group_problems(decided)
         + _route_problems(decided, tables)
         + _endpoint_problems(decided, tables)
         + _name_problems(decided)
@@ -234,10 +260,35 @@ def _subnet_problems(template: Json) -> list[str]:
         for name in TASK_SUBNETS
         if subnets.get(name, {}).get("MapPublicIpOnLaunch")
     ]
-    named = environments(template)["math"]["PHIGATE_SUBNETS"]["Fn::Sub"]
-    if named != ",".join(f"${{{name}}}" for name in TASK_SUBNETS):
-        problems.append(f"sandboxes run in {named}")
+    wanted = ",".join(f"${{{name}}}" for name in TASK_SUBNETS)
+    variables = environments(template)
+    for function in ("math", "sweeper"):  # both start tasks
+        named = variables[function]["PHIGATE_SUBNETS"]["Fn::Sub"]
+        if named != wanted:
+            problems.append(f"{function} runs sandboxes in {named}")
+        if variables[function]["PHIGATE_SECURITY_GROUPS"] != {"Ref": TASK_GROUP}:
+            problems.append(f"{function} runs sandboxes in another security group")
     return problems
+
+
+def _group_problems(template: Json) -> list[str]:
+    """The sandbox's security group lets in and out what the table says, wherever it is written."""
+    group = of_type(template, "AWS::EC2::SecurityGroup").get(TASK_GROUP, {})
+    passes: dict[str, list[Json]] = {}
+    for way in ("Egress", "Ingress"):
+        apart = of_type(template, f"AWS::EC2::SecurityGroup{way}").values()
+        rules = [rule for rule in apart if rule["GroupId"] == {"Ref": TASK_GROUP}]
+        passes[way] = [*group.get(f"SecurityGroup{way}", ()), *rules]
+    found = {way: [_without_group(rule) for rule in rules] for way, rules in passes.items()}
+    return [
+        f"the sandbox's {way.lower()} is {found[way]}"
+        for way, wanted in TASK_TRAFFIC.items()
+        if sorted(map(str, found[way])) != sorted(map(str, wanted))
+    ]
+
+
+def _without_group(rule: Json) -> Json:
+    return {name: rule[name] for name in sorted(rule) if name not in ("GroupId", "Description")}
 
 
 def _route_problems(template: Json, tables: set[str]) -> list[str]:

@@ -108,6 +108,7 @@ def refusals(template: Json, **values: Any) -> list[str]:
     def no_conditions(name: str) -> bool:
         raise KeyError(name)
 
+    values = defaults(template) | values
     said = []
     for rule in template["Rules"].values():
         if "RuleCondition" in rule and not evaluate(rule["RuleCondition"], values, no_conditions):

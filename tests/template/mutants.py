@@ -179,6 +179,42 @@ MUTANTS = (
         checks.network_problems,
     ),
     Mutant(
+        "warm sandboxes run beside math",
+        lambda t: _variables(t, "Sweeper").update(PHIGATE_SUBNETS={"Fn::Sub": "${MathSubnetA}"}),
+        checks.network_problems,
+    ),
+    Mutant(
+        "sandboxes are in math's security group",
+        lambda t: _variables(t, "Math").update(
+            PHIGATE_SECURITY_GROUPS={"Ref": "MathSecurityGroup"}
+        ),
+        checks.network_problems,
+    ),
+    Mutant(
+        "the sandbox's security group lets everything out",
+        lambda t: _properties(t, "TaskSecurityGroup")["SecurityGroupEgress"].append(
+            {"IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}
+        ),
+        checks.network_problems,
+    ),
+    Mutant(
+        "others call a sandbox",
+        lambda t: _properties(t, "TaskFromMath").update(
+            SourceSecurityGroupId={"Ref": "TaskSecurityGroup"}
+        ),
+        checks.network_problems,
+    ),
+    Mutant(
+        "the table's key is open to anybody",
+        lambda t: _properties(t, "TableKey")["KeyPolicy"]["Statement"][1].pop("Condition"),
+        checks.key_problems,
+    ),
+    Mutant(
+        "math's code makes network interfaces",
+        lambda t: _statements(t, "MathPolicy").pop(),
+        checks.role_problems,
+    ),
+    Mutant(
         "an endpoint without a policy",
         lambda t: _properties(t, "S3Endpoint").pop("PolicyDocument"),
         checks.network_problems,

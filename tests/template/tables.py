@@ -91,6 +91,22 @@ KEYS: Mapping[str, tuple[str | None, str]] = {
     "TableKey": (None, ""),
 }
 TASK_SUBNETS = ("TaskSubnetA", "TaskSubnetB")
+TASK_GROUP = "TaskSecurityGroup"
+_HTTPS = {"FromPort": 443, "IpProtocol": "tcp", "ToPort": 443}
+TASK_TRAFFIC: Mapping[str, list[Json]] = {
+    "Egress": [
+        {"DestinationPrefixListId": {"Ref": "S3PrefixList"}, **_HTTPS},
+        {"DestinationSecurityGroupId": {"Ref": "TaskEndpointSecurityGroup"}, **_HTTPS},
+    ],
+    "Ingress": [
+        {
+            "FromPort": 8080,
+            "IpProtocol": "tcp",
+            "SourceSecurityGroupId": {"Ref": "MathSecurityGroup"},
+            "ToPort": 8080,
+        }
+    ],
+}
 # The endpoints that a sandbox's subnet or security group reaches, and what they let pass.
 REACHABLE: Mapping[str, str] = {
     "EcrApiEndpoint": _PULL + "ecr:GetAuthorizationToken",

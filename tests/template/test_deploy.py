@@ -41,6 +41,11 @@ def test_environment_is_accepted_by_the_template(name: str, aws_region: str) -> 
     assert set(parameters) <= set(TEMPLATE["Parameters"])
     assert parameters["Jurisdiction"] == parameters["Jurisdictions"] == name.upper()
     given = parameters | {"Jurisdictions": [parameters["Jurisdictions"]]}
+    if parameters["MathEnabled"] == "true":
+        assert refusals(TEMPLATE, **{"AWS::Region": region}, **given) == [
+            "MathEnabled needs S3PrefixList, which make deploy looks up"
+        ]
+        given |= {"S3PrefixList": "pl-1"}
     assert not refusals(TEMPLATE, **{"AWS::Region": region}, **given)
 
 

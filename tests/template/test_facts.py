@@ -67,10 +67,10 @@ def test_api_gateways_answer_has_the_envelope(name: str) -> None:
 
 
 def test_api_is_regional_and_logs_no_bodies() -> None:
-    (settings,) = API["MethodSettings"]
     assert API["EndpointConfiguration"] == {"Type": "REGIONAL"}
     assert API["StageName"] == "api"
-    assert (settings["LoggingLevel"], settings["DataTraceEnabled"]) == ("OFF", False)
+    for settings in API["MethodSettings"]:
+        assert (settings["LoggingLevel"], settings["DataTraceEnabled"]) == ("OFF", False)
     assert API["TracingEnabled"] is False
     assert "authorization" not in json.dumps(API["AccessLogSetting"]).lower()
 
@@ -161,11 +161,29 @@ def test_firewall_has_no_managed_rules_and_logs_no_keys() -> None:
 
 
 def test_what_is_kept_outlives_its_stack() -> None:
-    kept = {"DynamoDB::Table", "ECR::Repository", "KMS::Key", "Logs::LogGroup"}
+    kept = {"DynamoDB::Table", "KMS::Key", "Logs::LogGroup"}
     for name, facts in TEMPLATE["Resources"].items():
         if facts["Type"].removeprefix("AWS::") in kept:
             assert facts["DeletionPolicy"].startswith("Retain"), name
             assert facts["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_what_has_a_name_and_stays_is_never_switched_off() -> None:
+    """Its name would be taken when it is switched on again."""
+    for name, facts in TEMPLATE["Resources"].items():
+        if str(facts.get("DeletionPolicy", "")).startswith("Retain"):
+            assert "Condition" not in facts, name
+
+
+def test_open_endpoints_are_throttled_below_the_api() -> None:
+    (api,) = of_type(TEMPLATE, "AWS::Serverless::Api").values()
+    limits = {each["ResourcePath"]: each["ThrottlingRateLimit"] for each in api["MethodSettings"]}
+    assert limits == {
+        "/*": {"Ref": "CallsPerSecond"},
+        "/~1{proxy+}": {"Ref": "DirectoryCallsPerSecond"},
+    }
+    given = defaults(TEMPLATE)
+    assert given["DirectoryCallsPerSecond"] < given["CallsPerSecond"]
 
 
 def test_every_log_has_an_end() -> None:
