@@ -56,7 +56,7 @@ WAF_ACL = _price("WAF, list", "5.00", 1, "month", "waf")
 WAF_RULE = _price("WAF, rule", "1.00", 1, "month", "waf")
 WAF_CALL = _price("WAF, requests", "0.60", MILLION, "request", "waf")
 
-ALARMS = 15  # of the template, without math's
+ALARMS = 16  # of the template, without math's
 
 PRICES = (
     LAMBDA_MS,
@@ -167,7 +167,7 @@ def standing() -> list[Line]:
         ("KMS keys", "5", KMS_KEY.of(Decimal(5))),
         ("Secrets of providers", "8", SECRET.of(Decimal(8))),
         ("Alarms", str(ALARMS), ALARM.of(Decimal(ALARMS))),
-        ("Metrics of the sweeper", "5", METRIC.of(Decimal(5))),
+        ("Metrics of the sweeper", "6", METRIC.of(Decimal(6))),
         ("Dashboard", "1", DASHBOARD.of(Decimal(1))),
         ("Sweeper", "43,800 x 0.5 s at 1 GB", LAMBDA_MS.of(sweeps / 2) + LAMBDA_CALL.of(sweeps)),
     ]

@@ -31,9 +31,9 @@ def environment(config: Mapping[str, Any], name: str) -> tuple[str, str, dict[st
     return facts["stack_name"], facts["region"], {key: value for key, _, value in pairs}
 
 
-def image_tag(folder: Path) -> str:
-    """The image's name by what it is built from: names and contents of all files."""
-    found = hashlib.sha256()
+def image_tag(folder: Path, architecture: str) -> str:
+    """The image's name by what it is built from and for: names and contents of all files."""
+    found = hashlib.sha256(architecture.encode())
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str]) -> None:
     pushed = True
     architecture = parameters.get("SandboxArchitecture", "X86_64")
     if parameters.get("MathEnabled") == "true":
-        tag = parameters["SandboxImage"] = image_tag(IMAGE_FOLDER)
+        tag = parameters["SandboxImage"] = image_tag(IMAGE_FOLDER, architecture)
         parameters["S3PrefixList"] = s3_prefix_list(boto3.client("ec2", aws_region), aws_region)
         pushed = push(registry, tag, architecture)
     _run(deploy_command(given.sam, given.name, parameters))

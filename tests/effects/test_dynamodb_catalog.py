@@ -420,6 +420,9 @@ def test_a_table_that_is_down_is_asked_again_only_after_a_while() -> None:
             assert await stack.source.current() is old
             await settled(stack.source)
         assert stack.reasons() == ["overloaded"]
+        # An alarm looks at the age: PHI stops when it is an hour.
+        age_s = stack.journal.notes[-1][1]["age_s"]
+        assert isinstance(age_s, int) and age_s >= CATALOG_FRESH_S
         stack.db.is_up = True
         stack.clock.time_s += RETRY_AFTER_S
         await stack.source.current()

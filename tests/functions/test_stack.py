@@ -16,7 +16,8 @@ from phigate.aws.chat import chat
 from phigate.aws.directory import directory
 from phigate.aws.failures import FAILURES
 from phigate.aws.math import math
-from phigate.aws.server import RegionRefused
+from phigate.aws.server import RegionRefused, Server
+from phigate.aws.settings import SettingsRefused
 from phigate.core.receipt import nonce
 from phigate.effects.signer import SigningFailed
 from phigate.proof.receipt import Evidence, read_bundle, verify
@@ -296,3 +297,25 @@ async def test_settings_that_are_wrong_are_reported_by_their_line(world: World) 
         told = json.loads(await (await story.api.post()).rest())
         assert await story.task == 1
     assert "chat does not start: PHIGATE_TABLE is missing" in told["errorMessage"]
+
+
+@pytest.mark.parametrize("make", [chat, math, directory])
+def test_a_start_that_fails_behind_mangum_is_told_in_a_line_too(
+    make: Callable[..., Server], world: World
+) -> None:
+    """The alarm counts these lines."""
+    environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
+    handler = Buffered(lambda: make(world.outside(**environment)))
+    world.aws.down.add("kms")
+    with pytest.raises(SigningFailed):
+        handler(rest("/healthz"), CONTEXT)
+    world.aws.down.clear()
+    handler.close()
+    assert world.lines("start_failed")[-1]["StartFailures"] == 1
+    wrong = Buffered(lambda: make(world.outside(**environment, PHIGATE_TABLE=None)))
+    with pytest.raises(SettingsRefused):
+        wrong(rest("/healthz"), CONTEXT)
+    wrong.close()
+    line = world.lines("start_failed")[-1]
+    assert (line["stack"], line["kind"]) == ("stack-ch", "SettingsRefused")
+    assert "PHIGATE_TABLE is missing" in line["reason"]

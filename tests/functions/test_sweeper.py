@@ -112,6 +112,17 @@ def test_an_agreement_that_ends_soon_is_told_by_its_row(world: World) -> None:
     assert [(line["level"], line["AgreementDaysLeft"]) for line in told] == [("WARNING", 29)]
 
 
+def test_an_agreement_that_has_ended_is_counted_and_hides_no_other(world: World) -> None:
+    row = repository_catalog().rows_by_id["infomaniak-gemma-4-31b"]
+    assert row.agreement is not None
+    before = len(world.lines("agreement_ends"))
+    swept(world, FakeClock(row.agreement.expires_at_s + DAY_S))
+    line = world.lines("agreements_checked")[-1]
+    assert line["AgreementsEnded"] >= 1
+    assert line.get("AgreementDaysLeft") != 0
+    assert len(world.lines("agreement_ends")) == before
+
+
 def test_a_hold_that_stands_is_counted_by_its_age(world: World) -> None:
     world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key))
     swept(world, FakeClock(time.time() + 60))

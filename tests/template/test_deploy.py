@@ -74,17 +74,18 @@ def test_layer_takes_the_locks_versions_and_nothing_of_local_runs() -> None:
     assert not {"moto", "uvicorn", "uvloop", "httptools", "setuptools"} & set(layer)
 
 
-def test_image_is_named_by_its_files(tmp_path: Path) -> None:
+def test_image_is_named_by_its_files_and_its_processor(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    first = image_tag(tmp_path)
+    first = image_tag(tmp_path, "X86_64")
+    assert image_tag(tmp_path, "ARM64") != first
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "a.pyc").write_text("x")
-    assert image_tag(tmp_path) == first
+    assert image_tag(tmp_path, "X86_64") == first
     (tmp_path / "a").write_text("2")
-    assert image_tag(tmp_path) != first
+    assert image_tag(tmp_path, "X86_64") != first
     (tmp_path / "a").rename(tmp_path / "b")
     pattern = TEMPLATE["Parameters"]["SandboxImage"]["AllowedPattern"]
-    assert re.fullmatch(pattern, image_tag(tmp_path))
+    assert re.fullmatch(pattern, image_tag(tmp_path, "X86_64"))
 
 
 def test_two_deploys_are_two_releases() -> None:

@@ -216,6 +216,7 @@ def test_catalogs_layer_is_a_property_of_the_catalog_in_force() -> None:
         "HoldAgeS",
         "SandboxFailures",
         "CatalogFailures",
+        "CatalogAgeS",
         "AgreementDaysLeft",
         "HoldsExpired",
         "CostAboveHold",

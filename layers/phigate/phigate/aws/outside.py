@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from phigate.aws.settings import Function, Settings, read_settings
+from phigate.aws.settings import Function, Settings, SettingsRefused, read_settings
 from phigate.core.protocols import Clock
 from phigate.effects.aws_credentials import CredentialsOf, credentials_of
 from phigate.effects.aws_json import AwsJson
@@ -41,12 +41,16 @@ class Aws:
 
     def __init__(self, function: Function, outside: Outside) -> None:
         environ = outside.environ()
-        self.settings: Settings = read_settings(environ, function)
         self.outside = outside
         self.clock = outside.clock
         self.journal = LambdaJournal(
-            outside.log, outside.clock, function=function, stack=self.settings.stack
+            outside.log, outside.clock, function=function, stack=environ.get("PHIGATE_STACK", "")
         )
+        try:
+            self.settings: Settings = read_settings(environ, function)
+        except SettingsRefused as exc:
+            self.journal.note("start_failed", kind=type(exc).__name__, reason=str(exc))
+            raise
         self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.journal)
         self.dynamodb = DynamoDB(
             table=self.settings.table,

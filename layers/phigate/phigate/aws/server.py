@@ -84,8 +84,13 @@ class Server:
                 await self._extras.drained()
 
     async def start(self) -> None:
-        """Begin: sockets, keys, secrets, catalog. Raises what stops the start."""
-        self._surface = await self._stack.enter_async_context(self._running())
+        """Begin: sockets, keys, secrets, catalog. Raises what stops the start, told in a line."""
+        try:
+            self._surface = await self._stack.enter_async_context(self._running())
+        except Exception as exc:
+            reason = str(exc) if isinstance(exc, STARTS_REFUSED) else ""
+            self._aws.journal.note("start_failed", kind=type(exc).__name__, reason=reason)
+            raise
 
     async def stop(self) -> None:
         """End; twice is once."""
@@ -93,13 +98,11 @@ class Server:
         await self._stack.aclose()
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """The lifespan. A start that failed is told in a line, and ends the environment."""
+        """The lifespan. A start that failed ends the environment."""
         await receive()
         try:
             await self.start()
         except Exception as exc:
-            reason = str(exc) if isinstance(exc, STARTS_REFUSED) else ""
-            self._aws.journal.note("start_failed", kind=type(exc).__name__, reason=reason)
             # Raised, it would count as an application that knows no lifespans.
             await send({"type": "lifespan.startup.failed", "message": type(exc).__name__})
             return

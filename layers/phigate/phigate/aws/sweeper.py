@@ -112,7 +112,8 @@ class Sweep:
 
     async def agreements(self) -> None:
         """How many days the agreements of the rows served here are still in force, the shortest and
-        each that ends within AGREEMENT_ENDS_S. Raises Overloaded where there is no catalog."""
+        each that ends within AGREEMENT_ENDS_S; one that has ended is counted, and hides no other.
+        Raises Overloaded where there is no catalog."""
         aws = self._aws
         trusted = {
             root.kid: ec_public_key(root.jwk)
@@ -128,12 +129,13 @@ class Sweep:
             if row.status == "live" and row.agreement is not None
             if row.agreement.regions & set(aws.settings.jurisdictions)
         }
-        for row_id, seconds in left_s.items():
+        in_force_s = {row_id: seconds for row_id, seconds in left_s.items() if seconds > 0}
+        for row_id, seconds in in_force_s.items():
             if seconds < AGREEMENT_ENDS_S:
-                aws.journal.note("agreement_ends", row=row_id, days_left=max(0, seconds // DAY_S))
-        if left_s:
-            days_left = max(0, min(left_s.values()) // DAY_S)
-            aws.journal.note("agreements_checked", rows=len(left_s), days_left=days_left)
+                aws.journal.note("agreement_ends", row=row_id, days_left=seconds // DAY_S)
+        days_left = {"days_left": min(in_force_s.values()) // DAY_S} if in_force_s else {}
+        ended = len(left_s) - len(in_force_s)
+        aws.journal.note("agreements_checked", rows=len(in_force_s), ended=ended, **days_left)
 
     async def sandboxes(self) -> None:
         """Stop tasks past their time, and start what the pool lacks."""

@@ -156,9 +156,10 @@ class DynamoCatalog:
         try:
             catalog = await self._read()
         except (SnapshotRefused, PhigateError) as error:
-            self._failed_at_s = self._clock.now_s()
+            now_s = self._failed_at_s = self._clock.now_s()
             reason = error.reason if isinstance(error, SnapshotRefused) else error.code
-            self._journal.note("catalog_refresh_failed", reason=reason)
+            age = {} if self._view is None else {"age_s": round(now_s - self._view.read_at_s)}
+            self._journal.note("catalog_refresh_failed", reason=reason, **age)
             return
         self._failed_at_s = None
         self._view = CatalogView(catalog, started_at_s)

@@ -91,7 +91,10 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "cost_above_hold": (("CostAboveHold", "Count", None),),
     "settle_not_confirmed": (("SettlesNotConfirmed", "Count", None),),
     "certification_failed": (("CertificationFailures", "Count", None),),
-    "catalog_refresh_failed": (("CatalogFailures", "Count", None),),
+    "catalog_refresh_failed": (
+        ("CatalogFailures", "Count", None),
+        ("CatalogAgeS", "Seconds", "age_s"),
+    ),
     "catalog_not_served": (("CatalogFailures", "Count", None),),
     "sandbox_lost": (("SandboxFailures", "Count", None),),
     "sandbox_start_failed": (("SandboxFailures", "Count", None),),
@@ -104,7 +107,10 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
         ("LedgerBroken", "Count", "broken"),
         ("HoldAgeS", "Seconds", "hold_age_s"),
     ),
-    "agreements_checked": (("AgreementDaysLeft", "Count", "days_left"),),
+    "agreements_checked": (
+        ("AgreementDaysLeft", "Count", "days_left"),
+        ("AgreementsEnded", "Count", "ended"),
+    ),
     "agreement_ends": (("AgreementDaysLeft", "Count", "days_left"),),
     "sandboxes_swept": (("SandboxesStopped", "Count", "stopped"),),
     "days_left_open": (("DaysLeftOpen", "Count", "accounts"),),
