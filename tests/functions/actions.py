@@ -52,6 +52,16 @@ ACTIONS: Mapping[Function, set[str]] = {
     }
     | _TASKS,
 }
+# The kinds of items in the table that each function was seen to write. The breaker's comes with a
+# failure (effects/dynamodb_breaker.py).
+WRITTEN: Mapping[Function, set[str]] = {
+    "chat": {"A#", "CERT#", "R#"},
+    "math": {"A#", "CERT#", "R#", "T#", "X#"},
+    "directory": {"A#", "R#"},
+    # Roots too, in a first deployment.
+    "catalog_sync": {"CARD", "CATALOG"},
+    "sweeper": {"A#", "D#", "R#", "T#"},
+}
 ALLOWED_BY: Mapping[str, set[str]] = {
     "s3:ListObjectVersions": {"s3:ListBucketVersions"},
     # A copy is put with its time of retention.

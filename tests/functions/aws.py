@@ -46,6 +46,7 @@ class Aws:
         self.down: set[str] = set()
         self.actions: set[str] = set()
         self.key_actions: set[tuple[str, str]] = set()
+        self.written: set[str] = set()  # the partition keys of items, up to what names one
         self.tokens: set[str] = set()
         self.told: list[dict[str, Any]] = []
         self.refused_puts = 0
@@ -71,6 +72,7 @@ class Aws:
             return 500, b"{}"
         asked = json.loads(body)
         parts = [_PARTS[kind] for item in asked.get("TransactItems", ()) for kind in item]
+        self.written |= set(_written(operation, asked))
         self.actions |= {f"{name}:{part}" for part in parts or [operation]}
         return answer(operation, asked, headers, body)
 
@@ -104,6 +106,18 @@ class Aws:
             connection.request("POST", "/", body, {name: headers[name] for name in kept})
             answer = connection.getresponse()
             return answer.status, answer.read()
+
+
+def _written(operation: str, asked: Any) -> Iterator[str]:
+    """`R#` of R#clinic#2026-11-26, `ROOTS` of ROOTS."""
+    writes = [(operation, asked)] if operation in _PARTS.values() else []
+    writes += [
+        (kind, part) for item in asked.get("TransactItems", ()) for kind, part in item.items()
+    ]
+    for kind, part in writes:
+        if kind.removesuffix("Item") in ("Put", "Update", "Delete"):
+            name, mark, _ = part.get("Item", part.get("Key"))["pk"]["S"].partition("#")
+            yield name + mark
 
 
 class _Server(ThreadingHTTPServer):

@@ -22,7 +22,7 @@ from phigate.aws.settings import Function
 from phigate.aws.sweeper import Sweeper
 from phigate.core.errors import SandboxError
 from tests.fakes import FakeClock
-from tests.functions.actions import ACTIONS, KEYS
+from tests.functions.actions import ACTIONS, KEYS, WRITTEN
 from tests.functions.aws import moto_services
 from tests.functions.test_sweeper import tomorrow
 from tests.functions.world import CONTEXT, TASKS, World, hold_left_behind, rest, sync_event
@@ -36,9 +36,11 @@ def recorded(world: World, function: Function) -> Iterator[None]:
     """What is done inside is what stands in the tables for this function."""
     world.aws.actions.clear()
     world.aws.key_actions.clear()
+    world.aws.written.clear()
     yield
     assert world.aws.actions == ACTIONS[function]
     assert world.aws.key_actions == KEYS[function]
+    assert world.aws.written == WRITTEN[function]
 
 
 def test_chat(world: World) -> None:

@@ -28,7 +28,9 @@ def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: Worl
 
     del bare.aws.secrets[SECRET]
     assert told() == (503, "overloaded")
+    bare.aws.written.clear()
     CatalogSync(bare.outside(clock))(sync_event("Create", bare.aws.url), CONTEXT)
+    assert bare.aws.written == {"CARD", "CATALOG", "ROOTS"}
     assert bare.aws.told[-1]["Status"] == "SUCCESS"
     clock.time_s += 6
     assert told() == (404, "no_route")

@@ -60,6 +60,12 @@ def _statements(template: Json, policy: str) -> list[Any]:
     return found
 
 
+def _denied_items(template: Json, policy: str) -> list[str]:
+    (statement,) = (each for each in _statements(template, policy) if "LeadingKeys" in str(each))
+    found: list[str] = statement["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
+    return found
+
+
 def _endpoint(template: Json, name: str) -> Json:
     found: Json = _properties(template, name)["PolicyDocument"]["Statement"][0]
     return found
@@ -164,6 +170,21 @@ MUTANTS = (
             ManagedPolicyArns=["arn:aws:iam::aws:policy/X"]
         ),
         checks.role_problems,
+    ),
+    Mutant(
+        "the directory writes roots",
+        lambda t: _denied_items(t, "DirectoryPolicy").remove("ROOTS"),
+        checks.item_problems,
+    ),
+    Mutant(
+        "chat writes keys",
+        lambda t: _denied_items(t, "ChatPolicy").remove("K#*"),
+        checks.item_problems,
+    ),
+    Mutant(
+        "catalog_sync writes what it likes",
+        lambda t: _statements(t, "CatalogSyncPolicy")[2].pop("Condition"),
+        checks.item_problems,
     ),
     Mutant("the directory signs receipts", _sign_with_all, checks.key_problems),
     Mutant(

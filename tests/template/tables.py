@@ -75,6 +75,16 @@ ACTIONS: Mapping[str, str] = {
     + "s3:ListBucketVersions s3:PutObject s3:PutObjectRetention",
     "TaskExecutionRole": _LOGS + _PULL + "ecr:GetAuthorizationToken",
 }
+# Keys, credit and trust: what else stands in the table that these functions write.
+_DENIED = "ACCOUNTS CARD CATALOG ROOTS C#* K#* KEYS#* "
+DENIED_WRITES: Mapping[str, str] = {
+    "ChatRole": _DENIED + "D#*",
+    "MathRole": _DENIED + "D#*",
+    "DirectoryRole": _DENIED + "D#*",
+    "SweeperRole": _DENIED,
+}
+ONLY_WRITES: Mapping[str, str] = {"CatalogSyncRole": "CARD CATALOG ROOTS"}
+WRITES = {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 # Actions that AWS grants on no named resource, each with its reason.
 ON_ANYTHING: Mapping[tuple[str, str], str] = {
     ("TaskExecutionRole", "ecr:GetAuthorizationToken"): "a token is of the account",
