@@ -43,9 +43,10 @@ def test_environment_is_accepted_by_the_template(name: str, aws_region: str) -> 
     given = parameters | {"Jurisdictions": [parameters["Jurisdictions"]]}
     if parameters["MathEnabled"] == "true":
         assert refusals(TEMPLATE, **{"AWS::Region": region}, **given) == [
-            "MathEnabled needs S3PrefixList, which make deploy looks up"
+            "MathEnabled needs S3PrefixList, which make deploy looks up",
+            "MathEnabled needs SandboxImage, which make deploy builds",
         ]
-        given |= {"S3PrefixList": "pl-1"}
+        given |= {"S3PrefixList": "pl-1", "SandboxImage": "0123456789abcdef"}
     assert not refusals(TEMPLATE, **{"AWS::Region": region}, **given)
 
 

@@ -175,15 +175,18 @@ def test_what_has_a_name_and_stays_is_never_switched_off() -> None:
             assert "Condition" not in facts, name
 
 
-def test_open_endpoints_are_throttled_below_the_api() -> None:
-    (api,) = of_type(TEMPLATE, "AWS::Serverless::Api").values()
-    limits = {each["ResourcePath"]: each["ThrottlingRateLimit"] for each in api["MethodSettings"]}
-    assert limits == {
-        "/*": {"Ref": "CallsPerSecond"},
-        "/~1{proxy+}": {"Ref": "DirectoryCallsPerSecond"},
-    }
-    given = defaults(TEMPLATE)
-    assert given["DirectoryCallsPerSecond"] < given["CallsPerSecond"]
+def test_api_is_throttled() -> None:
+    (settings,) = API["MethodSettings"]
+    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
+    for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+        assert settings[limit] == {"Ref": "CallsPerSecond"}
+
+
+@pytest.mark.parametrize("streaming", ["on", "off"])
+def test_latency_alarm_can_fire(streaming: str) -> None:
+    resources = resolve(TEMPLATE, Streaming=streaming)["Resources"]
+    ends_ms = 900_000 if streaming == "on" else 29_000
+    assert resources["LatencyAlarm"]["Properties"]["Threshold"] < ends_ms
 
 
 def test_every_log_has_an_end() -> None:
@@ -199,8 +202,10 @@ def test_second_nat_gateway_is_a_parameter() -> None:
 
 @pytest.mark.parametrize(("text", "is_set"), [("", False), ("40", True)])
 def test_reserved_concurrency_is_set_when_asked_for(text: str, is_set: bool) -> None:
-    chat = resolve(TEMPLATE, ReservedConcurrency=text)["Resources"]["Chat"]["Properties"]
-    assert ("ReservedConcurrentExecutions" in chat) == is_set
+    asked = {"ReservedConcurrency": text, "DirectoryConcurrency": text}
+    resources = resolve(TEMPLATE, **asked)["Resources"]
+    for name in ("Chat", "Directory"):
+        assert ("ReservedConcurrentExecutions" in resources[name]["Properties"]) == is_set
     assert defaults(TEMPLATE)["ChatMemory"] == 1769
 
 
@@ -218,6 +223,7 @@ def test_catalogs_layer_is_a_property_of_the_catalog_in_force() -> None:
         "CatalogFailures",
         "CatalogAgeS",
         "AgreementDaysLeft",
+        "AgreementsEnded",
         "HoldsExpired",
         "CostAboveHold",
         "OperatorRefusals",
@@ -230,7 +236,9 @@ def test_catalogs_layer_is_a_property_of_the_catalog_in_force() -> None:
     ],
 )
 def test_metric_has_an_alarm_and_stands_on_the_dashboard(metric: str) -> None:
-    alarms = {each["MetricName"] for each in of_type(TEMPLATE, "AWS::CloudWatch::Alarm").values()}
+    alarms = re.findall(
+        r'"MetricName": "(\w+)"', json.dumps(of_type(TEMPLATE, "AWS::CloudWatch::Alarm"))
+    )
     (board,) = of_type(TEMPLATE, "AWS::CloudWatch::Dashboard").values()
     body = board["DashboardBody"]["Fn::Sub"]
     assert metric in alarms
@@ -241,7 +249,7 @@ def test_metric_has_an_alarm_and_stands_on_the_dashboard(metric: str) -> None:
 def test_alarm_of_ours_looks_at_a_metric_that_is_emitted() -> None:
     emitted = {metric for metrics in METRICS.values() for metric, _, _ in metrics}
     for name, properties in of_type(TEMPLATE, "AWS::CloudWatch::Alarm").items():
-        if properties["Namespace"] == NAMESPACE:
+        if properties.get("Namespace") == NAMESPACE:
             assert properties["MetricName"] in emitted, name
             (dimension,) = properties["Dimensions"]
             assert dimension == {"Name": "stack", "Value": {"Ref": "AWS::StackName"}}

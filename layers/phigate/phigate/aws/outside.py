@@ -7,7 +7,7 @@ from typing import TextIO
 
 from phigate.aws.settings import Function, Settings, SettingsRefused, read_settings
 from phigate.core.protocols import Clock
-from phigate.effects.aws_credentials import CredentialsOf, credentials_of
+from phigate.effects.aws_credentials import CredentialsOf, NoCredentials, credentials_of
 from phigate.effects.aws_json import AwsJson
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
@@ -48,10 +48,10 @@ class Aws:
         )
         try:
             self.settings: Settings = read_settings(environ, function)
-        except SettingsRefused as exc:
+            self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.journal)
+        except (NoCredentials, SettingsRefused) as exc:
             self.journal.note("start_failed", kind=type(exc).__name__, reason=str(exc))
             raise
-        self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.journal)
         self.dynamodb = DynamoDB(
             table=self.settings.table,
             endpoint=self._endpoint("dynamodb"),
