@@ -154,7 +154,8 @@ build-here: setup-dev setup-sam
 	PATH="$(FOLDER_3_13):$$PATH" SAM_CLI_TELEMETRY=0 PROCESSOR=$$(uname -m | sed 's/arm64/aarch64/') $(SAM)/bin/sam build --template .aws-sam/here.yaml --base-dir . --build-dir .aws-sam/here
 
 .PHONY: test-build
-test-build: build-here ## import each function from what was built, for this machine, in a clean python3.13
+test-build: build-here ## import each function from what was built, for this machine, in a clean python3.13; call chat
+	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
 	PATH="$(FOLDER_3_13):$$PATH" PHIGATE_BUILT_HERE=.aws-sam/here $(BIN)/pytest tests/slow/test_built_here.py
 
 .PHONY: sam-local

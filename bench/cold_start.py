@@ -70,7 +70,7 @@ def main() -> int:
     """Measure and print; the exit code."""
     with TemporaryDirectory() as scratch, world_in(Path(scratch) / "state") as world:
         CatalogSync(world.outside())(sync_event("Create", world.aws.url), CONTEXT)
-        contenders = [_contender(name, Path(scratch), world) for name in CONTENDERS]
+        contenders = [contender_of(name, Path(scratch), world) for name in CONTENDERS]
         headers = {"Content_Type": "application/json"}
         payload = rest("/v1/chat/completions", ASKED, world.key, **headers)
         event = json.dumps(payload).encode()
@@ -105,7 +105,8 @@ def _print(contenders: list[Contender], took: Mapping[str, list[tuple[float, flo
     print(f"\nratio to plain {ratio:.2f} (budget {RATIO_MAX}), without bytecode {unbuilt:.2f}")
 
 
-def _contender(name: str, scratch: Path, world: World) -> Contender:
+def contender_of(name: str, scratch: Path, world: World) -> Contender:
+    """Its root and /opt, laid out as Lambda does."""
     root, opt = scratch / name, scratch / f"{name}-opt"
     root.mkdir()
     shutil.copy(HERE / "cold" / CONTENDERS[name], root / "app.py")

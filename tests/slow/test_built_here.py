@@ -4,6 +4,8 @@
 libraries are for this machine.
 """
 
+import asyncio
+import json
 import os
 import shutil
 import ssl
@@ -11,16 +13,21 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from socket import create_server
 
 import botocore
 import pytest
 
+from bench.cold_start import ASKED, contender_of
 from layers.dependencies.authorities import subject_hash
 from local.here import ARCHITECTURES, TEMPLATE, here
+from phigate.aws.catalog_sync import CatalogSync
 from tests.functions.test_imports import EXPORTS
+from tests.functions.world import CONTEXT, World, rest, sync_event, world_in
 from tests.slow.authority import write_authority
+from tests.streaming_runtime.fake_api import fake_api
 from tests.template.cloudformation import read
 
 BUILT = Path(os.environ.get("PHIGATE_BUILT_HERE", ".aws-sam/here"))
@@ -98,6 +105,44 @@ def test_only_the_processor_differs_from_what_is_deployed() -> None:
     assert all(
         after == before.replace("arm64", ARCHITECTURES["x86_64"]) for before, after in changed
     )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A stack with its catalog."""
+    with world_in(tmp_path_factory.mktemp("state")) as made:
+        CatalogSync(made.outside())(sync_event("Create", made.aws.url), CONTEXT)
+        yield made
+
+
+@pytest.mark.anyio
+async def test_the_built_chat_answers_streamed_and_whole_phi_and_not(
+    world: World, tmp_path: Path
+) -> None:
+    """In the built loop, by python3.13: what differs from the function is where AWS answers."""
+    chat = contender_of("phigate", tmp_path, world)
+    async with fake_api() as api:
+        process = await asyncio.create_subprocess_exec(
+            *(chat.opt / "streaming-runtime", "python3.13", "bootstrap.py"),
+            cwd=chat.root,
+            env={**chat.environment, "AWS_LAMBDA_RUNTIME_API": api.authority},
+        )
+        try:
+            for stream, phi in product((True, False), (True, False)):
+                asked = {**ASKED, "stream": stream}
+                event = rest("/v1/chat/completions", asked, world.key, X_PHI=str(phi).lower())
+                api.hand_out(json.dumps(event).encode())
+                prelude, body = await (await api.post()).streamed()
+                tier = "phi" if phi else "general"
+                routed = prelude["headers"]["x-phi-routed"]
+                assert (prelude["statusCode"], routed) == (200, f"infomaniak-gemma-4-31b/CH/{tier}")
+                if stream:
+                    assert body.startswith(b"data: ") and body.endswith(b"data: [DONE]\n\n")
+                else:
+                    assert json.loads(body)["choices"][0]["message"]["content"]
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 AUTHORITIES = BUILT / "Dependencies" / "authorities"
