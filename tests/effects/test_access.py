@@ -13,6 +13,7 @@ from phigate.core.fetch import UpstreamFetch
 from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Row
 from phigate.effects.http_upstream import Access, HttpUpstream
+from phigate.effects.served_catalog import NOT_CALLED
 from tests.builders import make_place, make_row
 
 # How a key is sent, and what the provider sees of it.
@@ -109,6 +110,7 @@ async def test_a_changed_product_is_in_the_next_url_with_its_own_key() -> None:
 
 # What became of an access between the route and the request.
 GONE: dict[str, dict[str, Access]] = {
+    "of a provider that is not called here": {"acme": NOT_CALLED},
     "the secret was emptied": {},
     "the secret fits another URL": {"acme": Access("k", variables={"project": "7"})},
 }

@@ -80,6 +80,9 @@ async def test_nobody_there_is_unreachable() -> None:
         await secrets("http://127.0.0.1:9").text("any")
 
 
+FILLED = {"acme": True, "without-a-value": False, "nobody": False}
+
+
 def ask_moto(headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
     """Hand a call to moto; no packet is sent to AWS."""
     kept = {name: headers[name] for name in ("Content-Type", "X-Amz-Target", "Authorization")}
@@ -99,4 +102,6 @@ async def test_moto_takes_the_call() -> None:
         assert await client.text("stack/acme") == SECRET
         assert await client.text("stack/without-a-value") is None
         assert await client.text("stack/nobody") is None
+        filled = [await client.is_filled(f"stack/{name}") for name in FILLED]
+        assert filled == list(FILLED.values())
         client.close()

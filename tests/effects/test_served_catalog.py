@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from phigate.core.errors import Overloaded
-from phigate.core.types import Catalog
+from phigate.core.types import Catalog, Row
 from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
 from phigate.effects.served_catalog import (
+    NOT_CALLED,
     RETRY_AFTER_S,
     SECRETS_AGE_MAX_S,
     SECRETS_FRESH_S,
@@ -32,6 +34,7 @@ class Secrets:
     def __init__(self, **texts: Any) -> None:
         self.texts = texts
         self.read: list[str] = []
+        self.looked_at: list[str] = []
         self.open = asyncio.Event()
         self.open.set()
 
@@ -45,11 +48,21 @@ class Secrets:
             raise SecretUnread("timeout")
         return (found if isinstance(found, str) else json.dumps(found)) or None
 
+    async def is_filled(self, name: str) -> bool:
+        """See served_catalog.Secrets."""
+        self.looked_at.append(name)
+        return self.texts.get(name.rpartition("/")[2]) is not None
+
 
 class World:
     """A served catalog and everything round it."""
 
-    def __init__(self, secrets: Secrets, fault: str | None = None) -> None:
+    def __init__(
+        self,
+        secrets: Secrets,
+        fault: str | None = None,
+        calls: Callable[[Row], bool] = lambda _row: True,
+    ) -> None:
         self.clock, self.journal = FakeClock(), RecordingJournal()
         self.access: dict[str, Access] = {}
         self.secrets = secrets
@@ -63,6 +76,7 @@ class World:
             fault_of=lambda catalog: self.fault,
             clock=self.clock,
             journal=self.journal,
+            calls=calls,
         )
 
     async def statuses(self) -> dict[str, str]:
@@ -111,6 +125,18 @@ async def test_a_provider_is_served_by_its_secret(
     world = World(Secrets(**texts))
     assert await world.statuses() == statuses
     assert world.access == access
+
+
+@pytest.mark.anyio
+async def test_the_key_of_a_provider_that_is_not_called_is_not_read() -> None:
+    secrets = Secrets(acme=ACME, bolt=BOLT)
+    world = World(secrets, calls=lambda row: row.provider == "bolt")
+    assert await world.statuses() == {"acme-one": "live", "bolt-two": "live"}
+    assert (secrets.read, secrets.looked_at) == (["stack/provider/bolt"], ["stack/provider/acme"])
+    assert world.access["acme"] == NOT_CALLED
+    del secrets.texts["acme"]
+    world.clock.time_s += SECRETS_AGE_MAX_S
+    assert (await world.statuses())["acme-one"] == "no_key"
 
 
 @pytest.mark.anyio

@@ -37,6 +37,8 @@ ACTIONS: Mapping[Function, set[str]] = {
         "dynamodb:UpdateItem",
         "kms:GetPublicKey",
         "kms:Sign",
+        # Whether a provider has a key; of those with an attestation the key.
+        "secretsmanager:DescribeSecret",
         "secretsmanager:GetSecretValue",
     },
     "catalog_sync": {"dynamodb:PutItem", "dynamodb:Query", "kms:GetPublicKey", "kms:Sign"},

@@ -97,6 +97,8 @@ class Aws:
         text = self.secrets.get(asked["SecretId"])
         if text is None:
             return 400, b'{"__type":"ResourceNotFoundException"}'
+        if operation == "DescribeSecret":
+            return 200, json.dumps({"VersionIdsToStages": {"1": ["AWSCURRENT"]}}).encode()
         return 200, json.dumps({"SecretString": text}).encode()
 
     def _dynamodb(self, operation: str, asked: Any, headers: Any, body: bytes) -> Answer:

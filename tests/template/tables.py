@@ -64,6 +64,7 @@ ACTIONS: Mapping[str, str] = {
     "DirectoryRole": _LOGS
     + _SIGN
     + _SECRET
+    + "secretsmanager:DescribeSecret "
     + "dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem",
     "CatalogSyncRole": _LOGS + _SIGN + "dynamodb:PutItem dynamodb:Query",
     "SweeperRole": _LOGS

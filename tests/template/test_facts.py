@@ -8,7 +8,8 @@ import pytest
 from phigate.core import errors
 from phigate.core.errors import PhigateError
 from phigate.effects.lambda_journal import METRICS, NAMESPACE
-from tests.template.cloudformation import ROOT, defaults, of_type, read, resolve
+from tests.builders import repository_catalog
+from tests.template.cloudformation import ROOT, defaults, listed, of_type, read, resolve
 
 TEMPLATE = read()
 API = TEMPLATE["Resources"]["Api"]["Properties"]
@@ -261,3 +262,17 @@ def test_dashboard_shows_metrics_that_are_emitted() -> None:
     (board,) = of_type(TEMPLATE, "AWS::CloudWatch::Dashboard").values()
     shown = re.findall(rf'\["{NAMESPACE}", "(\w+)"', board["DashboardBody"]["Fn::Sub"])
     assert shown and set(shown) <= emitted
+
+
+def test_directory_reads_the_keys_of_providers_with_an_attestation_alone() -> None:
+    rows = repository_catalog().rows
+    wanted = {row.provider for row in rows if row.confidential}
+    read = {
+        reference["Ref"].removesuffix("Secret").lower()
+        for statement in TEMPLATE["Resources"]["DirectoryPolicy"]["Properties"]["PolicyDocument"][
+            "Statement"
+        ]
+        if statement["Action"] == ["secretsmanager:GetSecretValue"]
+        for reference in listed(statement["Resource"])
+    }
+    assert read == wanted

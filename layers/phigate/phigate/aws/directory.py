@@ -16,4 +16,6 @@ def directory(outside: Outside | None = None) -> Server:
 
 
 async def _extras(aws: Aws) -> Extras:
-    return Extras(text_signer=Eip191Signer(aws.kms(aws.settings.redpill_key), aws.journal))
+    signer = Eip191Signer(aws.kms(aws.settings.redpill_key), aws.journal)
+    # Of the others it only tells whether there is a key: it is open without one of the caller's.
+    return Extras(text_signer=signer, calls=lambda row: row.confidential)

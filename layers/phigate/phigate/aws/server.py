@@ -14,7 +14,7 @@ from phigate.aws.settings import Function, Settings, SettingsRefused
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import Sandboxes, SigningKey
 from phigate.core.text_signer import TextSigner
-from phigate.core.types import Catalog
+from phigate.core.types import Catalog, Row
 from phigate.effects.aws_credentials import NoCredentials
 from phigate.effects.dynamodb_breaker import DynamoBreaker
 from phigate.effects.dynamodb_ledger import DynamoLedger
@@ -35,10 +35,12 @@ BUFFERED_TIMEOUT_S = 27.0
 @dataclass(frozen=True, slots=True)
 class Extras:
     """What one function has that the others have not. `no_sandbox` is why math is refused where
-    there are no sandboxes; `drained` is awaited after each call."""
+    there are no sandboxes; `calls` are the rows whose providers it calls; `drained` is awaited
+    after each call."""
 
     sandboxes: Sandboxes | None = None
     no_sandbox: str = ""
+    calls: Callable[[Row], bool] = lambda _row: True
     drawings: Drawings | None = None
     text_signer: TextSigner | None = None
     drained: Callable[[], Awaitable[None]] | None = None
@@ -119,7 +121,7 @@ class Server:
             trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras(aws))
             access: dict[str, Access] = {}
             gateway, upstream = build_gateway(_parts(aws, trusted, access, self._extras))
-            served = _served(gateway, aws, access)
+            served = _served(gateway, aws, access, self._extras)
             gateway.catalog, gateway.key_refused = served, served.key_refused
             gateway.no_sandbox = self._extras.no_sandbox
             self._gateway = gateway
@@ -169,7 +171,7 @@ async def _check_catalog(served: ServedCatalog, settings: Settings) -> None:
     await served.current()
 
 
-def _served(gateway: Gateway, aws: Aws, access: dict[str, Access]) -> ServedCatalog:
+def _served(gateway: Gateway, aws: Aws, access: dict[str, Access], extras: Extras) -> ServedCatalog:
     settings = aws.settings
     return ServedCatalog(
         gateway.catalog,
@@ -179,6 +181,7 @@ def _served(gateway: Gateway, aws: Aws, access: dict[str, Access]) -> ServedCata
         fault_of=lambda catalog: region_fault(settings, catalog),
         clock=aws.clock,
         journal=aws.journal,
+        calls=extras.calls,
         base_url=aws.outside.base_url,
     )
 

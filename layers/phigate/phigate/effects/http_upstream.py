@@ -166,7 +166,7 @@ class HttpUpstream:
         """Where a row answers and what it is shown, both by one access. Raises UpstreamFailed."""
         access = self._access.get(row.provider)
         place = row.places[region]
-        if access is None:
+        if access is None or not access.api_key:
             raise UpstreamFailed("http_401")
         try:
             base = access.base_url or place.base_url.format_map(access.variables)

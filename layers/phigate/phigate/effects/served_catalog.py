@@ -21,7 +21,7 @@ from phigate.core.catalog import with_missing_keys
 from phigate.core.errors import Overloaded
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.protocols import CatalogSource, CatalogView, Clock, Journal
-from phigate.core.types import Catalog
+from phigate.core.types import Catalog, Row
 from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
 
@@ -31,6 +31,9 @@ RETRY_AFTER_S = 5.0  # where one could not be read or was refused; a reading tak
 # is never near it.
 SECRETS_AGE_MAX_S = CATALOG_PHI_AGE_MAX_S
 
+# There is a key, which is none of this process's business.
+NOT_CALLED = Access(api_key="")
+
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
@@ -39,9 +42,15 @@ class Secrets(Protocol):
 
     async def text(self, name: str) -> str | None: ...
 
+    async def is_filled(self, name: str) -> bool: ...
+
 
 class ServedCatalog:
-    """A CatalogSource over another one. `access` is filled here and read by the upstream."""
+    """A CatalogSource over another one. `access` is filled here and read by the upstream.
+
+    `calls` says which rows this process calls itself: of a provider of none of them it is only
+    looked whether there is a key.
+    """
 
     def __init__(
         self,
@@ -53,6 +62,7 @@ class ServedCatalog:
         fault_of: Callable[[Catalog], str | None],
         clock: Clock,
         journal: Journal,
+        calls: Callable[[Row], bool] = lambda _row: True,
         base_url: Callable[[str], str | None] = lambda _provider: None,
     ) -> None:
         self.inner = inner
@@ -62,6 +72,7 @@ class ServedCatalog:
         self._fault_of = fault_of
         self._clock = clock
         self._journal = journal
+        self._calls = calls
         self._base_url = base_url
         self._served: tuple[Catalog, Catalog] | None = None  # as read, and as served
         # By provider: when what is known of its secret was asked for. An answer may be as old as
@@ -135,13 +146,20 @@ class ServedCatalog:
         asked_at_s = self._clock.now_s()
         self._doubted.discard(name)  # a refusal from here on may be of what is read now
         try:
-            text = await self._secrets.text(f"{self._prefix}/{name}")
+            found = await self._found(name, catalog)
         except SecretUnread as exc:
             self._journal.note("secret_unread", provider=name, outcome=str(exc))
             self._doubted.add(name)
         else:
-            self._learn(name, None if text is None else self._access_of(name, text, catalog))
+            self._learn(name, found)
         self._asked_at_s[name] = asked_at_s
+
+    async def _found(self, name: str, catalog: Catalog) -> Access | None:
+        secret = f"{self._prefix}/{name}"
+        if not any(self._calls(row) for row in catalog.rows if row.provider == name):
+            return NOT_CALLED if await self._secrets.is_filled(secret) else None
+        text = await self._secrets.text(secret)
+        return None if text is None else self._access_of(name, text, catalog)
 
     def _learn(self, name: str, found: Access | None) -> None:
         known = self._access.get(name)
