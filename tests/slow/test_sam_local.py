@@ -5,9 +5,13 @@ knows buffered answers only, and the template is run with Streaming=off.
 """
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -17,7 +21,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.builders import repository_catalog
 from tests.functions.world import hold_left_behind
-from tests.slow.sam_local import ANSWER_TIMEOUT_S, Stack, sam_local
+from tests.slow.sam_local import ANSWER_TIMEOUT_S, Stack, made, sam_local
 
 pytestmark = pytest.mark.skipif("PHIGATE_SAM" not in os.environ, reason="make test-sam-local")
 ASKED = [ChatCompletionUserMessageParam(role="user", content="Is this thing on?")]
@@ -48,14 +52,37 @@ class Caller:
         return httpx.get(self.url + path, headers=headers, timeout=ANSWER_TIMEOUT_S)
 
 
-@pytest.fixture(scope="module")
-def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
-    """A key with credit, and a free port."""
+def free_port() -> int:
+    """Nobody's yet."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    """A key with credit."""
     folder: Path = tmp_path_factory.mktemp("sam")
-    with sam_local(folder, port) as (stack, url):
+    with sam_local(folder, free_port()) as (stack, url):
         yield Caller(url, stack.world.key, stack)
+
+
+# Before the others: one stack can be served at a time.
+def test_ctrl_c_leaves_nothing_behind() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "tests.slow.sam_local", str(port)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        told = [line.partition("=")[0] for line in islice(process.stdout, 4)]
+        assert told[2:] == ["OPENAI_BASE_URL", "OPENAI_API_KEY"]
+        assert made()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all
+        assert process.stdout.read().split() == ["removing", "what", "was", "started"]
+        assert process.wait() == 0
+    assert made() == []
+    socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_the_catalog_was_loaded_by_its_function(caller: Caller) -> None:
