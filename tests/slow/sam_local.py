@@ -24,7 +24,7 @@ import httpx
 from openai import OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from tests.functions.aws import AWS_REGION
+from tests.functions.aws import AWS_REGION, moto_services
 from tests.functions.world import ENVIRONMENT, TASKS, World, sync_event, world_in
 from tests.slow.stand_ins import PORT, TOLD, answering, ways_of
 
@@ -64,6 +64,8 @@ def runtime_image(authority: Path) -> Iterator[None]:
     forget()  # what a run left that was killed
     (authority.parent / "Dockerfile").write_text(
         f"FROM {BASE}\nLABEL {LABEL}=\nCOPY {authority.name} {AUTHORITY}\n"
+        # boto3 has authorities of its own.
+        f"ENV AWS_CA_BUNDLE={AUTHORITY}\n"
     )
     try:
         docker("build", "--quiet", "--tag", IMAGE, str(authority.parent))
@@ -100,7 +102,7 @@ def _labelled(*words: str) -> list[str]:
 class Stack:
     """The built functions in Lambda's emulator. What `sam` prints goes to sam.log in the folder."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: World, folder: Path, tasks: Mapping[str, str]) -> None:
         self.world = world
         self._log = folder / "sam.log"
         self._folder = folder
@@ -114,7 +116,8 @@ class Stack:
             # A run that was killed leaves a lock behind that the next one would wait for.
             "TMPDIR": str(folder),
         }
-        (folder / "variables.json").write_text(json.dumps(_variables()))
+        variables = dict.fromkeys(FUNCTIONS, _variables(tasks))
+        (folder / "variables.json").write_text(json.dumps(variables))
         address = bridge_address()
         self._options = [
             *("--template", str(BUILT / "template.yaml"), "--region", AWS_REGION),
@@ -172,14 +175,14 @@ class Stack:
                     process.kill()
 
 
-def _variables() -> dict[str, dict[str, str]]:
-    """By function what only a deployment knows; SAM hands out those that the template declares."""
-    values = {**ENVIRONMENT, **TASKS, "PHIGATE_STREAMING": "off"}
+def _variables(tasks: Mapping[str, str]) -> dict[str, str]:
+    """What only a deployment knows; SAM hands out those that a function's template declares."""
+    values = {**ENVIRONMENT, **TASKS, **tasks, "PHIGATE_STREAMING": "off"}
+    values["PHIGATE_DIGEST_BUCKET"] = ""
     del values["PHIGATE_CATALOG_FOLDER"]  # the layer's
     variables = {name: value for name, value in values.items() if name.startswith("PHIGATE_")}
     variables["SSL_CERT_FILE"] = AUTHORITY  # beside the template's SSL_CERT_DIR
-    # ECS has no stand-in that a container reaches.
-    return dict.fromkeys(FUNCTIONS, variables) | {"Sweeper": {**variables, "PHIGATE_CLUSTER": ""}}
+    return variables
 
 
 def _ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> str:
@@ -204,10 +207,12 @@ def sam_local(folder: Path, port: int) -> Iterator[tuple[Stack, str]]:
     trust.mkdir()
     with (
         world_in(folder / "state") as world,
+        moto_services(world.aws) as tasks,
         answering(bridge_address(), ways_of(world), trust) as authority,
         runtime_image(authority),
     ):
-        stack = Stack(world, folder)
+        world.aws.secrets["stack-ch/sandbox"] = "s" * 64
+        stack = Stack(world, folder, tasks)
         stack.invoke("CatalogSync", sync_event("Create", f"https://{TOLD}"))
         with stack.served(port) as url:
             yield stack, url

@@ -78,7 +78,7 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 def ways_of(world: World) -> dict[str, Way]:
     """Where each name leads."""
-    services = ("dynamodb", "kms", "secretsmanager")
+    services = ("dynamodb", "ecs", "kms", "secretsmanager")
     names = [str(urlsplit(aws_endpoint(service, AWS_REGION)).hostname) for service in services]
     real, provider = urlsplit(PROVIDER[0]), PROVIDER[1]
     simulated = world.outside().base_url(provider)
