@@ -150,8 +150,10 @@ build: setup-dev setup-sam ## build the functions and layers for AWS, and look i
 build-here: setup-dev setup-sam
 	@test -n "$(FOLDER_3_13)" || { echo "python3.13 is needed: Lambda runs it, and bytecode is made by the interpreter that reads it"; exit 1; }
 	@mkdir -p .aws-sam
-	$(PYTHON) -m local.here > .aws-sam/here.yaml
-	PATH="$(FOLDER_3_13):$$PATH" SAM_CLI_TELEMETRY=0 PROCESSOR=$$(uname -m | sed 's/arm64/aarch64/') $(SAM)/bin/sam build --template .aws-sam/here.yaml --base-dir . --build-dir .aws-sam/here
+	@$(PYTHON) -m local.here > .aws-sam/here.yaml
+	@echo "building the functions for this machine"
+	@PATH="$(FOLDER_3_13):$$PATH" SAM_CLI_TELEMETRY=0 PROCESSOR=$$(uname -m | sed 's/arm64/aarch64/') \
+	  $(SAM)/bin/sam build --template .aws-sam/here.yaml --base-dir . --build-dir .aws-sam/here >.aws-sam/here.log 2>&1 || { cat .aws-sam/here.log; exit 1; }
 
 .PHONY: test-build
 test-build: build-here ## import each function from what was built, for this machine, in a clean python3.13; call chat
@@ -161,7 +163,7 @@ test-build: build-here ## import each function from what was built, for this mac
 .PHONY: sam-local
 sam-local: build-here ## the built functions behind `sam local`, on PORT, with stand-ins for AWS (needs root, Docker and python3.13)
 	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
-	PATH="$(FOLDER_3_13):$$PATH" tests/slow/with_lambda_base.sh $(PYTHON) -m tests.slow.sam_local $(PORT)
+	@PATH="$(FOLDER_3_13):$$PATH" tests/slow/with_lambda_base.sh $(PYTHON) -m tests.slow.sam_local $(PORT)
 
 .PHONY: test-sam-local
 test-sam-local: build-here ## OpenAI's SDK through `sam local` (needs root, Docker and python3.13)

@@ -1,8 +1,10 @@
 """AWS as the functions reach it: KMS and Secrets Manager made up, DynamoDB handed on to dynoxide,
-CloudFormation's URL to answer to, and boto3's own services in moto. Every action is recorded."""
+CloudFormation's URL to answer to, and boto3's own services in moto (ECS also from other processes).
+Every action is recorded."""
 
 import base64
 import contextlib
+import datetime
 import http.client
 import json
 import threading
@@ -12,6 +14,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import boto3
+from botocore import xform_name
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -67,6 +70,7 @@ class Aws:
             "TrentService": ("kms", self._kms),
             "secretsmanager": ("secretsmanager", self._secret),
             "DynamoDB_20120810": ("dynamodb", self._dynamodb),
+            "AmazonEC2ContainerServiceV20141113": ("ecs", self._ecs),
         }[service]
         if name in self.down:
             return 500, b"{}"
@@ -108,6 +112,11 @@ class Aws:
             connection.request("POST", "/", body, {name: headers[name] for name in kept})
             answer = connection.getresponse()
             return answer.status, answer.read()
+
+    def _ecs(self, operation: str, asked: Any, headers: Any, body: bytes) -> Answer:
+        """Within moto_services; a date is told as seconds."""
+        answer = getattr(boto3.client("ecs"), xform_name(operation))(**asked)
+        return 200, json.dumps(answer, default=datetime.datetime.timestamp).encode()
 
 
 def _written(operation: str, asked: Any) -> Iterator[str]:

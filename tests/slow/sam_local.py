@@ -1,136 +1,46 @@
 """`python -m tests.slow.sam_local`: the built functions behind `sam local start-api`, until Ctrl-C.
 
-Law: the functions and their catalog are those that are deployed, and reach AWS and the providers by
-the names that they have there. What differs is where those names lead: in a function's container to
-a TLS endpoint on Docker's bridge, whose authority the container trusts too. Behind it are the
-stand-ins of tests/functions, the local DynamoDB engine and the simulated providers.
+Law 1: the functions and their catalog are those that are deployed, and reach AWS and the providers
+by the names that they have there. Where these lead is all that differs: to stand_ins.py.
+Law 2: nothing is left behind. What SAM makes of the base image inherits its label and goes with it.
 """
 
 import contextlib
-import http.client
 import ipaddress
 import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 import httpx
 from openai import OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from phigate.aws.outside import aws_endpoint
-from tests.functions.aws import AWS_REGION
+from tests.functions.aws import AWS_REGION, moto_services
 from tests.functions.world import ENVIRONMENT, TASKS, World, sync_event, world_in
-from tests.slow.authority import write_authority
+from tests.slow.stand_ins import PORT, TOLD, answering, ways_of
 
 BUILT = Path(os.environ.get("PHIGATE_BUILT_HERE", ".aws-sam/here"))
 SAM = Path(os.environ.get("PHIGATE_SAM", ".phigate-tools/sam/bin/sam"))
 BASE = os.environ.get("PHIGATE_LAMBDA_BASE", "")
-# The first is what SAM asks for; the second is what it asks for in a function with layers.
-TAGS = ("public.ecr.aws/lambda/python:3.13", "public.ecr.aws/lambda/python:3.13-{architecture}")
+IMAGE = "phigate-sam-local:run"
+LABEL = "phigate.sam-local"
 AUTHORITY = "/etc/ssl/certs/stand-ins.pem"
-# The one provider whose secret the world holds; the secret's product is 1.
-PROVIDER = ("https://api.infomaniak.com/2/ai/1/openai/v1", "infomaniak")
 PARAMETERS = ("Jurisdiction=CH", "Jurisdictions=CH", "Streaming=off")
 FUNCTIONS = ("Chat", "Math", "Directory", "CatalogSync", "Sweeper")
-# Where CloudFormation waits for an answer in this AWS region.
-TOLD = "cloudformation-custom-resource-response-eucentral2.s3.eu-central-2.amazonaws.com"
 READY_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 60.0  # a first call makes the function's image
 STOP_TIMEOUT_S = 20.0
+FORGET_TRIES_MAX = 50  # ten seconds; a step of a build takes under one
 PAUSE_S = 0.2
-_HOP_BY_HOP = frozenset({"host", "connection", "transfer-encoding", "content-length"})
-
-# The name that a function calls, the start of the path there, and what answers instead.
-Way = tuple[str, str]
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-    ways: Mapping[str, Way]
-
-
-class _Endpoint(BaseHTTPRequestHandler):
-    """Hands a request on by the name that was called; the answer comes back in one piece."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def do_POST(self) -> None:
-        """One call."""
-        self._hand_on()
-
-    def do_PUT(self) -> None:
-        """One answer to CloudFormation."""
-        self._hand_on()
-
-    def _hand_on(self) -> None:
-        start, target = cast(_Server, self.server).ways[self.headers["Host"].partition(":")[0]]
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        url = urlsplit(target)
-        connection = http.client.HTTPConnection(url.netloc, timeout=ANSWER_TIMEOUT_S)
-        with contextlib.closing(connection):
-            path = url.path + self.path.removeprefix(start)
-            connection.request(self.command, path, body, _kept(dict(self.headers.items())))
-            answer = connection.getresponse()
-            content = answer.read()
-        self.send_response(answer.status)
-        for name, value in _kept(dict(answer.getheaders())).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
-
-
-def ways_of(world: World) -> dict[str, Way]:
-    """Where each name leads."""
-    services = ("dynamodb", "kms", "secretsmanager")
-    names = [str(urlsplit(aws_endpoint(service, AWS_REGION)).hostname) for service in services]
-    real, provider = urlsplit(PROVIDER[0]), PROVIDER[1]
-    simulated = world.outside().base_url(provider)
-    assert real.hostname is not None and simulated is not None
-    aws = dict.fromkeys((*names, TOLD), ("", world.aws.url))
-    return {**aws, real.hostname: (real.path, simulated)}
-
-
-@contextlib.contextmanager
-def answering(address: str, ways: Mapping[str, Way], folder: Path) -> Iterator[Path]:
-    """Answer under those names at an address, port 443; the authority that vouches for them."""
-    authority, chain = write_authority(folder, sorted(ways))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    with _Server((address, 443), _Endpoint) as server:
-        server.ways = ways
-        # The handshake waits for the connection's own thread.
-        server.socket = context.wrap_socket(
-            server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield authority
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def docker(*words: str) -> str:
@@ -149,25 +59,50 @@ def bridge_address() -> str:
 
 
 @contextlib.contextmanager
-def trusting(authority: Path) -> Iterator[None]:
-    """The base image under Lambda's names, trusting the authority as long as the context lasts."""
-    architecture = "arm64" if os.uname().machine in ("aarch64", "arm64") else "x86_64"
-    tags = [tag.format(architecture=architecture) for tag in TAGS]
+def runtime_image(authority: Path) -> Iterator[None]:
+    """IMAGE: the base image, trusting the authority. It ends with all that was made of it."""
+    forget()  # what a run left that was killed
     (authority.parent / "Dockerfile").write_text(
-        f"FROM {BASE}\nCOPY {authority.name} {AUTHORITY}\n"
+        f"FROM {BASE}\nLABEL {LABEL}=\nCOPY {authority.name} {AUTHORITY}\n"
+        # boto3 has authorities of its own.
+        f"ENV AWS_CA_BUNDLE={AUTHORITY}\n"
     )
-    docker("build", "--quiet", *(f"--tag={tag}" for tag in tags), str(authority.parent))
     try:
+        docker("build", "--quiet", "--tag", IMAGE, str(authority.parent))
         yield
     finally:
-        for tag in tags:
-            docker("tag", BASE, tag)
+        forget()
+
+
+def made() -> list[str]:
+    """Every container and image with the label; there is one run at a time, by its port."""
+    return [name for kind in ("ps", "images") for name in _labelled(kind, "--all", "--quiet")]
+
+
+def forget() -> None:
+    """Remove them."""
+    for _ in range(FORGET_TRIES_MAX):
+        # A build that was broken off still removes its own meanwhile. What it keeps after the last
+        # look has no name, and the next run removes it.
+        if containers := _labelled("ps", "--all", "--quiet"):
+            subprocess.run(
+                ["docker", "rm", "--force", *containers], capture_output=True, check=False
+            )
+        _labelled("image", "prune", "--all", "--force")
+        if not made():
+            return
+        time.sleep(PAUSE_S)
+    raise RuntimeError(f"Docker keeps what has the label {LABEL}")
+
+
+def _labelled(*words: str) -> list[str]:
+    return docker(*words, "--filter", f"label={LABEL}").split()
 
 
 class Stack:
     """The built functions in Lambda's emulator. What `sam` prints goes to sam.log in the folder."""
 
-    def __init__(self, world: World, folder: Path, ways: Mapping[str, Way]) -> None:
+    def __init__(self, world: World, folder: Path, tasks: Mapping[str, str]) -> None:
         self.world = world
         self._log = folder / "sam.log"
         self._folder = folder
@@ -175,16 +110,21 @@ class Stack:
             **os.environ,
             **{name: value for name, value in ENVIRONMENT.items() if name.startswith("AWS_")},
             "SAM_CLI_TELEMETRY": "0",
+            # It asks AWS whose credentials these are, again and again. They are made up.
+            "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9",
+            "AWS_MAX_ATTEMPTS": "1",
             # A run that was killed leaves a lock behind that the next one would wait for.
             "TMPDIR": str(folder),
         }
-        (folder / "variables.json").write_text(json.dumps(_variables()))
+        variables = dict.fromkeys(FUNCTIONS, _variables(tasks))
+        (folder / "variables.json").write_text(json.dumps(variables))
         address = bridge_address()
         self._options = [
             *("--template", str(BUILT / "template.yaml"), "--region", AWS_REGION),
-            *("--skip-pull-image", "--layer-cache-basedir", str(folder / "layers")),
+            *("--invoke-image", IMAGE, "--skip-pull-image"),
+            *("--layer-cache-basedir", str(folder / "layers")),
             *("--env-vars", str(folder / "variables.json")),
-            *(word for name in ways for word in ("--add-host", f"{name}:{address}")),
+            *(word for name in ways_of(world) for word in ("--add-host", f"{name}:{address}")),
             *("--parameter-overrides", *PARAMETERS),
         ]
 
@@ -197,6 +137,7 @@ class Stack:
             capture_output=True,
             text=True,
             env=self._environment,
+            start_new_session=True,  # Ctrl-C is for this process, which ends SAM
             check=False,
         )
         with self._log.open("a") as log:
@@ -211,33 +152,37 @@ class Stack:
         """The API; its base URL."""
         command = [
             *(str(SAM.resolve()), "local", "start-api", "--port", str(port)),
-            *("--force-image-build", "--warm-containers", "LAZY"),
+            *("--warm-containers", "LAZY"),
             *self._options,
         ]
         with (
             self._log.open("ab") as out,
             subprocess.Popen(
-                command, stdout=out, stderr=subprocess.STDOUT, env=self._environment
+                command,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
             ) as process,
         ):
             try:
                 yield _ready(process, f"http://127.0.0.1:{port}", self._log)
             finally:
-                process.send_signal(signal.SIGINT)  # SAM removes its containers
+                process.terminate()
                 try:
                     process.wait(STOP_TIMEOUT_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
 
 
-def _variables() -> dict[str, dict[str, str]]:
-    """By function what only a deployment knows; SAM hands out those that the template declares."""
-    values = {**ENVIRONMENT, **TASKS, "PHIGATE_STREAMING": "off"}
+def _variables(tasks: Mapping[str, str]) -> dict[str, str]:
+    """What only a deployment knows; SAM hands out those that a function's template declares."""
+    values = {**ENVIRONMENT, **TASKS, **tasks, "PHIGATE_STREAMING": "off"}
+    values["PHIGATE_DIGEST_BUCKET"] = ""
     del values["PHIGATE_CATALOG_FOLDER"]  # the layer's
     variables = {name: value for name, value in values.items() if name.startswith("PHIGATE_")}
     variables["SSL_CERT_FILE"] = AUTHORITY  # beside the template's SSL_CERT_DIR
-    # ECS has no stand-in that a container reaches.
-    return dict.fromkeys(FUNCTIONS, variables) | {"Sweeper": {**variables, "PHIGATE_CLUSTER": ""}}
+    return variables
 
 
 def _ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> str:
@@ -260,25 +205,21 @@ def sam_local(folder: Path, port: int) -> Iterator[tuple[Stack, str]]:
     """A stack whose catalog its own function has loaded, and its base URL."""
     trust = folder / "image"
     trust.mkdir()
-    with world_in(folder / "state") as world:
-        ways = ways_of(world)
-        with answering(bridge_address(), ways, trust) as authority, trusting(authority):
-            stack = Stack(world, folder, ways)
-            stack.invoke("CatalogSync", sync_event("Create", f"https://{TOLD}"))
-            with stack.served(port) as url:
-                yield stack, url
+    with (
+        world_in(folder / "state") as world,
+        moto_services(world.aws) as tasks,
+        answering(bridge_address(), ways_of(world), trust) as authority,
+        runtime_image(authority),
+    ):
+        world.aws.secrets["stack-ch/sandbox"] = "s" * 64
+        stack = Stack(world, folder, tasks)
+        stack.invoke("CatalogSync", sync_event("Create", f"https://{TOLD}"))
+        with stack.served(port) as url:
+            yield stack, url
 
 
-def main() -> int:
-    """Serve until Ctrl-C; first, one call by OpenAI's SDK."""
-    port = int(sys.argv[1])
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        sys.exit(f"Port {port} is taken; say another one: make sam-local PORT=…")
-    # Also where a shell started this in the background: then Ctrl-C is ignored, here and by SAM.
-    for ends in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ends, signal.default_int_handler)
+def serve(port: int) -> None:
+    """Until Ctrl-C; first, one call by OpenAI's SDK."""
     with TemporaryDirectory() as scratch, sam_local(Path(scratch), port) as (stack, url):
         key = stack.world.key
         client = OpenAI(base_url=f"{url}/v1", api_key=key)
@@ -286,9 +227,35 @@ def main() -> int:
         answer = client.chat.completions.create(model="gemma-4", messages=[asked])
         print(f"asked by OpenAI's SDK: {answer.choices[0].message.content}")
         print(f"OPENAI_BASE_URL={url}/v1\nOPENAI_API_KEY={key}", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()
+
+
+def main() -> int:
+    """The exit status."""
+    port = int(sys.argv[1])
+    for address, wanted, hint in (
+        ("127.0.0.1", port, "make sam-local PORT=… takes another"),
+        (bridge_address(), PORT, "is another sam-local running?"),
+    ):
+        try:
+            socket.create_server((address, wanted)).close()
+        except OSError as exc:
+            sys.exit(f"{address}:{wanted}: {os.strerror(exc.errno or 0)}; {hint}")
+    # Also where a shell started this in the background, and would have Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stopped)
+    print("starting the functions (a quarter of a minute)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(port)
     return 0
+
+
+def _stopped(*_signal: object) -> None:
+    """End once: what stops containers is not to be stopped itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    print("\nremoving what was started", flush=True)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

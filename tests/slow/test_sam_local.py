@@ -5,21 +5,39 @@ knows buffered answers only, and the template is run with Streaming=off.
 """
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+import boto3
 import httpx
 import pytest
 from openai import APIStatusError, OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.builders import repository_catalog
+from tests.functions.actions import ACTIONS
 from tests.functions.world import hold_left_behind
-from tests.slow.sam_local import ANSWER_TIMEOUT_S, Stack, sam_local
+from tests.slow.sam_local import ANSWER_TIMEOUT_S, Stack, made, sam_local
 
 pytestmark = pytest.mark.skipif("PHIGATE_SAM" not in os.environ, reason="make test-sam-local")
+# What EventBridge sends on a schedule.
+SCHEDULED = {
+    "version": "0",
+    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "account": "123456789012",
+    "time": "2026-07-01T00:00:00Z",
+    "region": "eu-central-2",
+    "resources": ["arn:aws:events:eu-central-2:123456789012:rule/every-minute"],
+    "detail": {},
+}
 ASKED = [ChatCompletionUserMessageParam(role="user", content="Is this thing on?")]
 
 
@@ -48,14 +66,37 @@ class Caller:
         return httpx.get(self.url + path, headers=headers, timeout=ANSWER_TIMEOUT_S)
 
 
-@pytest.fixture(scope="module")
-def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
-    """A key with credit, and a free port."""
+def free_port() -> int:
+    """Nobody's yet."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    """A key with credit."""
     folder: Path = tmp_path_factory.mktemp("sam")
-    with sam_local(folder, port) as (stack, url):
+    with sam_local(folder, free_port()) as (stack, url):
         yield Caller(url, stack.world.key, stack)
+
+
+# Before the others: one stack can be served at a time.
+def test_ctrl_c_leaves_nothing_behind() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "tests.slow.sam_local", str(port)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        told = [line.partition("=")[0] for line in islice(process.stdout, 4)]
+        assert told[2:] == ["OPENAI_BASE_URL", "OPENAI_API_KEY"]
+        assert made()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all
+        assert process.stdout.read().split() == ["removing", "what", "was", "started"]
+        assert process.wait() == 0
+    assert made() == []
+    socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_the_catalog_was_loaded_by_its_function(caller: Caller) -> None:
@@ -103,10 +144,17 @@ def test_math_is_refused_with_the_reason_and_a_receipt(caller: Caller) -> None:
     assert receipt.status_code == 200, receipt.text
 
 
-def test_the_sweeper_settles_what_a_process_left_behind(caller: Caller) -> None:
+def test_the_sweeper_settles_what_a_process_left_behind_and_fills_the_pool(caller: Caller) -> None:
     world = caller.stack.world
     world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key, left_s=-1))
     assert caller.get("/v1/account").json()["held_micro"] == 100
-    lines = {line["event"]: line for line in caller.stack.invoke("Sweeper", {})}
+    world.aws.actions.clear()
+    lines = {line["event"]: line for line in caller.stack.invoke("Sweeper", SCHEDULED)}
+    called = set(world.aws.actions)
     assert (lines["swept"]["expired"], lines["ledger_checked"]["broken"]) == (1, 0)
+    assert lines["agreements_checked"]["AgreementDaysLeft"] > 0
+    assert (lines["sandboxes_swept"]["stopped"], lines["days_closed"]["days"]) == (0, 0)
+    # What its role lets it do, and no more.
+    assert {"ecs:ListTasks", "ecs:RunTask"} < called < ACTIONS["sweeper"]
     assert caller.get("/v1/account").json()["held_micro"] == 0
+    assert len(boto3.client("ecs").list_tasks(cluster="phigate")["taskArns"]) == 1

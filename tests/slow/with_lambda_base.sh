@@ -26,8 +26,9 @@ install() {
 
 install dockerd docker.io
 if ! docker info >/dev/null 2>&1; then
-  # The bridge carries the published ports of functions; no rules of a firewall are touched.
-  dockerd --storage-driver overlay2 --iptables=false --ip6tables=false >"$scratch/dockerd.log" 2>&1 &
+  # The bridge carries the published ports of functions; no rules of a firewall are touched. Ctrl-C
+  # is not for it: what the command has started is stopped through it.
+  setsid dockerd --storage-driver overlay2 --iptables=false --ip6tables=false >"$scratch/dockerd.log" 2>&1 &
   started=$!
   for ((i = 0; i < 100; i++)); do
     docker info >/dev/null 2>&1 && break
