@@ -11,16 +11,20 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\n[^-]+-----END CERTIFICATE-----\n")
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_CERTIFICATE = re.compile(_BEGIN + rb"\r?\n[^-]+-----END CERTIFICATE-----")
 
 
 def lay_out(bundle: bytes, folder: Path) -> int:
-    """Write the files; how many there are."""
+    """Write the files; how many there are. Raises ValueError where one would be left out."""
+    found = _CERTIFICATE.findall(bundle)
+    if len(found) != bundle.count(_BEGIN):
+        raise ValueError("a certificate of the bundle cannot be told from the next")
     folder.mkdir(parents=True)
     same: Counter[str] = Counter()
-    for certificate in _CERTIFICATE.findall(bundle):
+    for certificate in found:
         name = subject_hash(certificate)
-        (folder / f"{name}.{same[name]}").write_bytes(certificate)
+        (folder / f"{name}.{same[name]}").write_bytes(certificate + b"\n")
         same[name] += 1
     return same.total()
 

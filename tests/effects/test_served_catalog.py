@@ -233,6 +233,22 @@ async def test_a_key_that_is_refused_just_after_it_was_read_is_read_by_a_later_c
 
 
 @pytest.mark.anyio
+async def test_a_key_that_is_refused_while_another_is_read_is_read_after_it() -> None:
+    world = World(Secrets(acme=ACME, bolt=BOLT))
+    await world.statuses()
+    world.clock.time_s += RETRY_AFTER_S
+    world.secrets.open.clear()
+    world.served.key_refused("bolt")
+    await turns()
+    world.secrets.texts["acme"] = {"api_key": "new"}
+    world.served.key_refused("acme")
+    world.secrets.open.set()
+    await turns()
+    await turns()
+    assert world.access["acme"] == Access("new")
+
+
+@pytest.mark.anyio
 async def test_a_key_that_is_refused_while_it_is_read_is_read_once_more() -> None:
     world = World(Secrets(acme=ACME, bolt=BOLT))
     await world.statuses()

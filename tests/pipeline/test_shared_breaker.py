@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from phigate import outcomes
-from phigate.core.limits import BREAKER_OPEN_S, BREAKER_WINDOW_S
+from phigate.core.limits import BREAKER_FAILURES, BREAKER_OPEN_S, BREAKER_WINDOW_S
 from phigate.core.types import Json
 from phigate.effects.dynamodb import Dynamo
 from phigate.effects.dynamodb_breaker import DynamoBreaker
@@ -90,7 +90,8 @@ def test_what_one_has_seen_fail_five_times_the_other_tries_last(body: Json) -> N
     assert other.tries(good, body={**body, "model": NEXT}) == [NEXT]
     assert other.tries(good, body=body) == [NEXT]
     assert opened(one) == [{"row": ROW}]
-    assert opened(other) == [{"row": ROW, "by_others": True}]
+    assert other.journal.fields("breaker_heard") == [{"row": ROW}]
+    assert opened(other) == []
 
 
 def test_after_one_failure_of_its_own_a_process_knows_of_the_others() -> None:
@@ -209,7 +210,7 @@ class Hanging:
         return {}
 
 
-def test_no_answer_waits_for_the_table_but_the_end_of_the_invocation_does() -> None:
+def test_no_answer_waits_for_the_table_and_the_end_of_the_invocation_a_moment() -> None:
     async def story() -> None:
         table = Hanging()
         process = Process(table)
@@ -220,8 +221,29 @@ def test_no_answer_waits_for_the_table_but_the_end_of_the_invocation_does() -> N
         draining = asyncio.ensure_future(process.gateway.drained())
         await asyncio.sleep(0)
         assert table.asked and not draining.done()
-        table.may.set()
-        await draining
+        await draining  # given up: the table never answers
+        assert not table.may.is_set()
+
+    asyncio.run(story())
+
+
+def test_a_refused_key_opens_no_row_for_others() -> None:
+    """Each environment loses its attempts to a key that was revoked, and no healthy row is passed
+    by for it."""
+
+    async def story() -> None:
+        table = FakeDynamo()
+        for _ in range(BREAKER_FAILURES):
+            process = Process(table)
+            process.plays(fails(401), answers())
+            await process.serve(PLAIN)
+            await process.gateway.drained()
+        other = Process(table)
+        other.plays(answers())
+        await other.serve(PLAIN)
+        await other.gateway.drained()
+        assert other.upstream.rows == [ROW]
+        assert opened(other) == other.journal.fields("breaker_heard") == []
 
     asyncio.run(story())
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from phigate.core.breaker import Breaker
 from phigate.core.gate import Stand
-from phigate.core.limits import JSON_TIMEOUT_S, STREAM_TIMEOUT_S
+from phigate.core.limits import ADVICE_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from phigate.core.proof_count import ProofRefusal
 from phigate.core.protocols import (
     CatalogSource,
@@ -151,6 +151,7 @@ class Gateway:
     heard_with_s: float | None = None  # when the catalog was read with which it was looked at
     _refusals: dict[str, int] = field(default_factory=dict)
     _closing: set[asyncio.Future[None]] = field(default_factory=set)
+    _advising: set[asyncio.Future[None]] = field(default_factory=set)
 
     def count_refusal(self, key_id: str) -> None:
         """A refusal over the limit, which leaves no receipt of its own."""
@@ -166,12 +167,27 @@ class Gateway:
 
     def begun(self, work: Coroutine[None, None, None]) -> asyncio.Future[None]:
         """Begin `work`, which runs to its end whatever becomes of who began it."""
-        closing = asyncio.ensure_future(work)
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
-        return closing
+        return _kept(work, self._closing)
+
+    def advise(self, work: Coroutine[None, None, None]) -> None:
+        """Begin `work` that may be given up: nothing but advice is lost."""
+        _kept(work, self._advising)
 
     async def drained(self) -> None:
-        """Wait for the work that outlived its request; called once, at the end."""
+        """Wait for the work that outlived its request, and for advice a moment: without streaming
+        the answer waits too."""
         while self._closing:
             await asyncio.wait(self._closing)
+        if self._advising:
+            _, late = await asyncio.wait(self._advising, timeout=ADVICE_TIMEOUT_S)
+            for work in late:
+                work.cancel()
+
+
+def _kept(
+    work: Coroutine[None, None, None], among: set[asyncio.Future[None]]
+) -> asyncio.Future[None]:
+    begun = asyncio.ensure_future(work)
+    among.add(begun)
+    begun.add_done_callback(among.discard)
+    return begun

@@ -1,7 +1,8 @@
 """What becomes of a row's attempts, told to the breaker and, where several processes serve the
 stack, to the others.
 
-Law: no request waits for the others, or fails by them; what is told runs behind the answer.
+Law: no request fails by the others, or waits for them; what is told runs behind the answer, and an
+answer without streaming, which goes out with its invocation, waits ADVICE_TIMEOUT_S at most.
 """
 
 from collections.abc import Awaitable
@@ -17,18 +18,20 @@ def succeeded(gateway: Gateway, row_id: str) -> None:
     gateway.breaker.succeeded(row_id, now_s)
     shared = gateway.shared_breaker
     if shared is not None and shared.watches(row_id, now_s):
-        gateway.begun(shared.succeeded(row_id, now_s))
+        gateway.advise(shared.succeeded(row_id, now_s))
 
 
-def failed(gateway: Gateway, row_id: str) -> None:
-    """The row has failed an attempt, or has broken off a stream."""
+def failed(gateway: Gateway, row_id: str, *, told: bool = True) -> None:
+    """The row has failed an attempt, or has broken off a stream. A key that was refused is not
+    told: it is this stack's own, and each environment learns the new one by itself."""
     now_s = gateway.clock.now_s()
     is_news = gateway.breaker.is_news(row_id, now_s)
     if gateway.breaker.failed(row_id, now_s):
         gateway.journal.note("breaker_opened", row=row_id)
-    if gateway.shared_breaker is not None and is_news:
+    if gateway.shared_breaker is not None and is_news and told:
         succeeded_at_s = gateway.breaker.succeeded_at_s(row_id)
-        gateway.begun(_hear(gateway, gateway.shared_breaker.failed(row_id, now_s, succeeded_at_s)))
+        asking = gateway.shared_breaker.failed(row_id, now_s, succeeded_at_s)
+        gateway.advise(_hear(gateway, asking))
 
 
 def catalog_read(gateway: Gateway, view: CatalogView) -> None:
@@ -36,10 +39,10 @@ def catalog_read(gateway: Gateway, view: CatalogView) -> None:
     if gateway.shared_breaker is None or view.read_at_s == gateway.heard_with_s:
         return
     gateway.heard_with_s = view.read_at_s
-    gateway.begun(_hear(gateway, gateway.shared_breaker.read()))
+    gateway.advise(_hear(gateway, gateway.shared_breaker.read()))
 
 
 async def _hear(gateway: Gateway, asking: Awaitable[Counted]) -> None:
     counted = await asking
     for row_id in sorted(gateway.breaker.heard(counted, gateway.clock.now_s())):
-        gateway.journal.note("breaker_opened", row=row_id, by_others=True)
+        gateway.journal.note("breaker_heard", row=row_id)

@@ -232,7 +232,8 @@ class Turn:
             return "refused"
         if not isinstance(failed, RowUnsuited):
             self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
-            outcomes.failed(self._gateway, row.id)
+            is_key = failed.outcome in KEY_OUTCOMES
+            outcomes.failed(self._gateway, row.id, told=not is_key)
         if failed.outcome in OPERATOR_OUTCOMES:
             self._gateway.journal.note(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome

@@ -52,9 +52,11 @@ BREAKER_FAILURES = 5
 BREAKER_WINDOW_S = 60.0
 BREAKER_OPEN_S = 30.0
 BREAKER_SKEW_S = 1.0  # clocks of one AWS region differ by milliseconds; a later time is garbled
-# Tries to replace the shared count. Who loses one has lost it to another write, so when all are
-# lost the others have counted as many failures as open a row.
+# Tries to replace the shared count. Where all are lost to others' writes this failure is not
+# counted; the next one is.
 BREAKER_TRIES_MAX = BREAKER_FAILURES
+
+ADVICE_TIMEOUT_S = 0.2  # what an answer without streaming waits for others to be told
 
 # Catalog and keys.
 CATALOG_FRESH_S = 300.0

@@ -129,6 +129,7 @@ LEVELS: Mapping[str, str] = {
             "attempt_failed",
             "stream_failed",
             "breaker_opened",
+            "breaker_heard",
             "breaker_not_shared",
             "settle_not_confirmed",
             "certification_failed",

@@ -137,7 +137,8 @@ class ServedCatalog:
         names = sorted({row.provider for row in catalog.rows})
         if self._served_of(catalog) is None:
             self._asked_at_s = dict.fromkeys(names, -math.inf)
-        await asyncio.gather(*(self._read_one(name, catalog) for name in self._due()))
+        while due := self._due():  # a key may be refused while another secret is read
+            await asyncio.gather(*(self._read_one(name, catalog) for name in due))
         missing = frozenset(name for name in names if name not in self._access)
         self._served = (catalog, with_missing_keys(catalog, missing))
 
