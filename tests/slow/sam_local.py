@@ -27,6 +27,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from tests.functions.aws import AWS_REGION, moto_services
 from tests.functions.world import ENVIRONMENT, TASKS, World, sync_event, world_in
 from tests.slow.stand_ins import PORT, TOLD, answering, ways_of
+from tests.template.cloudformation import read
 
 BUILT = Path(os.environ.get("PHIGATE_BUILT_HERE", ".aws-sam/here"))
 SAM = Path(os.environ.get("PHIGATE_SAM", ".phigate-tools/sam/bin/sam"))
@@ -34,7 +35,9 @@ BASE = os.environ.get("PHIGATE_LAMBDA_BASE", "")
 IMAGE = "phigate-sam-local:run"
 LABEL = "phigate.sam-local"
 AUTHORITY = "/etc/ssl/certs/stand-ins.pem"
-PARAMETERS = ("Jurisdiction=CH", "Jurisdictions=CH", "Streaming=off")
+PARAMETERS = ("Jurisdiction=CH", "Jurisdictions=CH")
+# In variables SAM leaves the template's conditions as they are, here on Streaming.
+CONDITIONAL = ("AWS_LAMBDA_EXEC_WRAPPER", "STREAMING_RUNTIME_FAILURES")
 FUNCTIONS = ("Chat", "Math", "Directory", "CatalogSync", "Sweeper")
 READY_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 60.0  # a first call makes the function's image
@@ -116,24 +119,36 @@ class Stack:
             # A run that was killed leaves a lock behind that the next one would wait for.
             "TMPDIR": str(folder),
         }
-        variables = dict.fromkeys(FUNCTIONS, _variables(tasks))
-        (folder / "variables.json").write_text(json.dumps(variables))
+        for streaming in ("on", "off"):
+            variables = dict.fromkeys(FUNCTIONS, _variables(tasks, streaming))
+            (folder / f"{streaming}.json").write_text(json.dumps(variables))
         address = bridge_address()
         self._options = [
             *("--template", str(BUILT / "template.yaml"), "--region", AWS_REGION),
             *("--invoke-image", IMAGE, "--skip-pull-image"),
             *("--layer-cache-basedir", str(folder / "layers")),
-            *("--env-vars", str(folder / "variables.json")),
             *(word for name in ways_of(world) for word in ("--add-host", f"{name}:{address}")),
-            *("--parameter-overrides", *PARAMETERS),
         ]
 
     def invoke(self, function: str, event: Mapping[str, object]) -> list[dict[str, Any]]:
         """Call a function as AWS itself does; its lines. Raises RuntimeError when it fails."""
+        ran = self._invoked(function, event, "off")
+        printed = [line for line in (ran.stdout + ran.stderr).splitlines() if line[:1] == "{"]
+        return [json.loads(line) for line in printed]
+
+    def stream(self, function: str, event: Mapping[str, object]) -> tuple[dict[str, Any], str]:
+        """Call one with Streaming=on; prelude and body. The emulator hands over the whole answer,
+        which SAM's API cannot take apart."""
+        prelude, _, body = self._invoked(function, event, "on").stdout.partition("\0" * 8)
+        return json.loads(prelude), body
+
+    def _invoked(
+        self, function: str, event: Mapping[str, object], streaming: str
+    ) -> "subprocess.CompletedProcess[str]":
         path = self._folder / "event.json"
         path.write_text(json.dumps(event))
         ran = subprocess.run(
-            [SAM.resolve(), "local", "invoke", function, "--event", path, *self._options],
+            self._command("invoke", function, "--event", str(path), streaming=streaming),
             capture_output=True,
             text=True,
             env=self._environment,
@@ -144,21 +159,23 @@ class Stack:
             log.write(ran.stdout + ran.stderr)
         if ran.returncode or '"errorType"' in ran.stdout:
             raise RuntimeError(f"{function} failed:\n{(ran.stdout + ran.stderr)[-4000:]}")
-        printed = [line for line in (ran.stdout + ran.stderr).splitlines() if line[:1] == "{"]
-        return [json.loads(line) for line in printed]
+        return ran
+
+    def _command(self, *words: str, streaming: str) -> list[str]:
+        return [
+            *(str(SAM.resolve()), "local", *words, *self._options),
+            *("--env-vars", str(self._folder / f"{streaming}.json")),
+            *("--parameter-overrides", *PARAMETERS, f"Streaming={streaming}"),
+        ]
 
     @contextlib.contextmanager
     def served(self, port: int) -> Iterator[str]:
         """The API; its base URL."""
-        command = [
-            *(str(SAM.resolve()), "local", "start-api", "--port", str(port)),
-            *("--warm-containers", "LAZY"),
-            *self._options,
-        ]
+        words = ("start-api", "--port", str(port), "--warm-containers", "LAZY")
         with (
             self._log.open("ab") as out,
             subprocess.Popen(
-                command,
+                self._command(*words, streaming="off"),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
@@ -175,13 +192,16 @@ class Stack:
                     process.kill()
 
 
-def _variables(tasks: Mapping[str, str]) -> dict[str, str]:
+def _variables(tasks: Mapping[str, str], streaming: str) -> dict[str, str]:
     """What only a deployment knows; SAM hands out those that a function's template declares."""
-    values = {**ENVIRONMENT, **TASKS, **tasks, "PHIGATE_STREAMING": "off"}
+    values = {**ENVIRONMENT, **TASKS, **tasks, "PHIGATE_STREAMING": streaming}
     values["PHIGATE_DIGEST_BUCKET"] = ""
     del values["PHIGATE_CATALOG_FOLDER"]  # the layer's
     variables = {name: value for name, value in values.items() if name.startswith("PHIGATE_")}
     variables["SSL_CERT_FILE"] = AUTHORITY  # beside the template's SSL_CERT_DIR
+    if streaming == "on":
+        chat = read()["Resources"]["Chat"]["Properties"]["Environment"]["Variables"]
+        variables |= {name: chat[name]["Fn::If"][1] for name in CONDITIONAL}
     return variables
 
 

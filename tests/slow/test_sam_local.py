@@ -1,9 +1,10 @@
 """OpenAI's SDK through `sam local start-api`: the built functions in Lambda's emulator.
 
-`make test-sam-local` sets PHIGATE_SAM. A streamed answer comes in one piece: the emulator's API
-knows buffered answers only, and the template is run with Streaming=off.
+`make test-sam-local` sets PHIGATE_SAM. Behind the API a streamed answer comes in one piece: SAM's
+knows buffered answers only, and has Streaming=off. What streams is called without it.
 """
 
+import json
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.builders import repository_catalog
 from tests.functions.actions import ACTIONS
-from tests.functions.world import hold_left_behind
+from tests.functions.world import hold_left_behind, rest
 from tests.slow.sam_local import ANSWER_TIMEOUT_S, Stack, made, sam_local
 
 pytestmark = pytest.mark.skipif("PHIGATE_SAM" not in os.environ, reason="make test-sam-local")
@@ -142,6 +143,22 @@ def test_math_is_refused_with_the_reason_and_a_receipt(caller: Caller) -> None:
     assert "Streaming=on" in refused.value.message
     receipt = caller.get(f"/v1/receipts/{refused.value.response.headers['x-phi-receipt']}")
     assert receipt.status_code == 200, receipt.text
+
+
+def test_chat_streams_through_the_layer(caller: Caller) -> None:
+    asked = {"model": "gemma-4", "messages": ASKED, "stream": True}
+    event = rest("/v1/chat/completions", asked, caller.key)
+    prelude, body = caller.stack.stream("Chat", event)
+    assert (prelude["statusCode"], body.strip()[-12:]) == (200, "data: [DONE]")
+    receipt = caller.get(f"/v1/receipts/{prelude['headers']['x-phi-receipt']}")
+    assert receipt.status_code == 200, receipt.text
+
+
+def test_math_answers_through_the_layer(caller: Caller) -> None:
+    event = rest("/v1/math/chat/completions", {"model": "auto", "messages": ASKED}, caller.key)
+    prelude, body = caller.stack.stream("Math", event)
+    assert prelude["statusCode"] == 200
+    assert json.loads(body)["choices"][0]["message"]["content"]
 
 
 def test_the_sweeper_settles_what_a_process_left_behind_and_fills_the_pool(caller: Caller) -> None:
