@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from phigate.core.errors import UpstreamFailed
+from phigate.core.errors import NotSent
 from phigate.core.fetch import UpstreamFetch
 from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Row
@@ -119,7 +119,7 @@ GONE: dict[str, dict[str, Access]] = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("left", GONE.values(), ids=GONE)
 @pytest.mark.anyio
-async def test_an_access_that_is_gone_ends_the_attempt_as_the_operators_fault(
+async def test_with_an_access_that_is_gone_nothing_is_sent(
     left: dict[str, Access], call: Call
 ) -> None:
     access = {"acme": access_of("k")}
@@ -127,9 +127,9 @@ async def test_an_access_that_is_gone_ends_the_attempt_as_the_operators_fault(
         await call(upstream, row)
         access.clear()
         access |= left
-        with pytest.raises(UpstreamFailed) as raised:
+        with pytest.raises(NotSent) as raised:
             await call(upstream, row)
-        assert raised.value.outcome == "http_401"
+        assert raised.value.outcome == "no_key"
         access["acme"] = access_of("back")
         await call(upstream, row)
     assert [headers["authorization"] for _, headers in provider.seen] == [

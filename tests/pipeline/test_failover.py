@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phigate.core.errors import UpstreamFailed
+from phigate.core.errors import NotSent, UpstreamFailed
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Json, Row
@@ -436,3 +436,16 @@ def test_require_parameters_passes_a_row_by_whose_adapter_would_drop_one() -> No
     assert stage.upstream.requests == []
     assert told.error["code"] in ("no_route", "upstream_error")
     assert stage.account()["spent"] == 0
+
+
+@pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["json", "stream"])
+def test_a_row_without_its_key_is_passed_by_and_no_provider_is_said_to_have_failed(
+    body: Json,
+) -> None:
+    stage = Stage(Script(before=(NotSent("no_key"),)), good(body))
+    told = stage.chat(body)
+    assert told.status == 200
+    assert [attempt[2] for attempt in stage.attempts] == ["no_key", "ok"]
+    told_of = {event for event, _ in stage.journal.notes}
+    assert not told_of & {"attempt_failed", "provider_refuses_operator", "breaker_opened"}
+    assert stage.refused_keys == []

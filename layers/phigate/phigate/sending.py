@@ -7,7 +7,7 @@ import orjson
 
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
-from phigate.core.errors import InvalidRequest, UpstreamFailed
+from phigate.core.errors import InvalidRequest, NotSent, UpstreamFailed
 from phigate.core.protocols import Head, UpstreamRequest
 from phigate.core.types import Json, Row
 from phigate.order import Order
@@ -22,7 +22,7 @@ KEYED_MEMBERS = {
 }
 
 
-class RowUnsuited(UpstreamFailed):
+class RowUnsuited(NotSent):
     """The row cannot do what this caller requires: no fault of its provider's."""
 
 

@@ -19,6 +19,7 @@ from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import (
     InvalidRequest,
+    NotSent,
     PhigateError,
     UpstreamError,
     UpstreamFailed,
@@ -30,7 +31,7 @@ from phigate.core.protocols import Exchange, Head, Out
 from phigate.core.route import Attempts
 from phigate.core.types import Attempt, Json, Row
 from phigate.order import Order, refused
-from phigate.sending import RowUnsuited, check_status, upstream_request
+from phigate.sending import check_status, upstream_request
 from phigate.watched import watch
 
 T = TypeVar("T")
@@ -230,7 +231,7 @@ class Turn:
         """The outcome of an attempt that gave no answer; its row's failures are counted."""
         if isinstance(failed, InvalidRequest):
             return "refused"
-        if not isinstance(failed, RowUnsuited):
+        if not isinstance(failed, NotSent):
             self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
             is_key = failed.outcome in KEY_OUTCOMES
             outcomes.failed(self._gateway, row.id, told=not is_key)

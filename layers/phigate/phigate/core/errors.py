@@ -191,5 +191,9 @@ class UpstreamFailed(Exception):
         self.outcome = outcome
 
 
+class NotSent(UpstreamFailed):
+    """Nothing was sent, so no provider has failed: `unsuited`, `drops_parameters`, `no_key`."""
+
+
 class SvgRefused(ValueError):
     """Nothing that could be shown is left of an SVG; says why, and never quotes it."""

@@ -246,7 +246,7 @@ class Upstream(Protocol):
     """Every provider, by the row's place in the region."""
 
     def open(self, request: UpstreamRequest) -> Exchange:
-        """Start one POST. Raises UpstreamFailed with `http_401` where this stack has no key."""
+        """Start one POST. Raises NotSent where this stack has no key."""
         ...
 
     async def fetch(self, request: UpstreamFetch) -> Fetched:

@@ -2,7 +2,7 @@
 every part. A pooled socket that was unused for SOCKET_UNUSED_MAX_S is not used for a POST.
 
 Law: a request is sent with the access of its moment. One that changed since the last request is
-followed at once; one that is gone ends the attempt as a provider's own 401 does.
+followed at once; with one that is gone nothing is sent.
 Errors of aiohttp become outcomes by the table at the end.
 """
 
@@ -14,7 +14,7 @@ from typing import Protocol
 import aiohttp
 
 from phigate.core import limits
-from phigate.core.errors import UpstreamFailed
+from phigate.core.errors import NotSent, UpstreamFailed
 from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.protocols import Clock, Head, UpstreamRequest
 from phigate.core.types import Row
@@ -131,7 +131,7 @@ class HttpUpstream:
         )
 
     def open(self, request: UpstreamRequest) -> "HttpExchange":
-        """Start one POST. Raises UpstreamFailed."""
+        """Start one POST. Raises NotSent."""
         url, credential = self._reached(request.row, request.region, request.path)
         headers = {
             **request.headers,
@@ -163,16 +163,16 @@ class HttpUpstream:
         return Fetched(head.status, b"".join(pieces))
 
     def _reached(self, row: Row, region: str, path: str) -> tuple[str, Credential]:
-        """Where a row answers and what it is shown, both by one access. Raises UpstreamFailed."""
+        """Where a row answers and what it is shown, both by one access. Raises NotSent."""
         access = self._access.get(row.provider)
         place = row.places[region]
         if access is None or not access.api_key:
-            raise UpstreamFailed("http_401")
+            raise NotSent("no_key")
         try:
             base = access.base_url or place.base_url.format_map(access.variables)
         except KeyError:
             # A secret that was filled for another snapshot's URL than the one of this order.
-            raise UpstreamFailed("http_401") from None
+            raise NotSent("no_key") from None
         return base.rstrip("/") + path, self._credential(row, access.api_key)
 
     def _credential(self, row: Row, key: str) -> Credential:
