@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 from botocore.exceptions import ClientError
@@ -102,7 +102,13 @@ def s3_prefix_list(client: Any, aws_region: str) -> str:
     return str(found["PrefixListId"])
 
 
-def push(registry: Registry, tag: str, architecture: str) -> bool:
+class Run(Protocol):
+    """Runs a command, with a text on its standard input. Raises CalledProcessError."""
+
+    def __call__(self, command: Sequence[str], text: str | None = None) -> None: ...
+
+
+def push(registry: Registry, tag: str, architecture: str, run: Run) -> bool:
     """Build and push the image where it is missing; False where there is no repository yet."""
     address = registry.address()
     if address is None:
@@ -110,11 +116,21 @@ def push(registry: Registry, tag: str, architecture: str) -> bool:
     if not registry.has(tag):
         image = f"{address}:{tag}"
         platform = PLATFORMS[architecture]
-        _run(["docker", "build", "--platform", platform, "-t", image, str(IMAGE_FOLDER)])
+        run(["docker", "build", "--platform", platform, "-t", image, str(IMAGE_FOLDER)])
         login = ["docker", "login", "--username", "AWS", "--password-stdin", address.split("/")[0]]
-        _run(login, registry.password())
-        _run(["docker", "push", image])
+        run(login, registry.password())
+        run(["docker", "push", image])
     return True
+
+
+def carry_out(
+    command: Sequence[str], registry: Registry, tag: str, architecture: str, run: Run
+) -> None:
+    """The image, where there is a `tag`, and then the stack; in a first deploy the other way."""
+    is_pushed = not tag or push(registry, tag, architecture, run)
+    run(command)
+    if not is_pushed:
+        push(registry, tag, architecture, run)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -127,15 +143,12 @@ def main(arguments: Sequence[str]) -> None:
     stack, aws_region, parameters = environment(config, given.name)
     parameters["Release"] = release(datetime.now(UTC))
     registry, tag = Registry(boto3.client("ecr", aws_region), f"{stack}-sandbox"), ""
-    pushed = True
     architecture = parameters.get("SandboxArchitecture", "X86_64")
     if parameters.get("MathEnabled") == "true":
         tag = parameters["SandboxImage"] = image_tag(IMAGE_FOLDER, architecture)
         parameters["S3PrefixList"] = s3_prefix_list(boto3.client("ec2", aws_region), aws_region)
-        pushed = push(registry, tag, architecture)
-    _run(deploy_command(given.sam, given.name, parameters))
-    if not pushed:
-        push(registry, tag, architecture)
+    command = deploy_command(given.sam, given.name, parameters)
+    carry_out(command, registry, tag, architecture, _run)
 
 
 def _run(command: Sequence[str], text: str | None = None) -> None:

@@ -2,14 +2,24 @@
 
 import re
 import tomllib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from local.deploy import Registry, deploy_command, environment, image_tag, release, s3_prefix_list
+from local.deploy import (
+    Registry,
+    carry_out,
+    deploy_command,
+    environment,
+    image_tag,
+    release,
+    s3_prefix_list,
+)
 from tests.template.cloudformation import ROOT, defaults, read, refusals
 
 TEMPLATE = read()
@@ -130,6 +140,43 @@ def _error(code: str) -> ClientError:
 
 def test_first_deploy_finds_no_repository() -> None:
     assert Registry(Ecr(None), "phigate-ch-sandbox").address() is None
+
+
+# By what the registry knows and whether there is math, what is run.
+PUSHED = ["docker build", "docker login", "docker push"]
+ORDERS: dict[str, tuple[set[str] | None, str, list[str]]] = {
+    "no math": (None, "", ["sam deploy"]),
+    "the image is there": ({"abc"}, "abc", ["sam deploy"]),
+    "the image is new": (set(), "abc", [*PUSHED, "sam deploy"]),
+    "the first deploy": (None, "abc", ["sam deploy", *PUSHED]),
+}
+
+
+@pytest.mark.parametrize("tags, tag, order", ORDERS.values(), ids=ORDERS)
+def test_a_stack_names_no_image_that_is_not_there(
+    tags: set[str] | None, tag: str, order: list[str]
+) -> None:
+    ecr = Ecr(tags)
+    ran: list[tuple[str, str | None]] = []
+
+    def run(command: Sequence[str], text: str | None = None) -> None:
+        ran.append((" ".join(command[:2]), text))
+        if command[0] == "sam" and ecr.tags is None:
+            ecr.tags = set()  # the stack has made the repository
+
+    carry_out(["sam", "deploy"], Registry(ecr, "phigate-ch-sandbox"), tag, "ARM64", run)
+    assert [command for command, _ in ran] == order
+    # The password is on no command line.
+    assert {text for command, text in ran if text} <= {"pass:word"}
+
+
+def test_an_image_that_cannot_be_built_stops_the_deploy() -> None:
+    def run(command: Sequence[str], text: str | None = None) -> None:
+        assert command[:2] == ["docker", "build"]
+        raise CalledProcessError(1, command)
+
+    with pytest.raises(CalledProcessError):
+        carry_out(["sam", "deploy"], Registry(Ecr(set()), "phigate-ch-sandbox"), "a", "ARM64", run)
 
 
 def test_registry_knows_its_images_and_the_password() -> None:
