@@ -33,6 +33,7 @@ from phigate.core.keys import parse_key
 from phigate.core.protocols import Clock, Ledger, ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.drawings import DRAWINGS
+from phigate.effects.access import Access
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
@@ -40,7 +41,6 @@ from phigate.effects.dynamodb_catalog import push_snapshot
 from phigate.effects.dynamodb_keys import DynamoKeys
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.http_upstream import Access
 from phigate.effects.journal import LineJournal
 from phigate.effects.key_files import LOCAL_STACK, file_signer, publish
 from phigate.effects.signer import KeyFileSigner, KeyFileUnusable

@@ -12,7 +12,8 @@ from phigate.core.errors import NotSent
 from phigate.core.fetch import UpstreamFetch
 from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Row
-from phigate.effects.http_upstream import Access, HttpUpstream
+from phigate.effects.access import Access
+from phigate.effects.http_upstream import HttpUpstream
 from phigate.effects.served_catalog import NOT_CALLED
 from tests.builders import make_place, make_row
 

@@ -8,7 +8,8 @@ import pytest
 
 from phigate.core.errors import UpstreamFailed
 from phigate.core.fetch import Fetched, UpstreamFetch
-from phigate.effects.http_upstream import Access, HttpUpstream
+from phigate.effects.access import Access
+from phigate.effects.http_upstream import HttpUpstream
 from tests.builders import make_row
 
 BYTES_MAX = 1_000

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from phigate.core import catalog_fields
 from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import UpstreamRequest
+from phigate.effects.access import AUTHS, Access
 from phigate.effects.google_token import (
     GRANT,
     RENEW_BEFORE_S,
@@ -27,7 +28,7 @@ from phigate.effects.google_token import (
     ServiceAccount,
     ServiceAccountUnusable,
 )
-from phigate.effects.http_upstream import AUTHS, Access, HttpUpstream
+from phigate.effects.http_upstream import HttpUpstream
 from tests.builders import NOW_S, make_place, make_row
 
 KEY = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)

@@ -9,7 +9,7 @@ import pytest
 
 from phigate.core.errors import Overloaded
 from phigate.core.types import Catalog, Row
-from phigate.effects.http_upstream import Access
+from phigate.effects.access import Access
 from phigate.effects.secrets_manager import SecretUnread
 from phigate.effects.served_catalog import (
     NOT_CALLED,

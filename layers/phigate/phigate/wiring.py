@@ -20,11 +20,12 @@ from phigate.core.protocols import (
 )
 from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog
+from phigate.effects.access import Access
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_catalog import DynamoCatalog
 from phigate.effects.dynamodb_keys import DynamoKeys
 from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.http_upstream import Access, HttpUpstream
+from phigate.effects.http_upstream import HttpUpstream
 from phigate.effects.receipt_signer import EnvironmentSigner
 from phigate.effects.signer import PublicKey, Signer
 from phigate.effects.zones import SystemZones

@@ -15,10 +15,10 @@ from phigate.core.errors import Overloaded
 from phigate.core.protocols import Sandboxes, SigningKey
 from phigate.core.text_signer import TextSigner
 from phigate.core.types import Catalog, Row
+from phigate.effects.access import Access
 from phigate.effects.aws_credentials import NoCredentials
 from phigate.effects.dynamodb_breaker import DynamoBreaker
 from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.http_upstream import Access
 from phigate.effects.secrets_manager import SecretUnread
 from phigate.effects.served_catalog import ServedCatalog
 from phigate.effects.signer import PublicKey, SigningFailed

@@ -7,9 +7,7 @@ Errors of aiohttp become outcomes by the table at the end.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Mapping
 
 import aiohttp
 
@@ -18,94 +16,11 @@ from phigate.core.errors import NotSent, UpstreamFailed
 from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.protocols import Clock, Head, UpstreamRequest
 from phigate.core.types import Row
+from phigate.effects.access import AUTHS, Access, Credential
 from phigate.effects.clock import WallClock
-from phigate.effects.google_token import GoogleTokens, ServiceAccount, ServiceAccountUnusable
 
 _READ_BUFFER_BYTES = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How this stack reaches one provider.
-
-    `base_url` replaces every row's own (the local stack's simulated providers); `variables` fill
-    the names in a row's base URL.
-    """
-
-    api_key: str
-    base_url: str | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-
-Header = tuple[str, str]
-
-
-class Credential(Protocol):
-    """The header that carries a provider's key. `header` may fetch it: see `google_token`."""
-
-    @property
-    def ready(self) -> Header | None: ...
-
-    async def header(self) -> Header: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FixedCredential:
-    """A header that never changes."""
-
-    ready: Header
-
-    async def header(self) -> Header:
-        """See Credential."""
-        return self.ready
-
-
-class GoogleCredential:
-    """The access token of a service account, exchanged when it is needed."""
-
-    ready: Header | None = None
-
-    def __init__(self, tokens: GoogleTokens) -> None:
-        self._tokens = tokens
-
-    async def header(self) -> Header:
-        """See Credential. Raises UpstreamFailed."""
-        return _bearer(await self._tokens.token())
-
-
-class UnusableCredential:
-    """A key that is none. It fails as a provider's own 401 does, and counts as the operator's."""
-
-    ready: Header | None = None
-
-    async def header(self) -> Header:
-        """See Credential. Raises UpstreamFailed."""
-        raise UpstreamFailed("http_401")
-
-
-def _bearer(key: str) -> Header:
-    return ("authorization", f"Bearer {key}")
-
-
-def _google(key: str, session: aiohttp.ClientSession, clock: Clock) -> Credential:
-    """A service account's JSON is exchanged for tokens; anything else is a token already."""
-    if not key.lstrip().startswith("{"):
-        return FixedCredential(_bearer(key))
-    try:
-        account = ServiceAccount(key)
-    except ServiceAccountUnusable:
-        return UnusableCredential()
-    return GoogleCredential(GoogleTokens(account, session, clock))
-
-
-Auth = Callable[[str, aiohttp.ClientSession, Clock], Credential]
-AUTHS: Mapping[str, Auth] = {
-    "bearer": lambda key, session, clock: FixedCredential(_bearer(key)),
-    "x-api-key": lambda key, session, clock: FixedCredential(("x-api-key", key)),
-    "api-key": lambda key, session, clock: FixedCredential(("api-key", key)),
-    "google_service_account": _google,
-}
 
 
 class HttpUpstream:

@@ -22,7 +22,7 @@ from phigate.core.errors import Overloaded
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.protocols import CatalogSource, CatalogView, Clock, Journal
 from phigate.core.types import Catalog, Row
-from phigate.effects.http_upstream import Access
+from phigate.effects.access import Access
 from phigate.effects.secrets_manager import SecretUnread
 
 SECRETS_FRESH_S = 300.0  # as long as a catalog is fresh
