@@ -1,0 +1,1 @@
+"""What earlier releases have stored, which every later one must read and audit."""
