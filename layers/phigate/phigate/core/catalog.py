@@ -1,7 +1,10 @@
 """The catalog: from reviewed text to the one immutable snapshot that a request is decided on.
 
 The path is texts -> document -> canonical bytes -> Catalog, and the SHA-256 of the canonical bytes
-is the snapshot's name. Law: a document with one mistake becomes no Catalog.
+is the snapshot's name.
+Law 1: a document with one mistake becomes no Catalog.
+Law 2: what is pushed is checked strictly, and what was signed is read by `core.catalog_reading`: by
+this release's fields, whichever release has signed it.
 """
 
 import hashlib
@@ -21,6 +24,7 @@ from phigate.core.catalog_check import (
     Mistake,
     check,
 )
+from phigate.core.catalog_reading import SnapshotTooNew, readable, with_reads_from
 from phigate.core.price import (
     card_of_rows,
     card_price,
@@ -34,12 +38,14 @@ from phigate.core.types import Agreement, Catalog, Json, Place, Price, RegionDef
 __all__ = [
     "CatalogInvalid",
     "Mistake",
+    "SnapshotTooNew",
     "canonical_bytes",
     "catalog_from_bytes",
     "check",
     "document_from_texts",
     "model_item",
     "pricing_card",
+    "read_catalog",
     "with_missing_keys",
 ]
 
@@ -72,7 +78,7 @@ def document_from_texts(texts: Mapping[str, str]) -> Json:
             mistakes.append(Mistake(path, "", "", "no such file belongs in a catalog"))
     if mistakes:
         raise CatalogInvalid(mistakes)
-    return document
+    return with_reads_from(document)
 
 
 def canonical_bytes(document: Json) -> bytes:
@@ -83,11 +89,25 @@ def canonical_bytes(document: Json) -> bytes:
 
 
 def catalog_from_bytes(document_bytes: bytes) -> Catalog:
-    """The Catalog of canonical bytes. Raises CatalogInvalid for every mistake in them at once."""
+    """The Catalog of canonical bytes that are to be pushed. Raises CatalogInvalid for every mistake
+    in them at once."""
+    return _catalog(_document(document_bytes), document_bytes)
+
+
+def read_catalog(document_bytes: bytes) -> Catalog:
+    """The Catalog of canonical bytes that some release has signed. Raises SnapshotTooNew where this
+    release must not read them, CatalogInvalid for mistakes."""
+    return _catalog(readable(_document(document_bytes)), document_bytes)
+
+
+def _document(document_bytes: bytes) -> Any:
     try:
-        document = json.loads(document_bytes)
+        return json.loads(document_bytes)
     except (ValueError, RecursionError) as error:
         raise CatalogInvalid([Mistake("", "", "", "the document is not JSON")]) from error
+
+
+def _catalog(document: Any, document_bytes: bytes) -> Catalog:
     mistakes = check(document)
     if mistakes:
         raise CatalogInvalid(mistakes)

@@ -19,12 +19,14 @@ from phigate.core.catalog_fields import (
     Fields,
     is_name,
 )
+from phigate.core.release import parse_release
 from phigate.core.types import REGIONS
 
 REGIONS_FILE = "regions.toml"
 ALIASES_FILE = "aliases.toml"
 PROVIDERS_FOLDER = "providers/"
 PARTS = ("regions", "aliases", "providers")
+READS_FROM = "reads_from"  # the oldest release that may read the snapshot; made, never written
 TASKS = ("chat", "vision", "math")
 RESERVED_NAMES = frozenset({"auto"})  # the router reads it as: any model
 
@@ -70,7 +72,11 @@ def check(document: Any, dialects: frozenset[str] | None = None) -> list[Mistake
     that has no adapter is one too."""
     if not isinstance(document, dict):
         return [Mistake("", "", "", "the document is not a table")]
-    mistakes = [Mistake("", "", str(name), "unknown part") for name in document.keys() - set(PARTS)]
+    mistakes = [
+        Mistake("", "", str(name), "unknown part")
+        for name in document.keys() - {*PARTS, READS_FROM}
+    ]
+    mistakes += _reads_from(document.get(READS_FROM))
     mistakes += [
         Mistake("", "", name, "must be a table")
         for name in PARTS
@@ -91,6 +97,11 @@ def check(document: Any, dialects: frozenset[str] | None = None) -> list[Mistake
     mistakes += _regions(document.get("regions"), by_id)
     mistakes += _aliases(document.get("aliases"), by_id)
     return sorted(set(mistakes))
+
+
+def _reads_from(release: Any) -> Iterator[Mistake]:
+    if release is not None and parse_release(release) is None:
+        yield Mistake("", "", READS_FROM, "must be a release, such as 1.2.3")
 
 
 def _shape(table: Any, fields: Fields, file: str, row: str, prefix: str = "") -> list[Mistake]:

@@ -1,6 +1,10 @@
 """The fields of the catalog's tables: which are required, and what a right value looks like.
 
 `catalog/README.md` says what each field means; this module says what it may hold.
+
+Checking is strict: `phigate catalog check` and every push refuse a field that is not named here,
+and the lack of one that is required. Reading is not: a snapshot that an older or a newer release
+has signed may lack fields and hold others (`core.catalog_reading`).
 """
 
 import re
@@ -35,10 +39,18 @@ WEB_URL = re.compile(r"https://[a-z0-9.-]+(?:/[^\s]*)?")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`wrong` says in a sentence what is wrong with a value, or None."""
+    """`wrong` says in a sentence what is wrong with a value, or None.
+
+    `absent` is what a snapshot means that was signed before the field was there; it is never weaker
+    for PHI than any value. None: the field was there from the first release on, or may be left out.
+    `reads_from` is set where not knowing the field would weaken the gate: the first release that
+    knows it. A snapshot that has the field is refused by releases before.
+    """
 
     wrong: Wrong
     is_required: bool = True
+    absent: Any = None
+    reads_from: str | None = None
 
 
 Fields = dict[str, Field]

@@ -24,6 +24,7 @@ _REFUSALS = {
     "signature": "its signature is not that of the key that it names",
     "garbled": "it cannot be read",
     "invalid": "it breaks the rules of a catalog",
+    "needs_newer_release": "it has rules that only a newer release knows: audit with that one",
 }
 
 T = TypeVar("T")

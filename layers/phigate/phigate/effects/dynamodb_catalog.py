@@ -21,9 +21,11 @@ from typing import Any
 
 from phigate.core.catalog import (
     CatalogInvalid,
+    SnapshotTooNew,
     canonical_bytes,
     catalog_from_bytes,
     pricing_card,
+    read_catalog,
     with_missing_keys,
 )
 from phigate.core.errors import InternalError, Overloaded, PhigateError
@@ -207,9 +209,11 @@ def _verified(name: str, item: Item, trusted: Mapping[str, PublicKey]) -> Catalo
     if not verify(public_key, _signed_message(name), _bytes_of(item, "sig")):
         raise SnapshotRefused("signature")
     try:
-        return catalog_from_bytes(document_bytes)
+        return read_catalog(document_bytes)
+    except SnapshotTooNew as error:
+        raise SnapshotRefused("needs_newer_release") from error
     except CatalogInvalid as error:
-        # Signed by us and yet wrong: an older loader with other rules wrote it.
+        # Signed by us and yet wrong: another release's loader with other rules wrote it.
         raise SnapshotRefused("invalid") from error
 
 
