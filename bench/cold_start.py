@@ -69,7 +69,7 @@ class Contender:
 def main() -> int:
     """Measure and print; the exit code."""
     with TemporaryDirectory() as scratch, world_in(Path(scratch) / "state") as world:
-        CatalogSync(world.outside())(sync_event("Create", world.aws.url), CONTEXT)
+        CatalogSync(world.outside("catalog_sync"))(sync_event("Create", world.aws.url), CONTEXT)
         contenders = [contender_of(name, Path(scratch), world) for name in CONTENDERS]
         headers = {"Content_Type": "application/json"}
         payload = rest("/v1/chat/completions", ASKED, world.key, **headers)
@@ -119,7 +119,7 @@ def contender_of(name: str, scratch: Path, world: World) -> Contender:
     if name == "plain, no bytecode":
         _decompile(opt)
         _decompile(root)
-    providers = str(world.outside().base_url("")).removesuffix("//v1")
+    providers = str(world.outside("chat").base_url("")).removesuffix("//v1")
     environment = {
         **ENVIRONMENT,
         "PATH": os.environ["PATH"],

@@ -54,16 +54,69 @@ ACTIONS: Mapping[Function, set[str]] = {
     }
     | _TASKS,
 }
-# The kinds of items in the table that each function was seen to write. The breaker's comes with a
-# failure (effects/dynamodb_breaker.py).
-WRITTEN: Mapping[Function, set[str]] = {
-    "chat": {"A#", "CERT#", "R#"},
-    "math": {"A#", "CERT#", "R#", "T#", "X#"},
-    "directory": {"A#", "R#"},
-    # Roots too, in a first deployment.
-    "catalog_sync": {"CARD", "CATALOG"},
-    "sweeper": {"A#", "D#", "R#", "T#"},
+# What stands in the table, one key of each kind. A kind is its partition key up to what names one.
+KINDS: Mapping[str, str] = {
+    "A#": "A#clinic#S0",
+    "ACCOUNTS": "ACCOUNTS",
+    "BREAKER": "BREAKER",
+    "C#": "C#clinic",
+    "CARD": "CARD",
+    "CATALOG": "CATALOG",
+    "CERT#": "CERT#kid",
+    "D#": "D#clinic",
+    "K#": "K#0123abcd",
+    "KEYS#": "KEYS#clinic",
+    "R#": "R#clinic#2026-11-26",
+    "ROOTS": "ROOTS",
+    "T#": "T#CH",
+    "X#": "X#A#clinic",
 }
+# By action, the kinds that each function was seen to do it with; its role allows these alone.
+ITEMS: Mapping[Function, Mapping[str, str]] = {
+    "chat": {
+        "GetItem": "A# BREAKER CATALOG K# R#",
+        "PutItem": "BREAKER CERT# R#",
+        "UpdateItem": "A# R#",
+    },
+    "math": {
+        "DeleteItem": "T#",
+        "GetItem": "A# BREAKER CATALOG K# R#",
+        "PutItem": "BREAKER CERT# R# T#",
+        "Query": "T#",
+        "UpdateItem": "A# R# T# X#",
+    },
+    "directory": {
+        "GetItem": "A# CARD CATALOG CERT# K# R#",
+        "PutItem": "R#",
+        "Query": "ROOTS",
+        "UpdateItem": "A#",
+    },
+    "catalog_sync": {"PutItem": "CARD CATALOG ROOTS", "Query": "ROOTS"},
+    "sweeper": {
+        "DeleteItem": "T#",
+        "GetItem": "A# ACCOUNTS CATALOG",
+        "PutItem": "D# R# T#",
+        "Query": "ACCOUNTS D# R# ROOTS T#",
+        "UpdateItem": "A# T#",
+    },
+}
+
+
+# The attributes of what a function puts under the key of another's items: these alone it may put.
+ATTRIBUTES: Mapping[tuple[Function, str], str] = {("directory", "PutItem"): "e pk sk ttl"}
+
+
+def kind_of(key: str) -> str:
+    """`R#` of R#clinic#2026-11-26, `ROOTS` of ROOTS."""
+    name, mark, _ = key.partition("#")
+    return name + mark
+
+
+def items_of(function: Function) -> set[tuple[str, str]]:
+    """ITEMS as pairs of an action and a kind."""
+    return {(action, kind) for action, kinds in ITEMS[function].items() for kind in kinds.split()}
+
+
 ALLOWED_BY: Mapping[str, set[str]] = {
     "s3:ListObjectVersions": {"s3:ListBucketVersions"},
     # A copy is put with its time of retention.

@@ -1,12 +1,13 @@
 """AWS as the functions reach it: KMS and Secrets Manager made up, DynamoDB handed on to dynoxide,
 CloudFormation's URL to answer to, and boto3's own services in moto (ECS also from other processes).
-Every action is recorded."""
+Every action is recorded, and the table is as closed to a function as its role in the template."""
 
 import base64
 import contextlib
 import datetime
 import http.client
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from moto import mock_aws
 from moto.moto_api import state_manager
 
+from tests.functions.actions import kind_of
+from tests.template.cloudformation import Json, read
+from tests.template.policy import (
+    ATTRIBUTES,
+    LEADING_KEYS,
+    Request,
+    decide,
+    dynamodb_requests,
+    in_one_request,
+)
+from tests.template.roles import TABLE, statements_of
+
 AWS_REGION = "eu-central-2"
 KEYS: dict[str, ec.EllipticCurve] = {
     "receipt-key": ec.SECP256R1(),
@@ -30,13 +43,9 @@ KEYS: dict[str, ec.EllipticCurve] = {
     "redpill-key": ec.SECP256K1(),
 }
 _SHA256 = ec.ECDSA(Prehashed(hashes.SHA256()))
-# A transaction is allowed by what it is made of.
-_PARTS = {
-    "Put": "PutItem",
-    "Update": "UpdateItem",
-    "Delete": "DeleteItem",
-    "ConditionCheck": "ConditionCheckItem",
-}
+_STATEMENTS = statements_of(read())
+_CREDENTIAL = re.compile(r"Credential=([^/]+)/")
+_ACCESS_DENIED = b'{"__type":"com.amazon.coral.service#AccessDeniedException"}'
 Answer = tuple[int, bytes]
 
 
@@ -49,7 +58,10 @@ class Aws:
         self.down: set[str] = set()
         self.actions: set[str] = set()
         self.key_actions: set[tuple[str, str]] = set()
-        self.written: set[str] = set()  # the partition keys of items, up to what names one
+        # What was done with which kinds of items, and what a role did not allow, by function.
+        self.items: set[tuple[str, str]] = set()
+        self.attributes: set[str] = set()  # of the items that were put
+        self.refused: list[tuple[str, str, str]] = []
         self.tokens: set[str] = set()
         self.told: list[dict[str, Any]] = []
         self.refused_puts = 0
@@ -75,9 +87,9 @@ class Aws:
         if name in self.down:
             return 500, b"{}"
         asked = json.loads(body)
-        parts = [_PARTS[kind] for item in asked.get("TransactItems", ()) for kind in item]
-        self.written |= set(_written(operation, asked))
-        self.actions |= {f"{name}:{part}" for part in parts or [operation]}
+        if name == "dynamodb":
+            return self._allowed(operation, asked, headers, body)
+        self.actions.add(f"{name}:{operation}")
         return answer(operation, asked, headers, body)
 
     def put(self, path: str, body: bytes) -> int:
@@ -105,6 +117,18 @@ class Aws:
             return 200, json.dumps({"VersionIdsToStages": {"1": ["AWSCURRENT"]}}).encode()
         return 200, json.dumps({"SecretString": text}).encode()
 
+    def _allowed(self, operation: str, asked: Any, headers: Any, body: bytes) -> Answer:
+        """What the role of the function whose credentials these are allows, and no more."""
+        requests = dynamodb_requests(operation, asked, TABLE)
+        self.actions |= {each.action for each in requests}
+        self.items |= set(_touched(requests))
+        self.attributes |= {name for each in requests for name in each.context.get(ATTRIBUTES, ())}
+        function = _CREDENTIAL.findall(headers["Authorization"])[0]
+        if function in _STATEMENTS and not _is_allowed(_STATEMENTS[function], requests):
+            self.refused += [(function, *each) for each in _touched(requests)]
+            return 400, _ACCESS_DENIED
+        return self._dynamodb(operation, asked, headers, body)
+
     def _dynamodb(self, operation: str, asked: Any, headers: Any, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self._dynamo.netloc, timeout=10)
         with contextlib.closing(connection):
@@ -119,16 +143,19 @@ class Aws:
         return 200, json.dumps(answer, default=datetime.datetime.timestamp).encode()
 
 
-def _written(operation: str, asked: Any) -> Iterator[str]:
-    """`R#` of R#clinic#2026-11-26, `ROOTS` of ROOTS."""
-    writes = [(operation, asked)] if operation in _PARTS.values() else []
-    writes += [
-        (kind, part) for item in asked.get("TransactItems", ()) for kind, part in item.items()
-    ]
-    for kind, part in writes:
-        if kind.removesuffix("Item") in ("Put", "Update", "Delete"):
-            name, mark, _ = part.get("Item", part.get("Key"))["pk"]["S"].partition("#")
-            yield name + mark
+def _is_allowed(statements: list[Json], requests: list[Request]) -> bool:
+    """By item; and, since AWS does not write how it puts a transaction's keys together, also if it
+    asked for each action with the keys of all items."""
+    return all(
+        decide(statements, each) == "allowed" for each in (*requests, *in_one_request(requests))
+    )
+
+
+def _touched(requests: list[Request]) -> Iterator[tuple[str, str]]:
+    """(PutItem, R#) of R#clinic#2026-11-26; what names no item is of the kind `none`."""
+    for each in requests:
+        for key in each.context.get(LEADING_KEYS, ("none",)):
+            yield each.action.removeprefix("dynamodb:"), kind_of(key)
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,34 +1,54 @@
 """What each function does in AWS, by name: the template's roles are checked against this table.
 
 `ACTIONS` is what the stories below really call, found by recording; a transaction is named by its
-parts, as a policy names them. `KEYS` says which KMS key each function may use, and for what.
+parts, as a policy names them. `ITEMS` says with which kinds of items, `KEYS` which KMS key each
+function may use, and for what. Each story has the credentials of its function's role.
 """
 
 import asyncio
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from phigate.aws.buffered import Buffered
 from phigate.aws.catalog_sync import CatalogSync
 from phigate.aws.chat import chat
 from phigate.aws.directory import directory
 from phigate.aws.math import math, math_extras
-from phigate.aws.outside import Aws
-from phigate.aws.settings import Function
+from phigate.aws.outside import Aws, Outside
+from phigate.aws.server import Server
+from phigate.aws.settings import FUNCTIONS, Function
 from phigate.aws.sweeper import Sweeper
+from phigate.core.account import ACCOUNT_SK, account_pk, stale_counters
 from phigate.core.errors import SandboxError
+from phigate.core.ids import new_id
+from phigate.core.keys import key_sha256
+from phigate.core.protocols import Held, HoldRequest
+from phigate.core.receipt import Signed
+from phigate.core.types import KeyPolicy
+from phigate.core.upstream_signature import UpstreamSignature
+from phigate.effects.clock import WallClock
+from phigate.effects.dynamodb import DynamoDB, NotAccepted, read_item
+from phigate.effects.dynamodb_admin import DynamoAdmin
+from phigate.effects.dynamodb_keys import DynamoKeys
+from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.dynamodb_receipts import DynamoReceipts
 from tests.fakes import FakeClock
-from tests.functions.actions import ACTIONS, KEYS, WRITTEN
+from tests.functions.actions import ACTIONS, ATTRIBUTES, KEYS, KINDS, items_of, kind_of
 from tests.functions.aws import moto_services
 from tests.functions.test_sweeper import tomorrow
 from tests.functions.world import CONTEXT, TASKS, World, hold_left_behind, rest, sync_event
 
 ASKED = {"model": "gemma-4", "messages": [{"role": "user", "content": "Hello"}]}
 CHAT = "/v1/chat/completions"
+RECORD = Signed(b'{"answer":"none"}', "k" * 42 + "A", bytes(64))
 
 
 @contextmanager
@@ -36,39 +56,60 @@ def recorded(world: World, function: Function) -> Iterator[None]:
     """What is done inside is what stands in the tables for this function."""
     world.aws.actions.clear()
     world.aws.key_actions.clear()
-    world.aws.written.clear()
+    world.aws.items.clear()
+    world.aws.attributes.clear()
     yield
+    assert world.aws.refused == []
     assert world.aws.actions == ACTIONS[function]
     assert world.aws.key_actions == KEYS[function]
-    assert world.aws.written == WRITTEN[function]
+    assert world.aws.items == items_of(function)
 
 
 def test_chat(world: World) -> None:
     with recorded(world, "chat"):
-        handler = Buffered(lambda: chat(world.outside()))
+        handler = Buffered(lambda: chat(world.outside("chat")))
         for body in (ASKED, {**ASKED, "stream": True}):
             assert handler(rest(CHAT, body, world.key, X_PHI="true"), CONTEXT)["statusCode"] == 200
         handler.close()
+        asyncio.run(money(world, "chat", world.ask(another_account)))
+        fails_and_recovers(world, "chat", chat)
 
 
 def test_directory(world: World) -> None:
-    chatting = Buffered(lambda: chat(world.outside()))
+    chatting = Buffered(lambda: chat(world.outside("chat")))
     answer = chatting(rest(CHAT, ASKED, world.key), CONTEXT)
     chatting.close()
     receipt_id = answer["headers"]["x-phi-receipt"]
     with recorded(world, "directory"):
-        handler = Buffered(lambda: directory(world.outside()))
-        for path in (f"receipts/{receipt_id}", f"signature/{receipt_id}", "account", "models"):
-            payload = rest(f"/v1/{path}", key=world.key)
+        handler = Buffered(lambda: directory(world.outside("directory")))
+        signature = f"signature/{receipt_id}"
+        for path in (
+            f"receipts/{receipt_id}",
+            signature,
+            f"{signature}?signing_algo=ed25519",
+            signature,  # the one that is kept
+            "account",
+            "models",
+            "pricing",
+        ):
+            named, _, query = path.partition("?")
+            payload = rest(f"/v1/{named}", key=world.key)
+            payload["multiValueQueryStringParameters"] = parse_qs(query)
             assert handler(payload, CONTEXT)["statusCode"] == 200, path
         assert handler(rest("/.well-known/jwks.json"), CONTEXT)["statusCode"] == 200
+        payload = rest("/v1/pricing")
+        payload["multiValueQueryStringParameters"] = {"card": ["0" * 64]}  # none that is in use
+        assert handler(payload, CONTEXT)["statusCode"] == 404
         assert handler(rest("/v1/route", ASKED, world.key), CONTEXT)["statusCode"] == 200
         handler.close()
+        assert world.aws.attributes == set(ATTRIBUTES["directory", "PutItem"].split())
 
 
 def test_catalog_sync(world: World) -> None:
+    """With a root that was replaced: the one before ends, the new one begins."""
+    world.aws.keys["day-key"] = ec.generate_private_key(ec.SECP256R1())
     with recorded(world, "catalog_sync"):
-        CatalogSync(world.outside())(sync_event("Update", world.aws.url), CONTEXT)
+        CatalogSync(world.outside("catalog_sync"))(sync_event("Update", world.aws.url), CONTEXT)
 
 
 def test_math_and_sweeper(world: World) -> None:
@@ -78,17 +119,103 @@ def test_math_and_sweeper(world: World) -> None:
         with recorded(world, "sweeper"):
             world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key))
             clock = tomorrow()
-            sweeper = Sweeper(world.outside(clock, **variables))
+            assert world.ask(stale)
+            sweeper = Sweeper(world.outside("sweeper", clock, **variables))
             sweeper({}, CONTEXT)
             clock.time_s += 86_400
             sweeper({}, CONTEXT)
+            assert world.lines("days_closed")[-2]["days"] == 1
+            assert not world.ask(stale)
         with recorded(world, "math"):
-            handler = Buffered(lambda: math(world.outside(**variables)))
+            handler = Buffered(lambda: math(world.outside("math", **variables)))
             path = "/v1/math/chat/completions"
             assert handler(rest(path, ASKED, world.key), CONTEXT)["statusCode"] == 200
             handler.close()
             now = FakeClock(time.time())
-            asyncio.run(opened(Aws("math", world.outside(now, **variables))))
+            asyncio.run(opened(Aws("math", world.outside("math", now, **variables))))
+            asyncio.run(money(world, "math", world.ask(another_account)))
+            fails_and_recovers(world, "math", math)
+
+
+def test_every_item_of_the_table_is_of_a_known_kind(world: World) -> None:
+    """Else a function could write a kind that no check asks about."""
+
+    async def keys(dynamodb: DynamoDB) -> set[str]:
+        found = await dynamodb.call("Scan", {"TableName": "phigate"})
+        return {item["pk"]["S"] for item in found["Items"]}
+
+    assert {kind_of(key) for key in world.ask(keys)} <= set(KINDS)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_refuses_what_was_not_recorded(function: Function, world: World) -> None:
+    """The stand-in asks the template, so that a story fails whose write is not allowed."""
+    call = {"TableName": "phigate", "Key": {"pk": {"S": "A#clinic#S0"}, "sk": {"S": "S"}}}
+
+    async def deleted() -> None:
+        aws = Aws(function, world.outside(function, WallClock(), **TASKS))
+        try:
+            with pytest.raises(NotAccepted, match="AccessDenied"):
+                await aws.dynamodb.call("DeleteItem", call)
+        finally:
+            await aws.close()
+
+    asyncio.run(deleted())
+    assert world.aws.refused == [(function, "DeleteItem", "A#")]
+    world.aws.refused.clear()
+
+
+async def money(world: World, function: Function, key: str) -> None:
+    """A hold that is raised, swept while its call is under way, and answered late by what does not
+    remember it; and what a confidential upstream has signed."""
+    clock = FakeClock(time.time())
+    aws = Aws(function, world.outside(function, clock, **TASKS))
+    principal = await DynamoKeys(aws.dynamodb, clock).principal(key_sha256(key))
+    assert principal is not None
+    account, ledger = principal.account, DynamoLedger(aws.dynamodb, clock)
+    now_s = int(clock.now_s())
+    id_ = new_id(now_s, secrets.token_bytes(7))
+    asked = HoldRequest(account, principal.key_id, id_, 100, now_s + 60, now_s, 600)
+    assert isinstance(await ledger.hold(asked), Held)
+    assert await ledger.raise_hold(
+        account=account, hold_id=id_, old_micros=100, new_micros=200, used_micros=50
+    )
+    sweeping = Aws("sweeper", world.outside("sweeper", clock, **TASKS))
+    assert (await DynamoLedger(sweeping.dynamodb, clock).sweep(account, now_s + 61)).expired == 1
+    await sweeping.close()
+    forgetful = DynamoLedger(aws.dynamodb, clock)
+    put = await forgetful.put_receipt(account=account, hold_id=id_, cost_micros=80, record=RECORD)
+    assert put == "late"
+    signed = UpstreamSignature("a:b", "0x1", "0x2", "ecdsa")
+    await DynamoReceipts(aws.dynamodb, clock).put_upstream(account, id_, signed)
+    await aws.close()
+
+
+def fails_and_recovers(world: World, function: Function, make: Callable[[Outside], Server]) -> None:
+    """A row that cannot be reached is counted, so that others see it; a success takes it back."""
+    path = {"chat": CHAT, "math": "/v1/math/chat/completions"}[function]
+    clock = FakeClock(time.time())
+    outside = world.outside(function, clock, **TASKS)
+    failing = Buffered(
+        lambda: make(replace(outside, base_url=lambda _provider: "http://127.0.0.1:1/v1"))
+    )
+    assert failing(rest(path, ASKED, world.key), CONTEXT)["statusCode"] == 502
+    failing.close()
+    assert ("PutItem", "BREAKER") in world.aws.items
+
+
+async def stale(dynamodb: DynamoDB) -> bool:
+    """Whether the account still counts calls of minutes that are long past."""
+    item = await read_item(dynamodb, WallClock(), account_pk("clinic"), ACCOUNT_SK)
+    return any(stale_counters(item or {}, int(tomorrow().now_s())).values())
+
+
+async def another_account(dynamodb: DynamoDB) -> str:
+    """With a key: what stands in its receipts no day can be closed over."""
+    admin, account = DynamoAdmin(dynamodb, WallClock()), f"lab-{secrets.token_hex(4)}"
+    await admin.create_account(account)
+    await admin.add_credit(account, 1_000, "first credit")
+    return await admin.create_key(account, "test", KeyPolicy())
 
 
 async def opened(aws: Aws) -> None:

@@ -33,7 +33,7 @@ def environment(world: World, clock: FakeClock) -> Iterator[Environment]:
     started: list[Buffered] = []
 
     def start(*, down: bool = False) -> Buffered:
-        outside = world.outside(clock)
+        outside = world.outside("chat", clock)
         if down:
             outside = replace(outside, base_url=lambda _provider: NOWHERE)
         started.append(Buffered(lambda: chat(outside)))

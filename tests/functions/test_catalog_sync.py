@@ -20,7 +20,7 @@ from tests.functions.world import CONTEXT, World, sync_event
 
 def synced(world: World, kind: str = "Update", **changes: Any) -> Json:
     """What CloudFormation was told."""
-    outside = world.outside(**changes)
+    outside = world.outside("catalog_sync", **changes)
     CatalogSync(outside)(sync_event(kind, world.aws.url), CONTEXT)
     return world.aws.told[-1]
 
@@ -53,7 +53,7 @@ def test_every_purpose_has_one_root(world: World) -> None:
 def test_a_delete_deletes_nothing(world: World) -> None:
     before = world.ask(count)
     event = sync_event("Delete", world.aws.url, PhysicalResourceId="an-older-one")
-    CatalogSync(world.outside())(event, CONTEXT)
+    CatalogSync(world.outside("catalog_sync"))(event, CONTEXT)
     told = world.aws.told[-1]
     assert (told["Status"], told["PhysicalResourceId"]) == ("SUCCESS", "an-older-one")
     assert world.ask(count) == before
@@ -96,7 +96,7 @@ def test_every_failure_is_told(
 def test_an_answer_that_is_not_taken_is_given_again(world: World) -> None:
     world.aws.refused_puts = TRIES_MAX - 1
     clock = FakeClock()
-    CatalogSync(world.outside(clock))(sync_event("Delete", world.aws.url), CONTEXT)
+    CatalogSync(world.outside("catalog_sync", clock))(sync_event("Delete", world.aws.url), CONTEXT)
     assert world.aws.refused_puts == 0
     assert world.aws.told[-1]["Status"] == "SUCCESS"
 
@@ -104,7 +104,9 @@ def test_an_answer_that_is_not_taken_is_given_again(world: World) -> None:
 def test_an_answer_that_nobody_takes_fails_the_invocation(world: World) -> None:
     world.aws.refused_puts = TRIES_MAX
     with pytest.raises(NotAnswered):
-        CatalogSync(world.outside(FakeClock()))(sync_event("Delete", world.aws.url), CONTEXT)
+        CatalogSync(world.outside("catalog_sync", FakeClock()))(
+            sync_event("Delete", world.aws.url), CONTEXT
+        )
     assert world.aws.refused_puts == 0
 
 

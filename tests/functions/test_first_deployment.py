@@ -8,6 +8,7 @@ from phigate.aws.catalog_sync import CatalogSync
 from phigate.aws.chat import chat
 from phigate.effects.served_catalog import SECRETS_FRESH_S
 from tests.fakes import FakeClock
+from tests.functions.actions import items_of
 from tests.functions.world import CONTEXT, INFOMANIAK, World, rest, sync_event
 
 SECRET = "stack-ch/provider/infomaniak"
@@ -19,7 +20,7 @@ CALLS_MAX = 50  # a read of the secrets takes a few of them
 
 def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: World) -> None:
     clock = FakeClock(time.time())
-    handler = Buffered(lambda: chat(bare.outside(clock)))
+    handler = Buffered(lambda: chat(bare.outside("chat", clock)))
 
     def told() -> tuple[int, str]:
         answer = handler(rest("/v1/chat/completions", ASKED, bare.key), CONTEXT)
@@ -28,9 +29,9 @@ def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: Worl
 
     del bare.aws.secrets[SECRET]
     assert told() == (503, "overloaded")
-    bare.aws.written.clear()
-    CatalogSync(bare.outside(clock))(sync_event("Create", bare.aws.url), CONTEXT)
-    assert bare.aws.written == {"CARD", "CATALOG", "ROOTS"}
+    bare.aws.items.clear()
+    CatalogSync(bare.outside("catalog_sync", clock))(sync_event("Create", bare.aws.url), CONTEXT)
+    assert bare.aws.items == items_of("catalog_sync")
     assert bare.aws.told[-1]["Status"] == "SUCCESS"
     clock.time_s += 6
     assert told() == (404, "no_route")

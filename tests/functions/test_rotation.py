@@ -130,7 +130,7 @@ class Environment:
         log = world.log = Log()
         self.clock = PausingClock(time.time(), log)
         self._world = world
-        outside = replace(world.outside(self.clock), base_url=lambda _name: provider.url)
+        outside = replace(world.outside("chat", self.clock), base_url=lambda _name: provider.url)
         self.handler = Buffered(lambda: chat(outside))
 
     def call(self) -> tuple[int, str]:

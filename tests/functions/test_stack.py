@@ -17,7 +17,7 @@ from phigate.aws.directory import directory
 from phigate.aws.failures import FAILURES
 from phigate.aws.math import math
 from phigate.aws.server import RegionRefused, Server
-from phigate.aws.settings import SettingsRefused
+from phigate.aws.settings import Function, SettingsRefused
 from phigate.core.receipt import nonce
 from phigate.effects.signer import SigningFailed
 from phigate.proof.receipt import Evidence, read_bundle, verify
@@ -50,7 +50,7 @@ Call = Callable[[dict[str, Any]], Got]
 @pytest.fixture(scope="module")
 def buffered(world: World) -> Iterator[Call]:
     """chat with Streaming=off: Mangum's handler."""
-    handler = Buffered(lambda: chat(world.outside(PHIGATE_STREAMING="off")))
+    handler = Buffered(lambda: chat(world.outside("chat", PHIGATE_STREAMING="off")))
     yield lambda payload: got(handler(payload, CONTEXT))
     handler.close()
 
@@ -58,7 +58,7 @@ def buffered(world: World) -> Iterator[Call]:
 @pytest.fixture(scope="module")
 def told(world: World) -> Iterator[Call]:
     """directory."""
-    handler = Buffered(lambda: directory(world.outside()))
+    handler = Buffered(lambda: directory(world.outside("directory")))
     yield lambda payload: got(handler(payload, CONTEXT))
     handler.close()
 
@@ -69,7 +69,7 @@ def streamed(world: World) -> Call:
 
     async def called(payload: dict[str, Any]) -> Got:
         async with stage(
-            lambda: chat(world.outside()), snap_start=True, failures=FAILURES
+            lambda: chat(world.outside("chat")), snap_start=True, failures=FAILURES
         ) as story:
             await story.api.restore_asked.wait()
             story.api.restored.set()
@@ -200,7 +200,7 @@ def test_no_content_and_no_key_reaches_the_log(world: World, buffered: Call) -> 
 
 def test_math_without_streaming_refuses_with_the_reason(world: World) -> None:
     environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
-    handler = Buffered(lambda: math(world.outside(**environment)))
+    handler = Buffered(lambda: math(world.outside("math", **environment)))
     answer = got(handler(rest(MATH, ASKED, world.key), CONTEXT))
     handler.close()
     assert (answer.status, answer.json["error"]["code"]) == (503, "sandbox_error")
@@ -209,14 +209,14 @@ def test_math_without_streaming_refuses_with_the_reason(world: World) -> None:
 
 
 def test_a_stack_in_a_region_of_another_jurisdiction_does_not_start(world: World) -> None:
-    handler = Buffered(lambda: chat(world.outside(PHIGATE_JURISDICTIONS="CH,US")))
+    handler = Buffered(lambda: chat(world.outside("chat", PHIGATE_JURISDICTIONS="CH,US")))
     with pytest.raises(RegionRefused, match=r"US is served from us-east-1.*eu-central-2"):
         handler(rest(CHAT, ASKED, world.key), CONTEXT)
     handler.close()
 
 
 def test_a_start_without_kms_fails_and_the_next_one_succeeds(world: World) -> None:
-    handler = Buffered(lambda: chat(world.outside()))
+    handler = Buffered(lambda: chat(world.outside("chat")))
     world.aws.down.add("kms")
     with pytest.raises(SigningFailed):
         handler(rest(CHAT, ASKED, world.key), CONTEXT)
@@ -231,7 +231,7 @@ async def test_after_a_restore_the_container_endpoint_gives_the_credentials(worl
         assert request.headers["Authorization"] == "container-token"
         return web.json_response(
             {
-                "AccessKeyId": "restored",
+                "AccessKeyId": "chat",  # the role stays its own
                 "SecretAccessKey": "s",
                 "Token": "restored-token",
                 "Expiration": "2099-01-01T00:00:00Z",
@@ -249,7 +249,7 @@ async def test_after_a_restore_the_container_endpoint_gives_the_credentials(worl
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": str(server.make_url("/credentials")),
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
         }
-        async with stage(lambda: chat(world.outside(**changes)), snap_start=True) as story:
+        async with stage(lambda: chat(world.outside("chat", **changes)), snap_start=True) as story:
             await story.api.restore_asked.wait()
             assert world.aws.tokens == set()  # nothing was fetched before it
             story.api.restored.set()
@@ -279,7 +279,7 @@ async def test_a_start_that_fails_is_reported_and_ends_the_environment(
     changes: dict[str, Any], down: str, reason: str, snap_start: bool, world: World
 ) -> None:
     world.aws.down = {down}
-    found = functools.partial(chat, world.outside(**changes))
+    found = functools.partial(chat, world.outside("chat", **changes))
     async with stage(found, snap_start=snap_start) as story:
         story.api.restored.set()
         post = await story.api.post()
@@ -292,27 +292,29 @@ async def test_a_start_that_fails_is_reported_and_ends_the_environment(
 
 @pytest.mark.anyio
 async def test_settings_that_are_wrong_are_reported_by_their_line(world: World) -> None:
-    found = functools.partial(chat, world.outside(PHIGATE_TABLE=None))
+    found = functools.partial(chat, world.outside("chat", PHIGATE_TABLE=None))
     async with stage(found) as story:
         told = json.loads(await (await story.api.post()).rest())
         assert await story.task == 1
     assert "chat does not start: PHIGATE_TABLE is missing" in told["errorMessage"]
 
 
-@pytest.mark.parametrize("make", [chat, math, directory])
+@pytest.mark.parametrize(
+    ("function", "make"), [("chat", chat), ("math", math), ("directory", directory)]
+)
 def test_a_start_that_fails_behind_mangum_is_told_in_a_line_too(
-    make: Callable[..., Server], world: World
+    function: Function, make: Callable[..., Server], world: World
 ) -> None:
     """The alarm counts these lines."""
     environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
-    handler = Buffered(lambda: make(world.outside(**environment)))
+    handler = Buffered(lambda: make(world.outside(function, **environment)))
     world.aws.down.add("kms")
     with pytest.raises(SigningFailed):
         handler(rest("/healthz"), CONTEXT)
     world.aws.down.clear()
     handler.close()
     assert world.lines("start_failed")[-1]["StartFailures"] == 1
-    wrong = Buffered(lambda: make(world.outside(**environment, PHIGATE_TABLE=None)))
+    wrong = Buffered(lambda: make(world.outside(function, **environment, PHIGATE_TABLE=None)))
     with pytest.raises(SettingsRefused):
         wrong(rest("/healthz"), CONTEXT)
     wrong.close()

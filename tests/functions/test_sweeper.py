@@ -33,7 +33,7 @@ def tomorrow() -> FakeClock:
 
 
 def swept(world: World, clock: FakeClock, **changes: Any) -> None:
-    Sweeper(world.outside(clock, **changes))(EVENT, CONTEXT)
+    Sweeper(world.outside("sweeper", clock, **changes))(EVENT, CONTEXT)
 
 
 def test_everything_is_done(world: World, services: dict[str, str]) -> None:

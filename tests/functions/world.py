@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from local import engine
 from phigate.aws.outside import Outside
+from phigate.aws.settings import Function
 from phigate.core.ids import new_id
 from phigate.core.keys import key_sha256
 from phigate.core.protocols import Clock, HoldRequest
@@ -77,9 +78,12 @@ class World:
         self._dynamo_url = dynamo_url
         self._simulated_url = simulated_url
 
-    def outside(self, clock: Clock | None = None, **changes: str | None) -> Outside:
-        """What the functions of this stack find outside; None takes a variable away."""
-        variables = {**ENVIRONMENT, **changes}
+    def outside(
+        self, function: Function, clock: Clock | None = None, **changes: str | None
+    ) -> Outside:
+        """What a function of this stack finds outside, with what its role allows; None takes a
+        variable away."""
+        variables = {**ENVIRONMENT, "AWS_ACCESS_KEY_ID": function, **changes}
         kept = {name: value for name, value in variables.items() if value is not None}
         return Outside(
             environ=lambda: kept,

@@ -81,7 +81,7 @@ def ways_of(world: World) -> dict[str, Way]:
     services = ("dynamodb", "ecs", "kms", "secretsmanager")
     names = [str(urlsplit(aws_endpoint(service, AWS_REGION)).hostname) for service in services]
     real, provider = urlsplit(PROVIDER[0]), PROVIDER[1]
-    simulated = world.outside().base_url(provider)
+    simulated = world.outside("chat").base_url(provider)
     assert real.hostname is not None and simulated is not None
     aws = dict.fromkeys((*names, TOLD), ("", world.aws.url))
     return {**aws, real.hostname: (real.path, simulated)}

@@ -111,7 +111,7 @@ def test_only_the_processor_differs_from_what_is_deployed() -> None:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A stack with its catalog."""
     with world_in(tmp_path_factory.mktemp("state")) as made:
-        CatalogSync(made.outside())(sync_event("Create", made.aws.url), CONTEXT)
+        CatalogSync(made.outside("catalog_sync"))(sync_event("Create", made.aws.url), CONTEXT)
         yield made
 
 

@@ -7,23 +7,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.template.cloudformation import Json, listed, of_type, resolve
+from tests.template.items import item_problems
+from tests.template.sizes import size_problems
 from tests.template.tables import (
     ACTIONS,
     ANY_RESOURCE,
     CONTRACT,
-    DENIED_WRITES,
     DOCKERS_CAPABILITIES,
     KEYS,
     NAMES,
     ON_ANYTHING,
     ONLY,
     ONLY_STREAMING,
-    ONLY_WRITES,
     REACHABLE,
     TASK_GROUP,
     TASK_SUBNETS,
     TASK_TRAFFIC,
-    WRITES,
 )
 
 FUNCTIONS = ("AWS::Serverless::Function", "AWS::Lambda::Function")
@@ -200,25 +199,6 @@ def _unlike(found: Mapping[str, set[str]], table: Mapping[str, str]) -> list[str
         problems += [f"{name} may {each}" for each in sorted(found[name] - want[name])]
         problems += [f"{name} may not {each}" for each in sorted(want[name] - found[name])]
     return problems
-
-
-def item_problems(template: Json) -> list[str]:
-    """No function writes what makes keys, credit or trust; catalog_sync writes trust alone."""
-    found: dict[str, set[str]] = {}
-    problems = []
-    for properties in of_type(resolve(template), "AWS::IAM::RolePolicy").values():
-        role = properties["RoleName"]["Ref"]
-        for statement in properties["PolicyDocument"]["Statement"]:
-            actions = WRITES & set(listed(statement.get("Action", [])))
-            condition = statement.get("Condition", {})
-            if actions and statement["Effect"] == "Deny":
-                if actions == WRITES:
-                    found[role] = set(condition["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"])
-            elif actions and role in ONLY_WRITES:
-                keys = condition.get("ForAllValues:StringEquals", {}).get("dynamodb:LeadingKeys")
-                if set(keys or ()) != set(ONLY_WRITES[role].split()):
-                    problems.append(f"{role} writes {keys}")
-    return problems + _unlike(found, DENIED_WRITES)
 
 
 def key_problems(template: Json) -> list[str]:
@@ -422,6 +402,7 @@ CHECKS: tuple[Check, ...] = (
     environment_problems,
     role_problems,
     item_problems,
+    size_problems,
     key_problems,
     network_problems,
     task_problems,

@@ -8,6 +8,8 @@ from typing import Any
 from tests.template import checks
 from tests.template.checks import Check
 from tests.template.cloudformation import Json
+from tests.template.items import item_problems
+from tests.template.sizes import size_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,12 @@ class Mutant:
     name: str
     change: Callable[[Json], Any]
     seen_by: Check
+    also: tuple[Check, ...] = ()
+
+    @property
+    def seers(self) -> set[str]:
+        """The checks that must see it, and no other may."""
+        return {check.__name__ for check in (self.seen_by, *self.also)}
 
     def of(self, template: Json) -> Json:
         """The template with the change."""
@@ -57,12 +65,6 @@ def _math_to_nobody(template: Json) -> None:
 
 def _statements(template: Json, policy: str) -> list[Any]:
     found: list[Any] = _properties(template, policy)["PolicyDocument"]["Statement"]
-    return found
-
-
-def _denied_items(template: Json, policy: str) -> list[str]:
-    (statement,) = (each for each in _statements(template, policy) if "LeadingKeys" in str(each))
-    found: list[str] = statement["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
     return found
 
 
@@ -138,11 +140,17 @@ MUTANTS = (
         lambda t: _variables(t, "Chat").update(AWS_LAMBDA_EXEC_WRAPPER="/opt/streaming-runtime"),
         checks.environment_problems,
     ),
-    Mutant("a role gets *", _more("ChatPolicy", Action="*", Resource=_TABLE), checks.role_problems),
+    Mutant(
+        "a role gets *",
+        _more("ChatPolicy", Action="*", Resource=_TABLE),
+        checks.role_problems,
+        (item_problems,),
+    ),
     Mutant(
         "a role gets a service",
         _more("ChatPolicy", Action=["dynamodb:*"], Resource=_TABLE),
         checks.role_problems,
+        (item_problems,),
     ),
     Mutant(
         "any resource",
@@ -153,16 +161,19 @@ MUTANTS = (
         "an action too many",
         _more("ChatPolicy", Action=["dynamodb:DeleteItem"], Resource=_TABLE),
         checks.role_problems,
+        (item_problems,),
     ),
     Mutant(
         "an action is missing",
         lambda t: _statements(t, "SweeperPolicy").pop(1),
         checks.role_problems,
+        (item_problems,),
     ),
     Mutant(
         "by exclusion",
         _more("ChatPolicy", NotAction=["kms:Sign"], Resource=_TABLE),
         checks.role_problems,
+        (item_problems,),
     ),
     Mutant(
         "a managed policy",
@@ -170,21 +181,6 @@ MUTANTS = (
             ManagedPolicyArns=["arn:aws:iam::aws:policy/X"]
         ),
         checks.role_problems,
-    ),
-    Mutant(
-        "the directory writes roots",
-        lambda t: _denied_items(t, "DirectoryPolicy").remove("ROOTS"),
-        checks.item_problems,
-    ),
-    Mutant(
-        "chat writes keys",
-        lambda t: _denied_items(t, "ChatPolicy").remove("K#*"),
-        checks.item_problems,
-    ),
-    Mutant(
-        "catalog_sync writes what it likes",
-        lambda t: _statements(t, "CatalogSyncPolicy")[2].pop("Condition"),
-        checks.item_problems,
     ),
     Mutant("the directory signs receipts", _sign_with_all, checks.key_problems),
     Mutant(
@@ -283,6 +279,16 @@ MUTANTS = (
         "the sandbox keeps NET_RAW",
         lambda t: _container(t)["LinuxParameters"]["Capabilities"]["Drop"].remove("NET_RAW"),
         checks.task_problems,
+    ),
+    Mutant(
+        "an index, which has other leading keys",
+        lambda t: _properties(t, "Table").update(GlobalSecondaryIndexes=[]),
+        item_problems,
+    ),
+    Mutant(
+        "a policy that IAM does not take",
+        _more("MathPolicy", Action=["logs:PutLogEvents"], Resource=["x" * 9_999]),
+        size_problems,
     ),
     Mutant(
         "the table may be deleted",

@@ -76,7 +76,7 @@ ACTIONS: Mapping[str, str] = {
     + "s3:ListBucketVersions s3:PutObject s3:PutObjectRetention",
     "TaskExecutionRole": _LOGS + _PULL + "ecr:GetAuthorizationToken",
 }
-# Keys, credit and trust: what else stands in the table that these functions write.
+# Keys, credit and trust: denied besides, whatever a role comes to allow.
 _DENIED = "ACCOUNTS CARD CATALOG ROOTS C#* K#* KEYS#* "
 DENIED_WRITES: Mapping[str, str] = {
     "ChatRole": _DENIED + "D#*",
@@ -84,7 +84,6 @@ DENIED_WRITES: Mapping[str, str] = {
     "DirectoryRole": _DENIED + "D#*",
     "SweeperRole": _DENIED,
 }
-ONLY_WRITES: Mapping[str, str] = {"CatalogSyncRole": "CARD CATALOG ROOTS"}
 WRITES = {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 # Actions that AWS grants on no named resource, each with its reason.
 ON_ANYTHING: Mapping[tuple[str, str], str] = {
