@@ -15,6 +15,7 @@ import pytest
 from tests.template.checks import CHECKS, Check, streaming_problems
 from tests.template.cloudformation import Json, of_type, read, resolve
 from tests.template.item_mutants import ITEM_MUTANTS, slim
+from tests.template.log_mutants import LOG_MUTANTS
 from tests.template.mutants import MUTANTS, Mutant
 
 RENDER = Path(__file__).with_name("render_template.py")
@@ -89,6 +90,11 @@ def test_rendered_mutant_is_seen_by_its_check_alone(place: int, rendered: list[J
 @pytest.mark.parametrize("mutant", ITEM_MUTANTS, ids=lambda mutant: mutant.name)
 def test_rendered_mutant_of_items_is_seen(mutant: Mutant, rendered: list[Json]) -> None:
     assert mutant.seen_by(mutant.of(slim(rendered[0])))
+
+
+@pytest.mark.parametrize("mutant", LOG_MUTANTS, ids=lambda mutant: mutant.name)
+def test_rendered_mutant_of_logs_is_seen(mutant: Mutant, rendered: list[Json]) -> None:
+    assert mutant.seen_by(mutant.of(rendered[0]))
 
 
 def _api(template: Json) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.template.cloudformation import Json, listed, of_type, resolve
 from tests.template.items import item_problems
+from tests.template.logs import log_problems
 from tests.template.sizes import size_problems
 from tests.template.tables import (
     ACTIONS,
@@ -403,6 +404,7 @@ CHECKS: tuple[Check, ...] = (
     role_problems,
     item_problems,
     size_problems,
+    log_problems,
     key_problems,
     network_problems,
     task_problems,

@@ -8,6 +8,7 @@ from tests.template.checks import CHECKS, Check
 from tests.template.cloudformation import read
 from tests.template.item_mutants import ITEM_MUTANTS, KIND_MUTANTS, slim
 from tests.template.items import ACTIONS, item_problems
+from tests.template.log_mutants import LOG_MUTANTS
 from tests.template.mutants import MUTANTS, Mutant
 
 TEMPLATE = read()
@@ -26,7 +27,7 @@ def test_mutant_is_seen_by_its_check_alone(mutant: Mutant) -> None:
 
 
 def test_every_check_has_a_mutant() -> None:
-    mutants = (*MUTANTS, *ITEM_MUTANTS)
+    mutants = (*MUTANTS, *ITEM_MUTANTS, *LOG_MUTANTS)
     assert {mutant.seen_by for mutant in mutants} == set(CHECKS)
     assert len({mutant.name for mutant in mutants}) == len(mutants)
 
@@ -43,3 +44,8 @@ def test_mutants_of_items_begin_with_what_has_no_problem() -> None:
 def test_every_kind_of_every_role_has_a_mutant() -> None:
     """For each role, action and kind: one that allows it where it was not recorded, or lacks it."""
     assert len(KIND_MUTANTS) == len(FUNCTIONS) * len(ACTIONS) * len(KINDS)
+
+
+@pytest.mark.parametrize("mutant", LOG_MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutant_of_logs_is_seen(mutant: Mutant) -> None:
+    assert mutant.seen_by(mutant.of(TEMPLATE))
