@@ -71,8 +71,8 @@ def test_chat(world: World) -> None:
         for body in (ASKED, {**ASKED, "stream": True}):
             assert handler(rest(CHAT, body, world.key, X_PHI="true"), CONTEXT)["statusCode"] == 200
         handler.close()
-        asyncio.run(money(world, "chat", world.ask(another_account)))
-        fails_and_recovers(world, "chat", chat)
+        holds_are_raised_and_swept(world, "chat")
+        a_row_fails(world, "chat", chat)
 
 
 def test_directory(world: World) -> None:
@@ -133,8 +133,8 @@ def test_math_and_sweeper(world: World) -> None:
             handler.close()
             now = FakeClock(time.time())
             asyncio.run(opened(Aws("math", world.outside("math", now, **variables))))
-            asyncio.run(money(world, "math", world.ask(another_account)))
-            fails_and_recovers(world, "math", math)
+            holds_are_raised_and_swept(world, "math")
+            a_row_fails(world, "math", math)
 
 
 def test_every_item_of_the_table_is_of_a_known_kind(world: World) -> None:
@@ -165,43 +165,51 @@ def test_a_role_refuses_what_was_not_recorded(function: Function, world: World) 
     world.aws.refused.clear()
 
 
-async def money(world: World, function: Function, key: str) -> None:
-    """A hold that is raised, swept while its call is under way, and answered late by what does not
-    remember it; and what a confidential upstream has signed."""
-    clock = FakeClock(time.time())
-    aws = Aws(function, world.outside(function, clock, **TASKS))
-    principal = await DynamoKeys(aws.dynamodb, clock).principal(key_sha256(key))
+def holds_are_raised_and_swept(world: World, function: Function) -> None:
+    """A hold is raised, swept while its call is under way, and answered late by what does not
+    remember it; what a confidential upstream has signed is kept beside."""
+    key, now_s = world.ask(another_account), int(time.time())
+    account, hold_id = asyncio.run(raised(world, function, key, now_s))
+    swept = world.ask(lambda db: DynamoLedger(db, WallClock()).sweep(account, now_s + 61))
+    assert swept.expired == 1
+    asyncio.run(answered_late(world, function, account, hold_id))
+
+
+async def raised(world: World, function: Function, key: str, now_s: int) -> tuple[str, str]:
+    """The account, and the hold."""
+    aws = Aws(function, world.outside(function, WallClock(), **TASKS))
+    principal = await DynamoKeys(aws.dynamodb, aws.clock).principal(key_sha256(key))
     assert principal is not None
-    account, ledger = principal.account, DynamoLedger(aws.dynamodb, clock)
-    now_s = int(clock.now_s())
-    id_ = new_id(now_s, secrets.token_bytes(7))
-    asked = HoldRequest(account, principal.key_id, id_, 100, now_s + 60, now_s, 600)
+    account, ledger = principal.account, DynamoLedger(aws.dynamodb, aws.clock)
+    hold_id = new_id(now_s, secrets.token_bytes(7))
+    asked = HoldRequest(account, principal.key_id, hold_id, 100, now_s + 60, now_s, 600)
     assert isinstance(await ledger.hold(asked), Held)
     assert await ledger.raise_hold(
-        account=account, hold_id=id_, old_micros=100, new_micros=200, used_micros=50
+        account=account, hold_id=hold_id, old_micros=100, new_micros=200, used_micros=50
     )
-    sweeping = Aws("sweeper", world.outside("sweeper", clock, **TASKS))
-    assert (await DynamoLedger(sweeping.dynamodb, clock).sweep(account, now_s + 61)).expired == 1
-    await sweeping.close()
-    forgetful = DynamoLedger(aws.dynamodb, clock)
-    put = await forgetful.put_receipt(account=account, hold_id=id_, cost_micros=80, record=RECORD)
+    await aws.close()
+    return account, hold_id
+
+
+async def answered_late(world: World, function: Function, account: str, hold_id: str) -> None:
+    aws = Aws(function, world.outside(function, WallClock(), **TASKS))
+    ledger = DynamoLedger(aws.dynamodb, aws.clock)
+    receipts = DynamoReceipts(aws.dynamodb, aws.clock)
+    put = await ledger.put_receipt(account=account, hold_id=hold_id, cost_micros=80, record=RECORD)
     assert put == "late"
-    signed = UpstreamSignature("a:b", "0x1", "0x2", "ecdsa")
-    await DynamoReceipts(aws.dynamodb, clock).put_upstream(account, id_, signed)
+    await receipts.put_upstream(account, hold_id, UpstreamSignature("a:b", "0x1", "0x2", "ecdsa"))
     await aws.close()
 
 
-def fails_and_recovers(world: World, function: Function, make: Callable[[Outside], Server]) -> None:
-    """A row that cannot be reached is counted, so that others see it; a success takes it back."""
+def a_row_fails(world: World, function: Function, make: Callable[[Outside], Server]) -> None:
+    """One that cannot be reached is counted, so that others see it."""
     path = {"chat": CHAT, "math": "/v1/math/chat/completions"}[function]
-    clock = FakeClock(time.time())
-    outside = world.outside(function, clock, **TASKS)
+    outside = world.outside(function, FakeClock(time.time()), **TASKS)
     failing = Buffered(
         lambda: make(replace(outside, base_url=lambda _provider: "http://127.0.0.1:1/v1"))
     )
     assert failing(rest(path, ASKED, world.key), CONTEXT)["statusCode"] == 502
     failing.close()
-    assert ("PutItem", "BREAKER") in world.aws.items
 
 
 async def stale(dynamodb: DynamoDB) -> bool:

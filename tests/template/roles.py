@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from phigate.aws.settings import FUNCTIONS, Function
 from tests.template.cloudformation import Json, of_type, resolve
+from tests.template.rights import EVERYTHING
 
 TABLE: Json = {"Fn::GetAtt": ["Table", "Arn"]}
 
@@ -19,7 +20,7 @@ ROLES: Mapping[str, Function] = {role_of(function): function for function in FUN
 def statements_of(template: Json) -> dict[str, list[Json]]:
     """Every statement of each function's role, with all that can be on."""
     found: dict[str, list[Json]] = {function: [] for function in FUNCTIONS}
-    policies = of_type(resolve(template, DigestBucket="digests"), "AWS::IAM::RolePolicy")
+    policies = of_type(resolve(template, **EVERYTHING), "AWS::IAM::RolePolicy")
     for properties in policies.values():
         if function := ROLES.get(properties["RoleName"]["Ref"]):
             found[function] += properties["PolicyDocument"]["Statement"]

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from tests.template.cloudformation import Json, of_type, resolve
+from tests.template.rights import EVERYTHING
 
 INLINE_MAX = 10_240
 # The longest that a function's name leaves to its stack's: 64 characters and `-catalog-sync`.
@@ -31,7 +32,7 @@ _ARN = f"arn:aws:secretsmanager:{AWS_REGION}:{ACCOUNT}:secret:{STACK}/infomaniak
 def sizes(template: Json) -> dict[str, int]:
     """The characters of each role's inline policies, with all that can be on."""
     found: dict[str, int] = {}
-    policies = of_type(resolve(template, DigestBucket="digests"), "AWS::IAM::RolePolicy")
+    policies = of_type(resolve(template, **EVERYTHING), "AWS::IAM::RolePolicy")
     for properties in policies.values():
         role = properties["RoleName"]["Ref"]
         text = json.dumps(_written_out(properties["PolicyDocument"]), separators=(",", ":"))
