@@ -94,6 +94,7 @@ POLICIES: dict[str, tuple[tuple[str, ...], KeyPolicy]] = {
     "two regions": (("--regions", "CH,EU"), KeyPolicy(regions=frozenset({"CH", "EU"}))),
     "one model": (("--models", "gemma-4"), KeyPolicy(models=frozenset({"gemma-4"}))),
     "a model tier": (("--model-tier", "thinking"), KeyPolicy(default_model_tier="thinking")),
+    "confidential rows": (("--confidential", "required"), KeyPolicy(confidential="required")),
     "debug": (("--debug-phi",), KeyPolicy(debug_phi=True)),
 }
 
@@ -105,6 +106,19 @@ def test_a_flag_becomes_the_policy_that_the_gateway_reads(
     found = principal(terminal, made(terminal, *flags))
     assert found is not None
     assert found.policy == policy
+
+
+def test_a_key_that_requires_confidential_rows_says_so_and_keeps_it(terminal: Terminal) -> None:
+    old = made(terminal, "--confidential", "required")
+    assert "confidential required" in terminal("keys", "list").out
+    found = principal(terminal, terminal("keys", "rotate", id_of(old)).out.strip())
+    assert found is not None
+    assert found.policy.confidential == "required"
+
+
+def test_a_confidential_word_that_does_not_exist_makes_nothing(terminal: Terminal) -> None:
+    assert terminal(*CREATE, "--confidential", "allowed").status == 2
+    assert terminal("account", "show", "clinic").status == 1
 
 
 def test_a_live_key_says_so(terminal: Terminal) -> None:

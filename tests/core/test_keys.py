@@ -1,6 +1,7 @@
 """Keys: a typo is noticed, the text is never stored; policies: nothing unknown is overlooked."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from phigate.core.keys import (
     make_key,
     parse_key,
     policy_from_json,
+    policy_members,
     policy_to_json,
 )
 from phigate.core.limits import KEY_BYTES_MAX
@@ -50,6 +52,7 @@ POLICIES = {
         debug_phi=True,
         default_region="CH",
         default_model_tier="thinking",
+        confidential="required",
     ),
     "nothing is allowed": KeyPolicy(
         regions=frozenset(), models=frozenset(), spend_limit_micros=0, phi="forbidden"
@@ -77,7 +80,26 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "a fraction of a micro": {"spend_limit_micros": 0.5},
     "debug as a number": {"debug_phi": 1},
     "an unknown default region": {"default_region": "MOON"},
+    "a confidential word that does not exist": {"confidential": "allowed"},
+    "confidential as a truth value": {"confidential": True},
+    "confidential as a list": {"confidential": ["required"]},
     "an unknown default model tier": {"default_model_tier": "huge"},
+}
+
+
+# As the releases before `confidential` have stored them.
+STORED_BEFORE: dict[str, tuple[str, KeyPolicy]] = {
+    "the default": (
+        '{"debug_phi":false,"default_model_tier":null,"default_region":null,"models":null,'
+        '"phi":"allowed","regions":null,"rpm":600,"spend_limit_micros":null}',
+        KeyPolicy(),
+    ),
+    "everything set": (
+        '{"debug_phi":true,"default_model_tier":"thinking","default_region":"CH",'
+        '"models":["gemma-4"],"phi":"required","regions":["CH","EU"],"rpm":6000000,'
+        '"spend_limit_micros":5000000}',
+        replace(POLICIES["everything set"], confidential=None),
+    ),
 }
 
 
@@ -128,6 +150,25 @@ def test_a_key_is_not_made_of_fewer_or_more_bits(count: int) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_comes_back_as_it_was(name: str) -> None:
     assert policy_from_json(policy_to_json(POLICIES[name])) == POLICIES[name]
+
+
+@pytest.mark.parametrize(("text", "policy"), STORED_BEFORE.values(), ids=STORED_BEFORE)
+def test_a_policy_of_an_earlier_release_is_read_and_is_written_as_it_was(
+    text: str, policy: KeyPolicy
+) -> None:
+    """An earlier release reads it too: it knows no member that restricts nothing."""
+    assert policy_from_json(text) == policy
+    assert policy_to_json(policy) == text
+
+
+def test_a_policy_that_an_earlier_release_would_weaken_has_a_member_that_it_refuses() -> None:
+    stored = json.loads(policy_to_json(KeyPolicy(confidential="required")))
+    before = json.loads(STORED_BEFORE["the default"][0])
+    assert stored == {**before, "confidential": "required"}
+
+
+def test_people_are_shown_every_member() -> None:
+    assert policy_members(KeyPolicy()).keys() == set(KeyPolicy.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("name", MALFORMED)

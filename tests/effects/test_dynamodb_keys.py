@@ -158,6 +158,19 @@ async def test_a_store_that_does_not_answer_is_overloaded_and_not_unknown() -> N
     assert await keys.principal(sha256) is not None
 
 
+async def test_a_policy_that_an_earlier_release_has_stored_still_serves() -> None:
+    office = Office()
+    sha256 = key_sha256(await office.key())
+    stored = (
+        '{"debug_phi":false,"default_model_tier":null,"default_region":null,"models":null,'
+        '"phi":"required","regions":["CH"],"rpm":7,"spend_limit_micros":9}'
+    )
+    office.dynamo.items[key_pk(sha256), "K"]["policy"] = {"S": stored}
+    principal = await office.keys.principal(sha256)
+    assert principal is not None
+    assert principal.policy == POLICY
+
+
 async def test_a_policy_that_cannot_be_read_serves_nobody() -> None:
     office = Office()
     sha256 = key_sha256(await office.key())

@@ -14,7 +14,7 @@ from phigate.cli.tables import amount, columns, day, usd
 from phigate.core.errors import Overloaded
 from phigate.core.keys import KeyKind, key_id_of, key_sha256, parse_key
 from phigate.core.limits import RPM_DEFAULT
-from phigate.core.types import KeyPolicy, PhiPolicy
+from phigate.core.types import ConfidentialPolicy, KeyPolicy, PhiPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb_keys import KeyView
 
@@ -29,6 +29,8 @@ def _create_flags(parser: argparse.ArgumentParser) -> None:
     add("--region", type=values.region, help="where calls without X-Region go")
     add("--regions", type=values.regions, metavar="CH,EU", help="the only regions it may use")
     add("--phi", choices=get_args(PhiPolicy), default="allowed", help="health data (allowed)")
+    required = get_args(ConfidentialPolicy)
+    add("--confidential", choices=required, help="rows in an enclave only, for every call")
     add("--models", type=values.models, metavar="A,B", help="the only models it may use")
     add("--model-tier", type=values.model_tier, metavar="T", help="fast, baseline or thinking")
     add("--rpm", type=values.count, default=RPM_DEFAULT, metavar="N", help="calls a minute (600)")
@@ -51,6 +53,7 @@ def _policy(flags: argparse.Namespace) -> KeyPolicy:
         debug_phi=flags.debug_phi,
         default_region=flags.region,
         default_model_tier=flags.model_tier,
+        confidential=flags.confidential,
     )
 
 
@@ -127,6 +130,8 @@ def _policy_text(policy: KeyPolicy) -> str:
         said.append(f"regions {','.join(sorted(policy.regions))}")
     if policy.models is not None:
         said.append(f"models {','.join(sorted(policy.models))}")
+    if policy.confidential is not None:
+        said.append(f"confidential {policy.confidential}")
     if policy.default_model_tier is not None:
         said.append(f"model-tier {policy.default_model_tier}")
     if policy.spend_limit_micros is not None:

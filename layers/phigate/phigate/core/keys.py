@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from phigate.core.types import MODEL_TIERS, REGIONS, KeyPolicy, PhiPolicy
+from phigate.core.types import MODEL_TIERS, REGIONS, ConfidentialPolicy, Json, KeyPolicy, PhiPolicy
 
 KeyKind = Literal["live", "test"]
 
@@ -25,6 +25,8 @@ _CHECKSUM_CHARS = 6  # 62 ** 6 > 2 ** 32
 _KEY_ID_CHARS = 12  # 48 bits: one account's keys do not collide
 _KEY = re.compile(r"phi_(live|test)_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
 _POLICY_MEMBERS = frozenset(KeyPolicy.__dataclass_fields__)
+# Members that policies stored by earlier releases lack. None, their default, restricts nothing.
+_POLICY_ADDED = frozenset({"confidential"})
 
 
 class MalformedPolicy(ValueError):
@@ -69,13 +71,21 @@ def key_id_of(sha256: str) -> str:
     return sha256[:_KEY_ID_CHARS]
 
 
-def policy_to_json(policy: KeyPolicy) -> str:
-    """A policy as stored: every member, sorted, sets as sorted lists."""
-    members = {name: getattr(policy, name) for name in sorted(_POLICY_MEMBERS)}
+def policy_members(policy: KeyPolicy) -> Json:
+    """A policy as people are shown it: every member, sorted, sets as sorted lists."""
+    members: Json = {name: getattr(policy, name) for name in sorted(_POLICY_MEMBERS)}
     for name, value in members.items():
         if isinstance(value, frozenset):
             members[name] = sorted(value)
-    return json.dumps(members, separators=(",", ":"))
+    return members
+
+
+def policy_to_json(policy: KeyPolicy) -> str:
+    """A policy as stored. What earlier releases do not know stands there only where it restricts:
+    then they refuse the key, and else they go on serving it."""
+    members = policy_members(policy)
+    stored = {n: value for n, value in members.items() if n not in _POLICY_ADDED or value}
+    return json.dumps(stored, separators=(",", ":"))
 
 
 def policy_from_json(text: str) -> KeyPolicy:
@@ -87,6 +97,8 @@ def policy_from_json(text: str) -> KeyPolicy:
         members = json.loads(text)
     except ValueError as exc:
         raise MalformedPolicy("the policy is not JSON") from exc
+    if isinstance(members, dict):
+        members = dict.fromkeys(_POLICY_ADDED) | members
     if not isinstance(members, dict) or set(members) != _POLICY_MEMBERS:
         raise MalformedPolicy("the policy does not hold exactly the members of this version")
     for name, is_valid in _POLICY_CHECKS.items():
@@ -129,4 +141,5 @@ _POLICY_CHECKS: dict[str, Callable[[Any], bool]] = {
     "debug_phi": lambda value: isinstance(value, bool),
     "default_region": lambda value: value is None or value in REGIONS,
     "default_model_tier": lambda value: value is None or value in MODEL_TIERS,
+    "confidential": lambda value: value is None or value in get_args(ConfidentialPolicy),
 }

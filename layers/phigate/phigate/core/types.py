@@ -15,6 +15,9 @@ Status = Literal["live", "staged", "alpha", "no_key"]
 Tier = Literal["phi", "general"]
 Task = Literal["chat", "vision", "math"]
 PhiPolicy = Literal["required", "allowed", "forbidden"]
+ConfidentialPolicy = Literal["required"]
+# What makes an enclave necessary; `lifted`: the caller has said that the name alone does not.
+ConfidentialBy = Literal["name", "preference", "policy", "lifted"]
 
 REGIONS = ("CH", "EU", "US", "UK", "ASIA", "ANZ", "LATAM", "MENA", "INDIA", "WORLD")
 MODEL_TIERS = ("fast", "baseline", "thinking")
@@ -124,6 +127,7 @@ class KeyPolicy:
     debug_phi: bool = False
     default_region: str | None = None
     default_model_tier: str | None = None
+    confidential: ConfidentialPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +144,17 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """The caller's `provider` member. It reorders and removes rows; it never adds one."""
+    """The caller's `provider` member. It reorders and removes rows; it never adds one.
+
+    `confidential` false, not None, gives up what a confidential model's name asks for.
+    """
 
     order: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     allow_fallbacks: bool = True
     include_alpha: bool = False
-    confidential: bool = False
+    confidential: bool | None = None
     require_parameters: bool = False
 
 
@@ -156,6 +163,7 @@ class Asked:
     """What routing and pricing need to know of a request; holds no content.
 
     `parameters` are the names that a row may fail to honour (`core.members.parameters`).
+    `confidential` is the key policy's until `core.route` has looked at the name.
     """
 
     model: str
@@ -173,6 +181,7 @@ class Asked:
     preferences: Preferences
     models_allowed: frozenset[str] | None = None
     parameters: frozenset[str] = frozenset()
+    confidential: ConfidentialBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

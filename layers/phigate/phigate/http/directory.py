@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 
 from phigate.core.catalog import model_item, pricing_card
 from phigate.core.errors import NotFound, Overloaded
-from phigate.core.keys import policy_to_json
+from phigate.core.keys import policy_members
 from phigate.core.types import Json
 from phigate.gateway import Call, Gateway
 from phigate.http.answers import json_answer
@@ -113,6 +113,6 @@ async def _account(gateway: Gateway, call: Call) -> Json:
         "topped_up_micro": view.topped_up_micros,
         "key": {
             "id": principal.key_id,
-            "policy": orjson.loads(policy_to_json(principal.policy)),
+            "policy": policy_members(principal.policy),
         },
     }
