@@ -124,6 +124,43 @@ def test_a_body_from_standard_input_is_read_as_a_call() -> None:
     assert {"row": "scaleway-gemma-4-26b", "rule": "region"} in json.loads(ran.stdout)["rejections"]
 
 
+SHOWN: dict[str, tuple[dict[str, Any], str, str]] = {
+    "by its name": ({"model": "phala/qwen3.5-27b"}, "name", "every row of the name"),
+    "by a wish": (
+        {"model": "auto", "provider": {"confidential": True}},
+        "preference",
+        "required by provider.confidential",
+    ),
+    "lifted": (
+        {"model": "phala/qwen3.5-27b", "provider": {"confidential": False}},
+        "lifted",
+        "lifts it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "by", "said"), SHOWN.values(), ids=SHOWN)
+def test_what_makes_an_enclave_necessary_is_shown(
+    terminal: Terminal, tmp_path: Path, body: dict[str, Any], by: str, said: str
+) -> None:
+    file = tmp_path / "call.json"
+    file.write_text(json.dumps(body))
+    flags = ("--body", str(file), "--region", "WORLD")
+    decision = decided(terminal, *flags)
+    assert decision["confidential"] == by
+    rows = [candidate["row"] for candidate in decision["candidates"]]
+    assert rows[0].startswith("phala-")
+    assert all(row.startswith("phala-") for row in rows) == (by != "lifted")
+    assert said in terminal("route", *flags, *FOLDER).out
+
+
+def test_a_confidential_name_has_no_route_where_no_enclave_is(terminal: Terminal) -> None:
+    decision = decided(terminal, "phala/qwen3.5-27b", "--region", "CH")
+    assert (decision["decision"], decision["code"]) == ("refused", "no_route")
+    shown = terminal("route", "phala/qwen3.5-27b", "--region", "CH", *FOLDER).out
+    assert "provider.confidential is false" in shown
+
+
 BODIES: dict[str, tuple[bytes, str]] = {
     "not JSON": (b"{", "JSON"),
     "no model": (b"{}", "model"),

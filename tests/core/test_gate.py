@@ -2,16 +2,17 @@
 row outside its region. Fail closed, in every path.
 
 The gate, the order and the attempts are run over every region x PHI x images x needed tools x
-agreement state x age of the catalog x every subset of failing candidates, against an oracle that
-is written from DESIGN 1 and 2 and calls nothing of the gate. Then the same check is run on gates
-that are broken on purpose: each of them must be caught, by the law that it breaks.
+agreement state x age of the catalog x what makes an enclave necessary x every subset of failing
+candidates, against an oracle that is written from DESIGN 1 and 2 and calls nothing of the gate.
+Then the same check is run on gates that are broken on purpose: each of them must be caught, by the
+law that it breaks.
 """
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import pytest
 
@@ -147,15 +148,17 @@ class Case(NamedTuple):
         return Stand(at_s, self.age_s + (at_s - self.routed_at_s), self.allowed)
 
 
-def asks(region: str, preferences: Preferences | None = None) -> Iterator[Asked]:
+def asks(
+    region: str, preferences: Preferences | None = None, tools: Sequence[bool] = (False, True)
+) -> Iterator[Asked]:
     """PHI and general, with and without images, with and without needed tools."""
-    for phi, images, tools in itertools.product((True, False), (0, 1), (False, True)):
+    for phi, images, needs_tools in itertools.product((True, False), (0, 1), tools):
         yield make_asked(
             region=region,
             phi=phi,
             images=images,
-            needs_tools=tools,
-            has_tools=tools,
+            needs_tools=needs_tools,
+            has_tools=needs_tools,
             preferences=preferences or Preferences(),
         )
 
@@ -239,6 +242,44 @@ def cases_of_strict_preferences() -> Iterator[Case]:
                     yield Case(catalog, replace(asked, parameters=parameters), 0.0)
 
 
+CONFIDENTIAL_KINDS = [
+    Kind(),
+    Kind(place="elsewhere"),
+    Kind(confidential=True),
+    Kind("none", confidential=True),
+    Kind("expires between two attempts", confidential=True),
+    Kind(place="elsewhere", confidential=True),
+]
+# What the caller says of it, and whether the key's policy requires it.
+CONFIDENTIAL_WISHES: list[tuple[Preferences, Literal["policy"] | None]] = [
+    (Preferences(), None),
+    (Preferences(confidential=True), None),
+    (Preferences(confidential=False), None),
+    (Preferences(allow_fallbacks=False, order=("p2",)), None),
+    (Preferences(), "policy"),
+    (Preferences(confidential=False), "policy"),
+]
+# A row id, an upstream id of two rows, an alias of one row, an alias of two, and no name.
+CONFIDENTIAL_NAMES = ("p0-row", "upstream/both", "first", "both", "auto")
+
+
+def cases_of_confidential_names() -> Iterator[Case]:
+    """Pairs of rows by every kind of name, beside a row that would serve everything else."""
+    aliases = {"first": ("p0-row",), "both": ("p0-row", "p1-row")}
+    for region in REGIONS:
+        third = row_of(Kind(), region, 2)
+        pairs = catalogs_of(CONFIDENTIAL_KINDS, 2, region)
+        rows = [[replace(row, model="upstream/both") for row in pair.rows] for pair in pairs]
+        catalogs = [make_catalog([*pair, third], aliases=aliases) for pair in rows]
+        for wish, policy in CONFIDENTIAL_WISHES:
+            for asked, name in itertools.product(
+                asks(region, wish, tools=(False,)), CONFIDENTIAL_NAMES
+            ):
+                named = replace(asked, model=name, confidential=policy)
+                for catalog in catalogs:
+                    yield Case(catalog, named, 0.0)
+
+
 def cases_of_many_rows() -> Iterator[Case]:
     """Five rows that all may serve: more than may be attempted."""
     for region in REGIONS:
@@ -283,6 +324,17 @@ def cases_of_the_repository_by_name() -> Iterator[Case]:
             yield Case(catalog, changed, 0.0, NOTHING, at_s)
 
 
+def cases_of_the_repository_by_confidential_name() -> Iterator[Case]:
+    """The real confidential rows by their ids and upstream ids, and two names that are not."""
+    catalog = repository_catalog()
+    confidential = [row for row in catalog.rows if row.confidential]
+    names = [*(row.id for row in confidential), *(row.model for row in confidential)]
+    for region, (wish, policy) in itertools.product(REGIONS, CONFIDENTIAL_WISHES):
+        for asked, name in itertools.product(asks(region, wish), [*names, "gemma-4", "auto"]):
+            named = replace(asked, model=name, confidential=policy)
+            yield Case(catalog, named, 0.0, EVERYTHING)
+
+
 def cases_of_math() -> Iterator[Case]:
     """Each kind of row alone and a second beside it, asked for a math agent."""
     for region in REGIONS:
@@ -301,18 +353,40 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "triples that change in time": cases_of_three_rows,
     "preferences": cases_of_preferences,
     "strict preferences": cases_of_strict_preferences,
+    "confidential names": cases_of_confidential_names,
     "more rows than attempts": cases_of_many_rows,
     "math": cases_of_math,
     "the catalog of the repository": cases_of_the_repository,
     "the catalog of the repository by name": cases_of_the_repository_by_name,
+    "the repository's confidential names": cases_of_the_repository_by_confidential_name,
 }
 
 # --- The oracle: DESIGN 1 and 2 in other words ------------------------------------------------
 
 
+def bears(row: Row, name: str, catalog: Catalog) -> bool:
+    """ "A model name is a row id, an upstream id, a canonical alias"."""
+    return name in (row.id, row.model) or row.id in catalog.aliases.get(name, ())
+
+
+def confidential_is_required(case: Case) -> bool:
+    """Required capability: "confidential (when every row of the asked name is;
+    `provider.confidential: false` lifts it)"; for a key with `confidential = required` always.
+    `auto` is no name."""
+    asked = case.asked
+    if asked.confidential == "policy":
+        return True
+    if asked.model == "auto" or asked.preferences.confidential is False:
+        return False
+    named = [row for row in case.catalog.rows if bears(row, asked.model, case.catalog)]
+    return all(row.confidential for row in named)
+
+
 def row_serves(row: Row, case: Case) -> bool:
     """no_route: "no live row serves region x modality x required capability"."""
     asked = case.asked
+    if not row.confidential and confidential_is_required(case):
+        return False
     if asked.region not in row.places:
         return False
     if row.places[asked.region].residency == "unproven" and not (
@@ -353,15 +427,15 @@ def row_may_serve(row: Row, case: Case, at_s: float) -> bool:
     )
 
 
-def row_is_preferred(row: Row, asked: Asked) -> bool:
-    wanted = asked.preferences
+def row_is_preferred(row: Row, case: Case) -> bool:
+    asked, wanted = case.asked, case.asked.preferences
     names = {row.id, row.provider}
     if wanted.only and names.isdisjoint(wanted.only):
         return False
     if wanted.confidential and not row.confidential:
         return False
-    if not wanted.allow_fallbacks and asked.model not in ("auto", row.id, row.model):
-        return False
+    if not (wanted.allow_fallbacks or asked.model == "auto"):
+        return bears(row, asked.model, case.catalog) and names.isdisjoint(wanted.ignore)
     return names.isdisjoint(wanted.ignore)
 
 
@@ -374,7 +448,7 @@ def expected(case: Case) -> tuple[frozenset[str], str | None]:
     if not lawful:
         images_decide = case.asked.images and case.asked.task != "math"
         return NOTHING, "no_route" if images_decide else "phi_blocked"
-    wanted = [row for row in lawful if row_is_preferred(row, case.asked)]
+    wanted = [row for row in lawful if row_is_preferred(row, case)]
     return frozenset(row.id for row in wanted), None if wanted else "no_route"
 
 
@@ -396,6 +470,7 @@ def expected_tries(case: Case, candidates: Sequence[Row], failing: frozenset[str
 PHI_LAW = "no PHI attempt at a row without an agreement in force"
 SANDBOX_LAW = "no PHI attempt for a math agent"
 REGION_LAW = "no attempt at a row that does not process in the region"
+CONFIDENTIAL_LAW = "no attempt outside an enclave where one is necessary"
 CODE_LAW = "a refusal has the code of DESIGN 1"
 CANDIDATES_LAW = "the candidates are exactly the rows that may serve"
 RECORD_LAW = "every row is a candidate or a rejection, once"
@@ -435,21 +510,14 @@ def laws_broken(subject: Subject, case: Case) -> Iterator[str]:
 def _laws_broken_by_tries(
     subject: Subject, case: Case, route: Route, failing: frozenset[str]
 ) -> Iterator[str]:
-    asked = case.asked
     hand = subject.attempts(route)
     tried: list[str] = []
     at_s = case.routed_at_s + ROUTE_S
     while len(tried) < TRIES_SEEN_MAX:
-        stand = case.stand(at_s)
-        row = hand.next(stand)
+        row = hand.next(case.stand(at_s))
         if row is None:
             break
-        if asked.region not in row.places:
-            yield REGION_LAW
-        elif asked.phi and not phi_is_lawful(row, asked.region, at_s, stand.catalog_age_s):
-            yield PHI_LAW
-        elif asked.phi and asked.task == "math":
-            yield SANDBOX_LAW
+        yield from _laws_broken_by_a_try(case, row, at_s)
         tried.append(row.id)
         at_s += ATTEMPT_S
         if row.id not in failing:
@@ -458,11 +526,33 @@ def _laws_broken_by_tries(
         yield TRIES_LAW
 
 
+def _laws_broken_by_a_try(case: Case, row: Row, at_s: float) -> Iterator[str]:
+    asked, age_s = case.asked, case.stand(at_s).catalog_age_s
+    if asked.region not in row.places:
+        yield REGION_LAW
+    elif asked.phi and not phi_is_lawful(row, asked.region, at_s, age_s):
+        yield PHI_LAW
+    elif asked.phi and asked.task == "math":
+        yield SANDBOX_LAW
+    if not row.confidential and (asked.preferences.confidential or confidential_is_required(case)):
+        yield CONFIDENTIAL_LAW
+
+
 @pytest.mark.parametrize("cases", CASES.values(), ids=CASES)
 def test_no_case_breaks_a_law(cases: Callable[[], Iterator[Case]]) -> None:
     shipped = Subject()
     broken = ((law, case) for case in cases() for law in laws_broken(shipped, case))
     assert next(broken, None) is None
+
+
+@pytest.mark.parametrize("name", ["confidential names", "strict preferences", "math"])
+def test_the_last_look_stops_what_was_added_back(name: str) -> None:
+    """Whoever lists a row that the gate has removed: nothing is sent to it."""
+    careless = Subject(decide=adds_a_row_back)
+    laws = {PHI_LAW, SANDBOX_LAW, REGION_LAW, CONFIDENTIAL_LAW}
+    cases = (case for case in CASES[name]() if case.asked.region == "CH")
+    broken = (law for case in cases for law in laws_broken(careless, case))
+    assert next((law for law in broken if law in laws), None) is None
 
 
 # --- The check bites: gates that were broken on purpose ----------------------------------------
@@ -564,6 +654,62 @@ def with_code(of: Callable[[Asked, str], str]) -> Subject:
     return Subject(decide=changed)
 
 
+def naming(change: Callable[[Catalog, Asked], Asked]) -> Subject:
+    """What makes an enclave necessary is read from what `change` makes of the request."""
+
+    def changed(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+        return decide(catalog, change(catalog, asked), stand)
+
+    return Subject(decide=changed)
+
+
+def lifted(asked: Asked) -> Asked:
+    return replace(asked, preferences=replace(asked.preferences, confidential=False))
+
+
+def lifted_by_true(catalog: Catalog, asked: Asked) -> Asked:
+    return lifted(asked) if asked.preferences.confidential else asked
+
+
+def lifted_for_policies(catalog: Catalog, asked: Asked) -> Asked:
+    return replace(asked, confidential=None) if asked.preferences.confidential is False else asked
+
+
+def never_lifted(catalog: Catalog, asked: Asked) -> Asked:
+    return replace(asked, preferences=replace(asked.preferences, confidential=None))
+
+
+def any_row_of_the_name(catalog: Catalog, asked: Asked) -> Asked:
+    named = [row for row in catalog.rows if bears(row, asked.model, catalog)]
+    required = any(r.confidential for r in named) and asked.preferences.confidential is not False
+    return replace(asked, confidential="policy") if required else asked
+
+
+def rows_of_the_region(catalog: Catalog, asked: Asked) -> Asked:
+    named = [row for row in catalog.rows if bears(row, asked.model, catalog)]
+    here = [row.confidential for row in named if asked.region in row.places]
+    required = bool(here) and all(here) and asked.preferences.confidential is not False
+    return replace(asked, confidential="policy") if required else asked
+
+
+def without_aliases(catalog: Catalog, asked: Asked) -> Asked:
+    return lifted(asked) if asked.model in catalog.aliases else asked
+
+
+def without_upstream_ids(catalog: Catalog, asked: Asked) -> Asked:
+    return lifted(asked) if asked.model.startswith("upstream/") else asked
+
+
+def without_policy(catalog: Catalog, asked: Asked) -> Asked:
+    return replace(asked, confidential=None)
+
+
+def looks_past(*names: str) -> Callable[[Route], HandsOut]:
+    """The last look leaves steps out that the first one had."""
+    steps = [(name, rule) for name, rule in STEPS if name not in names]
+    return lambda route: Attempts(route, look=partial(may_attempt, steps=steps))
+
+
 def refuses_all(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
     rejections = tuple(Rejection(row.id, "region") for row in catalog.rows)
     return Route(asked, (), rejections, "phi_blocked" if asked.phi else "no_route")
@@ -635,6 +781,23 @@ MUTANTS: dict[str, tuple[Subject, str]] = {
     "preferences widen": (Subject(decide=widens), CANDIDATES_LAW),
     "a pinned model widens": (Subject(decide=falls_back_always), CANDIDATES_LAW),
     "take a row that is not confidential": (deceived(as_if_confidential), CANDIDATES_LAW),
+    "drop the confidential rule": (without("confidential"), CONFIDENTIAL_LAW),
+    "look for an enclave at the route alone": (
+        Subject(adds_a_row_back, looks_past("confidential")),
+        CONFIDENTIAL_LAW,
+    ),
+    "look at preferences at the route alone": (
+        Subject(adds_a_row_back, looks_past("preferences")),
+        CONFIDENTIAL_LAW,
+    ),
+    "true lifts a confidential name": (naming(lifted_by_true), CONFIDENTIAL_LAW),
+    "false lifts a key's policy": (naming(lifted_for_policies), CONFIDENTIAL_LAW),
+    "false lifts nothing": (naming(never_lifted), CANDIDATES_LAW),
+    "any row makes its name confidential": (naming(any_row_of_the_name), CANDIDATES_LAW),
+    "the region's rows make a name confidential": (naming(rows_of_the_region), CANDIDATES_LAW),
+    "an alias is never confidential": (naming(without_aliases), CONFIDENTIAL_LAW),
+    "an upstream id is never confidential": (naming(without_upstream_ids), CONFIDENTIAL_LAW),
+    "ignore the key's policy": (naming(without_policy), CONFIDENTIAL_LAW),
     "take a row that drops a parameter": (deceived(as_if_it_took_all), CANDIDATES_LAW),
     "attempts without end": (Subject(attempts=TriesWithoutEnd), TRIES_LAW),
     "refuse everything": (Subject(decide=refuses_all), CANDIDATES_LAW),
@@ -849,6 +1012,36 @@ RULES: dict[str, tuple[Row, Asked, Stand, str | None]] = {
         make_stand(),
         "provider_confidential",
     ),
+    "an enclave for the name, and is none": (
+        make_row(),
+        make_asked(confidential="name"),
+        make_stand(),
+        "capability_confidential",
+    ),
+    "an enclave for the policy, and is none": (
+        make_row(),
+        make_asked(confidential="policy"),
+        make_stand(),
+        "capability_confidential",
+    ),
+    "an enclave for the name, and is one": (
+        make_row(confidential=True),
+        make_asked(confidential="name"),
+        make_stand(),
+        None,
+    ),
+    "an enclave for the name, lifted": (
+        make_row(),
+        make_asked(confidential="lifted", preferences=Preferences(confidential=False)),
+        make_stand(),
+        None,
+    ),
+    "no enclave, and no agreement either": (
+        make_row(agreement=None),
+        make_asked(confidential="name", phi=True),
+        make_stand(),
+        "capability_confidential",
+    ),
     "a parameter that the row drops": (
         make_row(drops=frozenset({"top_k"})),
         make_asked(parameters=frozenset({"top_k"})),
@@ -900,6 +1093,8 @@ CODES = {
     ("status", True, 0): "no_route",
     ("modality", True, 1): "no_route",
     ("capability", True, 0): "no_route",
+    ("confidential", True, 0): "no_route",
+    ("confidential", False, 1): "no_route",
     ("phi", True, 0): "phi_blocked",
     ("phi", True, 1): "no_route",
     ("agreement", True, 0): "phi_blocked",

@@ -244,6 +244,7 @@ def test_a_confidential_record_fits_one_write_unit_too() -> None:
         agreements={},
         upstream_id="chatcmpl-" + hashlib.md5(b"5", usedforsecurity=False).hexdigest(),
         upstream_hashes=(hashlib.sha256(b"6").hexdigest(), hashlib.sha256(b"7").hexdigest()),
+        confidential="preference",
     )
     payload = orjson.dumps(record(facts), option=orjson.OPT_SORT_KEYS)
     signed = Signed(payload, "k" * 43, bytes(64), bytes(64))

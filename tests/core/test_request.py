@@ -168,6 +168,10 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "preferences that are off": (
         {"provider": {"confidential": False, "require_parameters": False}},
+        {"preferences": Preferences(confidential=False)},
+    ),
+    "preferences that are null": (
+        {"provider": {"confidential": None, "require_parameters": None}},
         {"preferences": Preferences()},
     ),
     "parameters": ({"top_k": 4, "n": 1}, {"parameters": frozenset({"top_k"})}),

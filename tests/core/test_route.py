@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from phigate.core.route import Attempts, decide, fallback_reason, rows_of_model
-from phigate.core.types import Asked, Catalog, Preferences, Row
+from phigate.core.types import Asked, Catalog, ConfidentialBy, Preferences, Row
 from tests.builders import make_asked, make_catalog, make_place, make_price, make_row, make_stand
 
 HOME = {"CH": make_place()}
@@ -131,6 +131,46 @@ def test_a_name_means_rows(name: str, ids: list[str]) -> None:
     assert [row.id for row in rows_of_model(CATALOG, name)] == ids
 
 
+ENCLAVES = make_catalog(
+    [
+        make_row("ark-one", confidential=True),
+        make_row("ark-two", confidential=True, status="staged", places={}),
+        make_row("acme-one"),
+    ],
+    aliases={"ark": ("ark-one", "ark-two"), "mixed": ("ark-one", "acme-one")},
+)
+NO, YES = Preferences(confidential=False), Preferences(confidential=True)
+# What is asked, and what makes an enclave necessary.
+NECESSARY: dict[str, tuple[Asked, ConfidentialBy | None]] = {
+    "a confidential row": (make_asked(model="ark-one"), "name"),
+    "its upstream id": (make_asked(model="upstream/ark-one"), "name"),
+    "an alias of confidential rows, wherever they are": (make_asked(model="ark"), "name"),
+    "an alias of which not every row is": (make_asked(model="mixed"), None),
+    "another name": (make_asked(model="acme-one"), None),
+    "no name": (make_asked(), None),
+    "a confidential row, lifted": (make_asked(model="ark-one", preferences=NO), "lifted"),
+    "another name has nothing to lift": (make_asked(model="acme-one", preferences=NO), None),
+    "no name has nothing to lift": (make_asked(preferences=NO), None),
+    "true keeps what the name says": (make_asked(model="ark", preferences=YES), "name"),
+    "true with another name": (make_asked(model="mixed", preferences=YES), "preference"),
+    "true with no name": (make_asked(preferences=YES), "preference"),
+    "the key's policy": (make_asked(confidential="policy"), "policy"),
+    "the key's policy stands over a name": (
+        make_asked(model="ark", confidential="policy"),
+        "policy",
+    ),
+    "the key's policy is not lifted": (
+        make_asked(model="ark", confidential="policy", preferences=NO),
+        "policy",
+    ),
+}
+
+
+@pytest.mark.parametrize(("asked", "by"), NECESSARY.values(), ids=NECESSARY)
+def test_an_enclave_is_necessary_by(asked: Asked, by: ConfidentialBy | None) -> None:
+    assert decide(ENCLAVES, asked, make_stand()).asked.confidential == by
+
+
 def catalog_with(**changes: Any) -> Catalog:
     """The asked row `acme-one`, changed, beside one that serves everything."""
     return make_catalog([make_row("acme-one", **changes), make_row("other-one")])
@@ -168,6 +208,11 @@ REASONS: dict[str, tuple[Catalog, Asked, str | None]] = {
         "model_lacks_capability",
     ),
     "no agreement": (catalog_with(agreement=None), PHI, "model_not_phi"),
+    "no enclave for a key that requires one": (
+        make_catalog([make_row("acme-one"), make_row("other-one", confidential=True)]),
+        replace(GENERAL, confidential="policy"),
+        "model_lacks_capability",
+    ),
     "outside the key's policy": (
         catalog_with(),
         replace(GENERAL, models_allowed=frozenset({"other-one"})),

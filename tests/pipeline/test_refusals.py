@@ -92,6 +92,11 @@ def too_fast(case: Case) -> Case:
     return replace(case, policy=replace(case.policy, rpm=1), calls_before=1)
 
 
+def against_confidential_required(case: Case) -> Case:
+    lifting = with_member("provider", {"confidential": False})
+    return lifting(with_policy("confidential", "required")(case))
+
+
 def against_phi_required(case: Case) -> Case:
     return with_header("x-phi", "0")(with_policy("phi", "required")(case))
 
@@ -115,6 +120,7 @@ FAULTS: dict[str, tuple[int, str, Fault]] = {
     "an unknown X-PHI": (3, "invalid_request", with_header("x-phi", "maybe")),
     "a region against the key": (4, "key_policy", with_policy("regions", frozenset({"EU"}))),
     "general traffic of a key for PHI": (4, "key_policy", against_phi_required),
+    "a wish against the key": (4, "key_policy", against_confidential_required),
     "a model against the key": (4, "key_policy", with_policy("models", frozenset({"cove-three"}))),
     "a region of another stack": (5, "region_not_served", with_field("regions", ("EU",))),
     "an unknown model": (6, "model_not_found", with_member("model", "nobody")),
@@ -347,6 +353,7 @@ def test_a_dry_run_decides_as_a_live_call_and_touches_nothing() -> None:
         "phi": True,
         "decision": "routed",
         "code": None,
+        "confidential": None,
         "candidates": [
             {"row": "bolt-two", "region": "CH", "cost_max_micro": 32 + 20},
             {"row": "acme-one", "region": "CH", "cost_max_micro": 13},

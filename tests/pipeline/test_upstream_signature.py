@@ -268,7 +268,7 @@ def test_after_a_failover_the_hashes_are_of_the_row_that_answered() -> None:
 def test_a_failover_to_a_row_that_is_not_confidential_leaves_no_hashes() -> None:
     rows = (make_row("acme-one", confidential=True), make_row("bolt-two", provider="bolt"))
     made = stage(fails(503), answers(), rows=rows)
-    made.chat(make_body(model="acme-one"))
+    made.chat(make_body(model="acme-one", provider={"confidential": False}))
     assert made.record["row"] == "bolt-two"
     assert "upstream_response_sha256" not in made.record
     assert made.upstream.fetches == []

@@ -433,6 +433,17 @@ CHANGES: tuple[
     ("another stack", is_general, {"stack": "elsewhere"}, {"certificate", "digest"}),
     ("certified by nobody", is_phi, {"certified": False}, {"certificate"}),
     ("a count below 0", is_general, {"refusals_without_receipt": -1}, {"garbled"}),
+    ("an enclave by the name", is_general, {"confidential": "name"}, {"confidential"}),
+    ("an enclave by the policy", is_general, {"confidential": "policy"}, {"confidential"}),
+    ("an enclave by a wish", is_general, {"confidential": "preference"}, {"confidential"}),
+    ("an enclave given up", is_general, {"confidential": "lifted"}, set()),
+    ("an enclave by no known word", is_general, {"confidential": "sworn"}, {"garbled"}),
+    (
+        "rejected for an enclave that nothing asked for",
+        is_general,
+        {"rejected": {"capability_confidential": ["together-glm-5.2"]}},
+        {"confidential"},
+    ),
     ("no row and a cost", is_general, {"row": ...}, {"garbled"}),
 )
 

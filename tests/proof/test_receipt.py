@@ -334,6 +334,14 @@ CONTRADICTIONS: dict[str, tuple[Json, str]] = {
         general(upstream_request_sha256="1" * 64),
         "without the other",
     ),
+    "rows rejected for an enclave that nothing asked for": (
+        answer(rejected={"capability_confidential": ["acme-two"]}),
+        "neither name nor policy asked for one",
+    ),
+    "rows rejected for an enclave that was lifted": (
+        answer(rejected={"capability_confidential": ["acme-two"]}, confidential="lifted"),
+        "neither name nor policy asked for one",
+    ),
     "an id of another time": (answer(time=TIME_S - 1), f"the id was made at {TIME_S}"),
     "an id that is none": (answer(id="receipt-1"), "no receipt id"),
     "signed before it began": (answer(signed=TIME_S - 1), "signed -1 s after"),
@@ -348,6 +356,20 @@ def test_a_record_that_contradicts_itself_fails_though_it_is_signed(
     verified = verify(MINT.bundle(members), Evidence(MINT.roots))
     assert words in failures(verified)["record"]
     assert outcomes(verified)["signature"] == "holds"
+
+
+@pytest.mark.parametrize("by", ["name", "policy", "preference", "lifted"])
+def test_a_record_may_say_what_made_an_enclave_necessary(by: str) -> None:
+    rule = "provider_confidential" if by == "preference" else "capability_confidential"
+    rejected = {} if by == "lifted" else {rule: ["acme-two"]}
+    verified = verify(MINT.bundle(answer(confidential=by, rejected=rejected)), Evidence(MINT.roots))
+    assert outcomes(verified)["record"] == "holds"
+
+
+def test_a_record_of_an_earlier_release_says_nothing_of_it_and_holds() -> None:
+    rejected = {"provider_confidential": ["acme-two"]}
+    verified = verify(MINT.bundle(answer(rejected=rejected)), Evidence(MINT.roots))
+    assert outcomes(verified)["record"] == "holds"
 
 
 def test_a_request_of_several_turns_is_recomputed_turn_by_turn() -> None:

@@ -352,6 +352,7 @@ class Ticket:
             is_certified=is_certified,
             image=self.image,
             runs=self.runs,
+            confidential=order.asked.confidential if order else None,
             upstream_id=self.tally.upstream_id(row),
             upstream_hashes=self.tally.upstream_hashes(row),
             refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),

@@ -29,7 +29,7 @@ from phigate.core.protocols import CatalogView, HoldRefused
 from phigate.core.request import Pinned, check_policy, read_asked, read_headers
 from phigate.core.route import AUTO, Route, decide, rows_of_model
 from phigate.core.tool_loop import ServerTools, Zones, offered, server_tools
-from phigate.core.types import Asked, Catalog, Json, KeyPolicy, Row
+from phigate.core.types import Asked, Catalog, ConfidentialBy, Json, KeyPolicy, Row
 from phigate.gateway import Call, Stack
 from phigate.wire.chat_body import ChatBody, check_shape
 from phigate.wire.json_body import parse_object
@@ -100,11 +100,12 @@ def read_order(
     _check_tokens_out(asked, catalog)
     check_policy(pinned, policy)
     asks = _check_debug(wanted(body), pinned, policy)
-    asked = _within_policy(asked, policy, catalog)
+    asked = _as_confidential(_within_policy(asked, policy, catalog), policy)
     _check_known(asked, catalog, stack)
     stream = body.get("stream") is True
     options = body.get("stream_options") or {}
     route = decide(catalog, asked, stack.stand(view, now_s))
+    asked = route.asked
     return Order(
         body=body,
         asked=asked,
@@ -167,7 +168,8 @@ def within(order: Order, room_micros: int) -> Order | None:
 def refused(code: Code, asked: Asked) -> CallerError:
     """The refusal of a route without candidates."""
     kind, message = _REFUSALS[code]
-    return kind(message.format(region=asked.region))
+    why = _CONFIDENTIAL.get(asked.confidential, "")
+    return kind(message.format(region=asked.region) + why)
 
 
 def decision(order: Order) -> Json:
@@ -180,6 +182,7 @@ def decision(order: Order) -> Json:
         "phi": asked.phi,
         "decision": "routed" if rows else "refused",
         "code": route.code,
+        "confidential": asked.confidential,
         "candidates": [
             {"row": r.id, "region": asked.region, "cost_max_micro": bound(r, asked).micros}
             for r in rows
@@ -253,6 +256,26 @@ def _within_policy(asked: Asked, policy: KeyPolicy, catalog: Catalog) -> Asked:
     return replace(asked, models_allowed=allowed)
 
 
+def _as_confidential(asked: Asked, policy: KeyPolicy) -> Asked:
+    """The request under a key that requires confidential rows; a wish against that is refused."""
+    if policy.confidential is None:
+        return asked
+    if asked.preferences.confidential is False:
+        raise KeyPolicyViolated(
+            "This key's policy is confidential = required, which provider.confidential: false "
+            "contradicts.",
+            param="provider.confidential",
+        )
+    return replace(asked, confidential="policy")
+
+
+# What else a refusal says, by what makes an enclave necessary.
+_CONFIDENTIAL: Mapping[ConfidentialBy | None, str] = {
+    "name": " Every row of this model is confidential, so no other may answer for it, unless "
+    "provider.confidential is false.",
+    "policy": " This key's policy allows confidential rows only.",
+    "preference": " provider.confidential allows confidential rows only.",
+}
 _REFUSALS: Mapping[Code, tuple[type[CallerError], str]] = {
     "phi_blocked": (
         PhiBlocked,

@@ -6,6 +6,7 @@ No key takes part: the policy is the one that restricts nothing.
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from phigate.cli import values
@@ -17,7 +18,7 @@ from phigate.core.catalog import catalog_from_bytes
 from phigate.core.gate import EVERY_UNPROVEN
 from phigate.core.limits import BODY_BYTES_MAX, IMAGES_MAX
 from phigate.core.protocols import CatalogView
-from phigate.core.types import Json, KeyPolicy
+from phigate.core.types import ConfidentialBy, Json, KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.zones import SystemZones
 from phigate.gateway import Call, Stack
@@ -134,6 +135,8 @@ def _shown(order: Order) -> str:
         ("region", order.asked.region),
         ("tier", "phi" if order.asked.phi else "general"),
     ]
+    if order.asked.confidential is not None:
+        lines.append(("confidential", _CONFIDENTIAL[order.asked.confidential]))
     if code is None:
         lines.append(("max tokens", str(decided["max_tokens"])))
         lines.append(("greatest cost", amount(order.hold_micros)))
@@ -150,6 +153,12 @@ def _shown(order: Order) -> str:
     return "\n\n".join(tables)
 
 
+_CONFIDENTIAL: Mapping[ConfidentialBy, str] = {
+    "name": "required: every row of the name is",
+    "preference": "required by provider.confidential",
+    "policy": "required by the key's policy",
+    "lifted": "not required: provider.confidential lifts it",
+}
 COMMANDS = (
     Command(
         words="route",

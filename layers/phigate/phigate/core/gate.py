@@ -5,6 +5,8 @@ Law 2: the steps run in the order of STEPS; the one that empties the list decide
 Law 3: under PHI a row passes only with an agreement that covers the region, is in force now,
 forbids retention and training, at a place whose residency is proven, from a fresh catalog; and for
 a math agent none does: no agreement covers the sandbox.
+Law 4: before every attempt all steps are looked at again, so that whoever lists candidates, in
+whatever turn, cannot add a row that they remove.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,12 +69,9 @@ def admit(
 
 
 def may_attempt(row: Row, asked: Asked, stand: Stand, steps: Steps | None = None) -> bool:
-    """The gate's last look, before every attempt and every turn: time has passed since `admit`."""
-    return all(
-        rule(row, asked, stand) is None
-        for name, rule in (STEPS if steps is None else steps)
-        if name in ATTEMPT_STEPS
-    )
+    """The gate's last look, before every attempt and every turn: time has passed since `admit`,
+    and a later turn may ask for more."""
+    return all(rule(row, asked, stand) is None for _, rule in (STEPS if steps is None else steps))
 
 
 def refusal_code(emptied_by: str, asked: Asked) -> Code:
@@ -120,6 +119,11 @@ def _capability(row: Row, asked: Asked, stand: Stand) -> str | None:
     if asked.preferences.require_parameters and unsupported(asked.parameters, row):
         return "capability_parameters"
     return None
+
+
+def _confidential(row: Row, asked: Asked, stand: Stand) -> str | None:
+    is_required = asked.confidential in ("name", "policy")
+    return "capability_confidential" if is_required and not row.confidential else None
 
 
 def _phi(row: Row, asked: Asked, stand: Stand) -> str | None:
@@ -175,9 +179,9 @@ STEPS: Steps = (
     ("status", _status),
     ("modality", _modality),
     ("capability", _capability),
+    ("confidential", _confidential),
     ("phi", _phi),
     ("agreement", _agreement),
     ("key_policy", _key_policy),
     ("preferences", _preferences),
 )
-ATTEMPT_STEPS = frozenset({"region", "phi", "agreement"})

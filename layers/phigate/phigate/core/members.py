@@ -101,7 +101,9 @@ FIELDS: Mapping[str, Field] = {
     "provider.ignore": Field("own", "own", "Not these providers or rows."),
     "provider.include_alpha": Field("own", "own", "Rows of status `alpha` too."),
     "provider.allow_fallbacks": Field("own", "own", "`false`: the asked model or none."),
-    "provider.confidential": Field("own", "own", "`true`: rows in an attested enclave only."),
+    "provider.confidential": Field(
+        "own", "own", "`true`: rows in an attested enclave only; `false`: others too."
+    ),
     "provider.require_parameters": Field("own", "own", "`true`: no row that drops a parameter."),
     "provider_options": Field("mapped", "mapped", "By provider; its own part alone is sent."),
     "user": Field("keyed", "keyed", "Names the caller's end user."),

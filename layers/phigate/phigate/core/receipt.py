@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from phigate.core.runs import Run
-from phigate.core.types import Agreement, Attempt, Json, Price, Rejection, Row, Usage
+from phigate.core.types import (
+    Agreement,
+    Attempt,
+    ConfidentialBy,
+    Json,
+    Price,
+    Rejection,
+    Row,
+    Usage,
+)
 
 Ended = Literal["complete", "upstream_cut", "deadline", "hang_up", "refused"]
 
@@ -73,7 +82,7 @@ class Facts:
     `time_s` is when the request began, `signed_at_s` when its record was signed. `agreements` are
     those of the rows that were tried, by row. `upstream_hashes` are of the bytes that went to the
     upstream that answered and came from it; of confidential rows in general traffic alone. `image`
-    is what the programs of `runs` ran in.
+    is what the programs of `runs` ran in. `confidential` is what made an enclave necessary.
     """
 
     id: str
@@ -102,6 +111,7 @@ class Facts:
     is_certified: bool = True
     image: str | None = None
     runs: Sequence[Run] = ()
+    confidential: ConfidentialBy | None = None
 
 
 def hash_text(request_sha256: str, response_sha256: str) -> str:
@@ -138,6 +148,8 @@ def record(facts: Facts) -> Json:
             row: [a.id, a.law, a.effective_at_s, a.expires_at_s]
             for row, a in facts.agreements.items()
         }
+    if facts.confidential is not None:
+        members["confidential"] = facts.confidential
     if facts.image is not None:
         members["sandbox"] = sandbox_told(facts.image, facts.runs)
     if facts.refusals_without_receipt:

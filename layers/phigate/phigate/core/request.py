@@ -250,7 +250,7 @@ def _preferences(wanted: Mapping[str, Any]) -> Preferences:
         ignore=_names(wanted, "ignore"),
         allow_fallbacks=wanted.get("allow_fallbacks") is not False,
         include_alpha=wanted.get("include_alpha") is True,
-        confidential=wanted.get("confidential") is True,
+        confidential=wanted.get("confidential"),
         require_parameters=wanted.get("require_parameters") is True,
     )
 

@@ -5,11 +5,11 @@ other rows that passed, the region's default for the task first. Each row stands
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from phigate.core.gate import Code, Stand, Steps, admit, may_attempt, refusal_code
 from phigate.core.limits import ATTEMPTS_MAX
-from phigate.core.types import Asked, Catalog, Rejection, Row
+from phigate.core.types import Asked, Catalog, ConfidentialBy, Rejection, Row
 
 AUTO = "auto"
 
@@ -36,11 +36,25 @@ def rows_of_model(catalog: Catalog, name: str) -> tuple[Row, ...]:
     return tuple(row for row in catalog.rows if row.model == name)
 
 
+def confidential_by(catalog: Catalog, asked: Asked) -> ConfidentialBy | None:
+    """What makes an enclave necessary: the key's policy; the asked name, when every row of it is
+    confidential and the caller has not lifted that; the caller's preference. The first one counts.
+    """
+    wished = asked.preferences.confidential
+    if asked.confidential == "policy":
+        return "policy"
+    if asked.model != AUTO and all(row.confidential for row in rows_of_model(catalog, asked.model)):
+        return "lifted" if wished is False else "name"
+    return "preference" if wished else None
+
+
 def decide(catalog: Catalog, asked: Asked, stand: Stand, steps: Steps | None = None) -> Route:
     """Gate, then order. The model step removes nothing unless the caller forbade fallbacks.
 
-    `steps` is a parameter so that a test can mutate the gate.
+    `steps` is a parameter so that a test can mutate the gate. The route's `asked` says what makes
+    an enclave necessary.
     """
+    asked = replace(asked, confidential=confidential_by(catalog, asked))
     verdict = admit(catalog.rows, asked, stand, steps)
     if verdict.emptied_by is not None:
         code = refusal_code(verdict.emptied_by, asked)

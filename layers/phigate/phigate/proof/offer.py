@@ -24,11 +24,7 @@ def names_no_catalog(record: Json) -> bool:
 
 
 def _rows(record: Json, catalog: Catalog) -> Iterator[str]:
-    named = {attempt[0] for attempt in record["attempts"]}
-    named.update(turn[0] for turn in record.get("turns", ()))
-    if "row" in record:
-        named.add(record["row"])
-    for row in sorted(named - catalog.rows_by_id.keys()):
+    for row in sorted(_tried(record) - catalog.rows_by_id.keys()):
         yield f"the catalog has no row {row}"
     row_served = catalog.rows_by_id.get(record.get("row", ""))
     if row_served is not None and row_served.provider != record["provider"]:
@@ -95,6 +91,27 @@ def _unfit(row: Row, region: str) -> Iterator[str]:
         yield f"{row.id} saw PHI in {region}, where its residency is unproven"
 
 
+def _confidential(record: Json, catalog: Catalog) -> Iterator[str]:
+    """What was required was required of every attempt and every turn."""
+    told = record.get("confidential")
+    if told in ("name", "policy", "preference"):
+        for row_id in sorted(_tried(record)):
+            row = catalog.rows_by_id.get(row_id)
+            if row is not None and not row.confidential:
+                yield f"a confidential row was required by {told}, {row_id} is none"
+    if told in ("name", "lifted") and not any(row.confidential for row in catalog.rows):
+        yield "the catalog has no confidential row that a name could mean"
+
+
+def _tried(record: Json) -> set[str]:
+    """Every row that the record names as tried, charged or answering."""
+    named = {attempt[0] for attempt in record["attempts"]}
+    named.update(turn[0] for turn in record.get("turns", ()))
+    if "row" in record:
+        named.add(record["row"])
+    return named
+
+
 def _dated(agreement: Agreement | None) -> list[Any] | None:
     if agreement is None:
         return None
@@ -107,4 +124,5 @@ RULES: tuple[tuple[str, Callable[[Json, Catalog], Iterator[str]]], ...] = (
     ("residency", _residency),
     ("price", _price),
     ("agreement", _agreement),
+    ("confidential", _confidential),
 )

@@ -15,7 +15,7 @@ from phigate.core.ids import MalformedId, seconds_of
 from phigate.core.limits import STREAM_TIMEOUT_S
 from phigate.core.meter import cost
 from phigate.core.receipt import Ended
-from phigate.core.types import Json, Price, Residency, Tier, Usage
+from phigate.core.types import ConfidentialBy, Json, Price, Residency, Tier, Usage
 from phigate.proof.failed import ProofFailed
 from phigate.wire.json_body import parse_object
 
@@ -151,6 +151,12 @@ def _upstream(record: Json) -> Iterator[str]:
         yield "one hash of the upstream's wire without the other, or without a row"
 
 
+def _confidential(record: Json) -> Iterator[str]:
+    told = record.get("confidential")
+    if "capability_confidential" in record["rejected"] and told not in ("name", "policy"):
+        yield "rows were rejected for want of an enclave, and neither name nor policy asked for one"
+
+
 RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "time": _time,
     "tier": _tier,
@@ -159,6 +165,7 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "served": _served,
     "cost": _cost,
     "upstream": _upstream,
+    "confidential": _confidential,
 }
 
 
@@ -281,6 +288,7 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "price": lambda value: _fits_each(value, _FOUR_COUNTS),
     "cost": _counts("computed", "charged", "held"),
     "turns": _list_of(_name, *_FOUR_COUNTS, *_FOUR_COUNTS),
+    "confidential": _one_of(ConfidentialBy),
     "upstream_id": _text,
     "sandbox": lambda value: (
         isinstance(value, dict)
