@@ -441,13 +441,15 @@ def row_is_preferred(row: Row, case: Case) -> bool:
 
 def expected(case: Case) -> tuple[frozenset[str], str | None]:
     """The ids of all candidates, or the code of the refusal."""
+    if case.asked.phi and case.asked.task == "math":
+        # phi_blocked: "math with X-PHI: true, with or without images".
+        return NOTHING, "phi_blocked"
     serving = [row for row in case.catalog.rows if row_serves(row, case)]
     if not serving:
         return NOTHING, "no_route"
     lawful = [row for row in serving if row_may_serve(row, case, case.routed_at_s)]
     if not lawful:
-        images_decide = case.asked.images and case.asked.task != "math"
-        return NOTHING, "no_route" if images_decide else "phi_blocked"
+        return NOTHING, "no_route" if case.asked.images else "phi_blocked"
     wanted = [row for row in lawful if row_is_preferred(row, case)]
     return frozenset(row.id for row in wanted), None if wanted else "no_route"
 
@@ -710,6 +712,14 @@ def looks_past(*names: str) -> Callable[[Route], HandsOut]:
     return lambda route: Attempts(route, look=partial(may_attempt, steps=steps))
 
 
+def math_by_step(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    """PHI for a math agent is blocked only where a row came as far as the PHI step."""
+    route = decide(catalog, asked, stand)
+    rules = {rejection.rule for rejection in route.rejections}
+    is_early = asked.task == "math" and asked.phi and "phi_sandbox" not in rules
+    return replace(route, code="no_route") if is_early else route
+
+
 def refuses_all(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
     rejections = tuple(Rejection(row.id, "region") for row in catalog.rows)
     return Route(asked, (), rejections, "phi_blocked" if asked.phi else "no_route")
@@ -812,6 +822,7 @@ MUTANTS: dict[str, tuple[Subject, str]] = {
         ),
         CODE_LAW,
     ),
+    "refuse PHI of a math agent by what its rows lack": (Subject(math_by_step), CODE_LAW),
     "refuse PHI text as no_route": (with_code(lambda asked, code: "no_route"), CODE_LAW),
 }
 
@@ -1115,9 +1126,10 @@ def test_the_code_follows_from_the_step_and_the_images(
 
 
 @pytest.mark.parametrize("images", [0, 1])
-def test_a_math_agents_phi_is_blocked_whatever_it_shows(images: int) -> None:
+@pytest.mark.parametrize("step", [name for name, _ in STEPS])
+def test_a_math_agents_phi_is_blocked_whatever_its_rows_lack(step: str, images: int) -> None:
     asked = make_asked(phi=True, images=images, task="math")
-    assert refusal_code("phi", asked) == "phi_blocked"
+    assert refusal_code(step, asked) == "phi_blocked"
 
 
 def test_a_catalog_without_rows_refuses() -> None:

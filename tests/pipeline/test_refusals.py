@@ -30,7 +30,7 @@ from phigate.core.errors import (
 from phigate.core.keys import make_key
 from phigate.core.limits import REFUSALS_PER_MINUTE_MAX
 from phigate.core.receipt import nonce
-from phigate.core.types import Json, KeyPolicy, Row
+from phigate.core.types import Json, KeyPolicy, Row, Task
 from phigate.gateway import Call, Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_row
 from tests.fakes import RecordingOut
@@ -62,6 +62,7 @@ class Case:
     rows: tuple[Row, ...] = ROWS
     credit_micros: int = 1_000_000
     calls_before: int = 0
+    task: Task = "chat"
 
 
 Fault = Callable[[Case], Case]
@@ -97,6 +98,15 @@ def against_confidential_required(case: Case) -> Case:
     return lifting(with_policy("confidential", "required")(case))
 
 
+def math_with_phi(case: Case) -> Case:
+    """An image too, which no row can see."""
+    rows = tuple(replace(row, modalities=frozenset({"text"})) for row in case.rows)
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
+    messages = [{"role": "user", "content": [image]}]
+    case = with_member("messages", messages)(replace(case, rows=rows, task="math"))
+    return with_header("x-phi", "true")(case)
+
+
 def against_phi_required(case: Case) -> Case:
     return with_header("x-phi", "0")(with_policy("phi", "required")(case))
 
@@ -126,6 +136,7 @@ FAULTS: dict[str, tuple[int, str, Fault]] = {
     "an unknown model": (6, "model_not_found", with_member("model", "nobody")),
     "preferences that leave nothing": (7, "no_route", with_member("provider", {"only": ["no"]})),
     "PHI without an agreement": (7, "phi_blocked", without_agreements),
+    "PHI for a math agent, of what no row sees": (7, "phi_blocked", math_with_phi),
     "no credit": (8, "insufficient_credit", with_field("credit_micros", 1)),
     "over the day's limit": (8, "insufficient_credit", with_policy("spend_limit_micros", 1)),
     "too fast": (9, "rate_limited", too_fast),
@@ -145,7 +156,7 @@ def made(case: Case, stage: Stage | None = None) -> tuple[Stage, Told]:
     if case.calls_before:
         item = stage.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
         item["w"]["M"][f"k1:{int(NOW_S) // 60}"] = {"N": str(case.calls_before)}
-    came = call(case.raw or case.body, case.headers, key=case.key)
+    came = call(case.raw or case.body, case.headers, key=case.key, task=case.task)
     if case.raw is None:
         came = replace(came, body=None)
     stage.out = RecordingOut(stage.clock)

@@ -75,12 +75,14 @@ def may_attempt(row: Row, asked: Asked, stand: Stand, steps: Steps | None = None
 
 
 def refusal_code(emptied_by: str, asked: Asked) -> Code:
-    """One function of the step that emptied the list and whether there are images (DESIGN 1); for
-    PHI with a math agent the reason is never the images."""
+    """One function of the step that emptied the list and whether there are images (DESIGN 1). PHI
+    for a math agent is blocked whatever else the rows lack: no row would ever do."""
+    if asked.phi and asked.task == "math":
+        return "phi_blocked"
     if emptied_by == "key_policy":
         return "key_policy"
     if asked.phi and emptied_by in ("phi", "agreement"):
-        return "no_route" if asked.images and asked.task != "math" else "phi_blocked"
+        return "no_route" if asked.images else "phi_blocked"
     return "no_route"
 
 
