@@ -103,6 +103,8 @@ def test_a_key_that_requires_it_says_so_and_is_not_lifted(failing: RunningStack)
     key = failing.new_key("enclaves", KeyPolicy(confidential="required"))
     policy = failing.call("GET", "/v1/account", key=key).json["key"]["policy"]
     assert policy["confidential"] == "required"
+    other = failing.call("GET", "/v1/account", key=failing.key).json["key"]["policy"]
+    assert other["confidential"] is None
     with OpenAI(base_url=failing.base_url, api_key=key, max_retries=0) as client:
         with pytest.raises(openai.PermissionDeniedError) as refused:
             client.chat.completions.create(

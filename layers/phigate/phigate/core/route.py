@@ -54,7 +54,8 @@ def decide(catalog: Catalog, asked: Asked, stand: Stand, steps: Steps | None = N
     `steps` is a parameter so that a test can mutate the gate. The route's `asked` says what makes
     an enclave necessary.
     """
-    asked = replace(asked, confidential=confidential_by(catalog, asked))
+    by = confidential_by(catalog, asked)
+    asked = asked if by == asked.confidential else replace(asked, confidential=by)
     verdict = admit(catalog.rows, asked, stand, steps)
     if verdict.emptied_by is not None:
         code = refusal_code(verdict.emptied_by, asked)
