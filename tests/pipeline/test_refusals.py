@@ -258,6 +258,13 @@ def test_phi_that_is_blocked_is_told_by_which_rule() -> None:
     }
 
 
+def test_a_math_agents_refusal_names_no_wish_that_would_not_help() -> None:
+    stage = Stage(rows=(make_row(confidential=True),))
+    told = stage.chat(PLAIN, {"x-phi": "true"}, task="math")
+    assert told.error["code"] == "phi_blocked"
+    assert "provider.confidential" not in told.error["message"]
+
+
 def test_an_image_under_phi_without_a_row_is_no_route() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
     stage = Stage(rows=(make_row(agreement=None),))

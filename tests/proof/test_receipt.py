@@ -342,6 +342,14 @@ CONTRADICTIONS: dict[str, tuple[Json, str]] = {
         answer(rejected={"capability_confidential": ["acme-two"]}, confidential="lifted"),
         "neither name nor policy asked for one",
     ),
+    "a row rejected for want of an enclave, and tried": (
+        answer(rejected={"capability_confidential": ["bolt-two"]}, confidential="name"),
+        "bolt-two was rejected for want of an enclave, and was tried",
+    ),
+    "a row rejected for the wish of an enclave, and tried": (
+        answer(rejected={"provider_confidential": ["acme-one"]}, confidential="preference"),
+        "acme-one was rejected for want of an enclave, and was tried",
+    ),
     "an id of another time": (answer(time=TIME_S - 1), f"the id was made at {TIME_S}"),
     "an id that is none": (answer(id="receipt-1"), "no receipt id"),
     "signed before it began": (answer(signed=TIME_S - 1), "signed -1 s after"),

@@ -168,7 +168,8 @@ def within(order: Order, room_micros: int) -> Order | None:
 def refused(code: Code, asked: Asked) -> CallerError:
     """The refusal of a route without candidates."""
     kind, message = _REFUSALS[code]
-    why = _CONFIDENTIAL.get(asked.confidential, "")
+    never = asked.phi and asked.task == "math"  # whatever else were asked
+    why = "" if never else _CONFIDENTIAL.get(asked.confidential, "")
     return kind(message.format(region=asked.region) + why)
 
 

@@ -152,9 +152,12 @@ def _upstream(record: Json) -> Iterator[str]:
 
 
 def _confidential(record: Json) -> Iterator[str]:
-    told = record.get("confidential")
-    if "capability_confidential" in record["rejected"] and told not in ("name", "policy"):
+    told, rejected = record.get("confidential"), record["rejected"]
+    if "capability_confidential" in rejected and told not in ("name", "policy"):
         yield "rows were rejected for want of an enclave, and neither name nor policy asked for one"
+    removed = {row for rule in _ENCLAVE_RULES for row in rejected.get(rule, ())}
+    for row in sorted(removed & {attempt[0] for attempt in record["attempts"]}):
+        yield f"{row} was rejected for want of an enclave, and was tried"
 
 
 RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
@@ -246,6 +249,7 @@ def _counts(*names: str, **others: Callable[[Any], bool]) -> Callable[[Any], boo
 
 
 _NAME = re.compile(r"[ -~]{0,256}")  # printable ASCII
+_ENCLAVE_RULES = ("capability_confidential", "provider_confidential")
 _VERDICT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _COUNT_MAX = 2**53  # what every JSON parser reads exactly
 _FOUR_COUNTS = (_count,) * 4
