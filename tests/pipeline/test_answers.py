@@ -233,7 +233,7 @@ HEADERS: dict[str, tuple[tuple[Row, ...], Json, Mapping[str, str | None]]] = {
                     "content": [
                         {
                             "type": "image_url",
-                            "image_url": {"url": "data:image/png;base64,aGVsbG8="},
+                            "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="},
                         }
                     ],
                 }

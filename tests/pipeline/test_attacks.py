@@ -128,7 +128,7 @@ BULK: dict[str, Json] = {
                 "content": [
                     {
                         "type": "image_url",
-                        "image_url": {"url": "data:image/png;base64,aVZCT1I="},
+                        "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="},
                         "text": "x" * 40_000,
                     }
                 ],

@@ -31,8 +31,9 @@ from tests.pipeline.stage import (
 )
 
 CANARY = "canary-7f3a9c51"
-IMAGE = base64.b64encode(CANARY.encode()).decode()
-NEEDLES = (CANARY, IMAGE, KEY, KEY[-40:])
+# Behind the eight bytes of a PNG, and one that puts the word where base64 shows it whole.
+IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\n\0" + CANARY.encode()).decode()
+NEEDLES = (CANARY, IMAGE[12:], KEY, KEY[-40:])
 PHI = {"x-phi": "true"}
 
 CONTENT: Json = {

@@ -358,7 +358,7 @@ def test_when_every_agreement_ends_while_the_hold_is_written_nobody_is_called(
     ends: Row = make_row(agreement=make_agreement(expires_at_s=int(NOW_S) + 1))
     stage = Stage(rows=(ends,))
     watch(stage, at("before ledger.hold", lambda: stage.pass_time(2)))
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     told = stage.phi(messages=[{"role": "user", "content": [image] if images else "Hello"}])
     assert told.error["code"] == code
     assert stage.upstream.requests == []

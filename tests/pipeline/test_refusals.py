@@ -266,7 +266,7 @@ def test_a_math_agents_refusal_names_no_wish_that_would_not_help() -> None:
 
 
 def test_an_image_under_phi_without_a_row_is_no_route() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     stage = Stage(rows=(make_row(agreement=None),))
     told = stage.phi(messages=[{"role": "user", "content": [image]}])
     assert (told.status, told.error["code"]) == (404, "no_route")
