@@ -100,6 +100,18 @@ BROKEN: dict[str, tuple[list[tuple[Where, Any]], set[tuple[str, str, str]]]] = {
         [((*CH_ROW, "modalities"), ["image"])],
         {(INFOMANIAK, GEMMA, "modalities")},
     ),
+    "a cache key of a name that no adapter writes": (
+        [((*CH_ROW, "cache_key_name"), "cache_control")],
+        {(INFOMANIAK, GEMMA, "cache_key_name")},
+    ),
+    "a cache per key without a key": (
+        [((*CH_ROW, "cache_is_per_key"), True)],
+        {(INFOMANIAK, GEMMA, "cache_is_per_key")},
+    ),
+    "a cache per key in words": (
+        [((*CH_ROW, "cache_is_per_key"), "yes")],
+        {(INFOMANIAK, GEMMA, "cache_is_per_key")},
+    ),
     "images that cost nothing": (
         [((*CH_ROW, "image_tokens_max"), 0)],
         {(INFOMANIAK, GEMMA, "image_tokens_max")},
@@ -589,3 +601,15 @@ def test_a_row_says_which_members_it_does_not_take() -> None:
     assert {"temperature", "top_p", "stop"} <= rows["openai-gpt-5-nano"].drops
     assert rows["openai-gpt-5-nano"].max_tokens_name == "max_completion_tokens"
     assert rows[GEMMA].drops == frozenset()
+
+
+def test_a_cache_is_per_key_where_the_catalog_says_so_and_nowhere_by_default() -> None:
+    rows = catalog().rows
+    assert {row.id: row.cache_key_name for row in rows if row.cache_key_name} == {
+        "azure-gpt-4o": "prompt_cache_key",
+        "openai-gpt-5-nano": "prompt_cache_key",
+    }
+    assert not [row.id for row in rows if row.cache_is_per_key], "no provider says so yet"
+    says = [((*CH_ROW, "cache_key_name"), "cache_salt"), ((*CH_ROW, "cache_is_per_key"), True)]
+    said = catalog_from_bytes(canonical_bytes(changed(says))).rows_by_id[GEMMA]
+    assert (said.cache_key_name, said.cache_is_per_key) == ("cache_salt", True)

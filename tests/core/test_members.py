@@ -394,7 +394,7 @@ SEED_FIELDS = [
     "debug.trace",
     "debug.trace_level",
 ]
-OURS = {"n", "stream_options.include_usage"}
+OURS = {"n", "stream_options.include_usage", "cache_salt"}
 
 
 def test_the_table_holds_every_field_of_the_seeds_and_no_other() -> None:

@@ -1,6 +1,5 @@
 """What goes to one row, and what its status means. Pure: the order in, a request out."""
 
-import hmac
 from collections.abc import Mapping
 
 import orjson
@@ -8,6 +7,7 @@ import orjson
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
 from phigate.core.errors import InvalidRequest, NotSent, UpstreamFailed
+from phigate.core.prompt_cache import cache_keys, keyed
 from phigate.core.protocols import Head, UpstreamRequest
 from phigate.core.types import Json, Row
 from phigate.order import Order
@@ -18,7 +18,6 @@ KEYED_MEMBERS = {
     "user": "user",
     "user_id": "user",
     "safety_identifier": "safety_identifier",
-    "prompt_cache_key": "prompt_cache_key",
 }
 
 
@@ -35,7 +34,7 @@ def upstream_request(
     plan = WirePlan(
         stream=stream,
         tokens_out=row.tokens_out_default if asked.tokens_out is None else asked.tokens_out,
-        keyed=_keyed(order.body, salt),
+        keyed=_keyed(order.body, row, salt),
     )
     try:
         wire = adapter.request(order.body, row, row.places[asked.region], plan)
@@ -69,10 +68,12 @@ def check_status(head: Head, body: bytes, adapter: Adapter) -> None:
     raise InvalidRequest(f"The provider refused the request: {message}", param=param)
 
 
-def _keyed(body: Json, salt: bytes) -> Mapping[str, str]:
-    """One provider account serves all tenants: their names go upstream under the account's HMAC."""
-    return {
-        wire_name: hmac.digest(salt, str(body[name]).encode(), "sha256").hex()
+def _keyed(body: Json, row: Row, salt: bytes) -> Mapping[str, str]:
+    """One provider account serves all tenants: their names, and what parts their caches, go
+    upstream under the account's HMAC."""
+    names = {
+        wire_name: keyed(body[name], salt)
         for name, wire_name in KEYED_MEMBERS.items()
         if body.get(name) is not None
     }
+    return names | cache_keys(body, row, salt)

@@ -211,6 +211,8 @@ def _row(table: Json, provider: Json) -> Row:
         else None,
         api_version=table.get("api_version", ""),
         drops=frozenset(table.get("drops", ())),
+        cache_key_name=table.get("cache_key_name", ""),
+        cache_is_per_key=table.get("cache_is_per_key", False),
     )
 
 

@@ -203,6 +203,14 @@ def _modalities(row: _Row) -> Iterator[Mistake]:
         yield Mistake(row.file, row.id, "image_tokens_max", message)
 
 
+def _cache_is_keyed(row: _Row) -> Iterator[Mistake]:
+    """All tenants share one provider key: a cache is per tenant by what the gateway sends, or not
+    at all."""
+    if row.fields.get("cache_is_per_key") and not row.fields.get("cache_key_name"):
+        message = "needs cache_key_name: a cache is per key where one is sent"
+        yield Mistake(row.file, row.id, "cache_is_per_key", message)
+
+
 def _agreement_fits(row: _Row) -> Iterator[Mistake]:
     name = row.fields.get("agreement")
     if name is None:
@@ -305,5 +313,6 @@ ROW_RULES: tuple[Callable[[_Row], Iterator[Mistake]], ...] = (
     _id_begins_with_provider,
     _tokens_out,
     _modalities,
+    _cache_is_keyed,
     _agreement_fits,
 )

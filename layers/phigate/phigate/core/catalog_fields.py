@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from phigate.core.limits import NAME_BYTES_MAX
 from phigate.core.members import DROPPABLE
+from phigate.core.prompt_cache import CACHE_KEY_NAMES
 from phigate.core.types import MODEL_TIERS, REGIONS, Residency
 
 Wrong = Callable[[Any], str | None]
@@ -172,6 +173,8 @@ ROW_FIELDS: Fields = {
     "api_version": Field(_one_of(API_VERSIONS), is_required=False),
     "drops": Field(_list_of(_one_of(tuple(sorted(DROPPABLE)))), is_required=False),
     "max_tokens_name": Field(_one_of(("max_tokens", "max_completion_tokens"))),
+    "cache_key_name": Field(_one_of(CACHE_KEY_NAMES), is_required=False),
+    "cache_is_per_key": Field(_flag, is_required=False),
     "image_tokens_max": Field(_TOKENS),
     "overhead_tokens": Field(_TOKENS),
     "tokens_per_message": Field(_TOKENS),

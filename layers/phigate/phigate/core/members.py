@@ -110,6 +110,7 @@ FIELDS: Mapping[str, Field] = {
     "user_id": Field("keyed", "keyed", "Same as `user`."),
     "safety_identifier": Field("keyed", "keyed", "Names the caller's end user."),
     "prompt_cache_key": Field("keyed", "dropped", "Groups requests that share a prefix."),
+    "cache_salt": Field("keyed", "dropped", "Keeps their cache apart, at rows that can."),
     "service_tier": Field("own", "own", "`auto`, `default`, `standard`: others have no price."),
     "speed": Field("dropped", "dropped", "No row is sold by speed."),
     "store": Field("own", "own", "Nothing is stored: `true` is refused."),
@@ -201,6 +202,8 @@ def unsupported(asked: frozenset[str], row: Row) -> tuple[str, ...]:
         lost |= asked & _TOOLS
     if row.api_version in _NO_SAMPLING:
         lost |= asked & _SAMPLING
+    if "cache_salt" in asked and row.cache_key_name != "cache_salt":
+        lost |= {"cache_salt"}
     if row.dialect not in _KEEPS_UNKNOWN:
         lost |= asked - _KNOWN
     odd = asked & _ODD_REFUSED[row.dialect]

@@ -89,6 +89,8 @@ class Row:
     agreement: Agreement | None
     api_version: str = ""
     drops: frozenset[str] = frozenset()
+    cache_key_name: str = ""
+    cache_is_per_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class ChatBody(Shape):
     user_id: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    cache_salt: str | None = None
     speed: str | None = None
     provider: ProviderPreferences | None = None
     provider_options: dict[str, dict[str, Any]] | None = None
