@@ -27,12 +27,14 @@ from phigate.core.errors import (
 )
 from phigate.core.extras import Exchanged
 from phigate.core.gate import refusal_code
+from phigate.core.prompt_cache import hides_cached
 from phigate.core.protocols import Exchange, Head, Out
 from phigate.core.route import Attempts
 from phigate.core.types import Attempt, Json, Row
 from phigate.order import Order, refused
 from phigate.sending import check_status, upstream_request
 from phigate.watched import watch
+from phigate.wire.cached import UncachedDecoder, wire_without_cached, without_cached
 
 T = TypeVar("T")
 
@@ -141,7 +143,9 @@ class Turn:
             raise UpstreamFailed("malformed")
         outcomes.succeeded(self._gateway, row.id)
         fits = wire.fits is None or wire.fits(answer)
-        return Answered(row, answer, wire.dropped, self._exchanged(wire, body), fits)
+        if self._hides_cached(row):
+            answer = without_cached(answer)
+        return Answered(row, answer, wire.dropped, self._exchanged(wire, body, row), fits)
 
     async def _opened(self, row: Row) -> Opened:
         until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
@@ -151,10 +155,10 @@ class Turn:
             head = await self._head(exchange, until_s)
             if head.status != 200:
                 check_status(head, await self._body(exchange, until_s), ADAPTERS[row.dialect])
-            decoder = ADAPTERS[row.dialect].decoder()
+            decoder = self._decoder(row)
             chunks = await self._first_chunks(exchange, decoder, until_s)
             kept = True
-            exchanged = self._exchanged(wire, None)
+            exchanged = self._exchanged(wire, None, row)
             return Opened(row, exchange, decoder, chunks, wire.dropped, exchanged)
         finally:
             if not kept:
@@ -181,11 +185,21 @@ class Turn:
         exchange, self._ticket.tally.watched = watch(exchange, request, phi=self._order.asked.phi)
         return exchange, wire
 
-    def _exchanged(self, wire: WireRequest, received: bytes | None) -> Exchanged | None:
+    def _exchanged(self, wire: WireRequest, received: bytes | None, row: Row) -> Exchanged | None:
         """The bodies that went over the wire, when the request asks to see them."""
         if not self._order.wanted.is_debug:
             return None
-        return Exchanged(wire.body, None if received is None else orjson.loads(received))
+        answer = None if received is None else orjson.loads(received)
+        if self._hides_cached(row):
+            answer = wire_without_cached(answer)
+        return Exchanged(wire.body, answer)
+
+    def _decoder(self, row: Row) -> StreamDecoder:
+        decoder = ADAPTERS[row.dialect].decoder()
+        return UncachedDecoder(decoder) if self._hides_cached(row) else decoder
+
+    def _hides_cached(self, row: Row) -> bool:
+        return hides_cached(row, phi=self._order.asked.phi)
 
     async def _head(self, exchange: Exchange, until_s: float) -> Head:
         while (head := await exchange.head(self._slice_s(until_s))) is None:
