@@ -461,7 +461,11 @@ def test_an_upstream_that_cuts_after_its_own_end_has_answered() -> None:
 
 
 IDS: dict[str, tuple[Any, str | None]] = {
-    "an id": ("chatcmpl-7.a:b_C", "chatcmpl-7.a:b_C"),
+    "an id": ("chatcmpl-7f3a9c51", "chatcmpl-7f3a9c51"),
+    "words that look like an id": (
+        "chatcmpl-the_patient_has",
+        "sha256:" + hashlib.sha256(b"chatcmpl-the_patient_has").hexdigest(),
+    ),
     "text in place of an id": ("the patient has", None),
     "a long one": ("a" * 81, None),
     "a number": (7, None),
@@ -479,6 +483,14 @@ def test_a_confidential_rows_own_id_is_kept_for_its_signature(
     stage = Stage(script if body is STREAM else answers(id=upstream_id), rows=rows)
     stage.chat(body)
     assert stage.record.get("upstream_id") == kept
+
+
+def test_under_phi_no_hash_of_words_is_kept_either() -> None:
+    rows = (make_row("acme-one", confidential=True),)
+    stage = Stage(answers(id="the_patient_has"), answers(id="chatcmpl-7f3a9c51"), rows=rows)
+    for _ in range(2):
+        stage.phi(model="acme-one")
+    assert [record.get("upstream_id") for record in stage.records] == [None, "chatcmpl-7f3a9c51"]
 
 
 def test_no_other_rows_id_is_kept() -> None:

@@ -165,13 +165,46 @@ NOT_KEPT: dict[str, tuple[list[object], str, int]] = {
             ("text", None),
             ("text", "the prompt itself"),
             ("text", f"{SIGNATURE['text']} and the prompt"),
+            ("text", f"the patient has:{SIGNATURE['text']}"),
             ("signature", "0xzz"),
             ("signature", 5),
             ("signing_address", "0x12"),
             ("signing_algo", "rsa"),
         )
     },
+    **{
+        f"a signature that names {name}": (
+            [
+                Fetched(
+                    200, json.dumps({**SIGNATURE, "text": f"{name}:{SIGNATURE['text']}"}).encode()
+                )
+            ]
+            * 2,
+            "another_model",
+            2,
+        )
+        for name in ("the-patient-has-hiv", "phala", "phala/qwen3.5-27b-the-patient-has-hiv")
+    },
 }
+
+
+@pytest.mark.parametrize("model", ["phala/qwen3.5-27b", "qwen3.5-27b"])
+def test_a_signature_that_names_the_rows_model_is_kept(model: str) -> None:
+    text = f"{model}:{SIGNATURE['text']}"
+    made = stage(answers(), gets=[Fetched(200, json.dumps({**SIGNATURE, "text": text}).encode())])
+    made.chat(PLAIN)
+    found = kept(made, made.record["id"])
+    assert found is not None
+    assert found.text == text
+
+
+def test_an_id_of_no_known_shape_is_asked_for_as_it_is_and_kept_as_its_hash() -> None:
+    made = stage(answers(id="the_patient_has_hiv"))
+    made.chat(PLAIN)
+    (fetch,) = made.upstream.fetches
+    assert fetch.path.startswith("/signature/the_patient_has_hiv?")
+    assert kept(made, made.record["id"]) is not None
+    assert "patient" not in repr(made.ledger.dynamo.items) + repr(made.records)
 
 
 @pytest.mark.parametrize("name", NOT_KEPT)

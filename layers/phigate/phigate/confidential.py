@@ -60,7 +60,10 @@ async def _fetched(gateway: Gateway, request: UpstreamFetch) -> UpstreamSignatur
         return failed.outcome
     if fetched.status != 200:
         return f"http_{fetched.status}"
-    return read_upstream_signature(fetched.body) or "malformed"
+    signature = read_upstream_signature(fetched.body)
+    if signature is None:
+        return "malformed"
+    return signature if signature.names(request.row.model) else "another_model"
 
 
 async def _kept(ticket: Ticket, signature: UpstreamSignature) -> str:

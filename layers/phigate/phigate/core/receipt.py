@@ -23,6 +23,7 @@ from phigate.core.types import (
     Row,
     Usage,
 )
+from phigate.core.upstream_id import kept_id
 
 Ended = Literal["complete", "upstream_cut", "deadline", "hang_up", "refused"]
 
@@ -172,7 +173,8 @@ def _answered(facts: Facts, row: Row) -> dict[str, Any]:
         members |= _charged(facts.charge, row.price)
     if facts.upstream_id is not None and row.confidential:
         # A confidential provider signs its answer under its own id.
-        members["upstream_id"] = facts.upstream_id
+        kept = kept_id(facts.upstream_id, phi=facts.phi is not False)
+        members |= {} if kept is None else {"upstream_id": kept}
     if facts.upstream_hashes is not None:
         sent, received = facts.upstream_hashes
         members |= {"upstream_request_sha256": sent, "upstream_response_sha256": received}

@@ -1,7 +1,8 @@
 """What a confidential provider has signed of one answer: its four members, and nothing else of what
 its endpoint says.
 
-Law: each member is a number in hex, a known name or a model's name: no content can hide in it.
+Law: each member is a number in hex, a known name or a model's name: no content can hide in it. What
+is kept names no other model than the row's.
 https://docs.phala.com/phala-cloud/confidential-ai/confidential-model/api-reference/signature
 """
 
@@ -36,6 +37,12 @@ class UpstreamSignature:
         """What the text says the request and the answer hash to."""
         *_, request, response = self.text.split(":")
         return request, response
+
+    def names(self, model: str) -> bool:
+        """Whether the text names this model and no other, or none at all. A name is the one member
+        in which words could stand, so only one that the catalog knows is kept."""
+        name, *hashes = self.text.split(":")
+        return len(hashes) == 1 or name in (model, model.rpartition("/")[2])
 
 
 def read_upstream_signature(content: bytes) -> UpstreamSignature | None:
