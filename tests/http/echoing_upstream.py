@@ -12,6 +12,8 @@ import orjson
 
 HEAD_BYTES_MAX = 64 * 1024
 _WORD = re.compile(rb"answer:([a-z_]+)")
+# A word that the request holds: the first long one with digits in it.
+_LONG_WORD = re.compile(r"\b[a-z]{6,}[0-9][a-z0-9]{5,}\b")
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
@@ -27,6 +29,14 @@ def _error(text: str) -> bytes:
 def _answer(text: str, **members: object) -> bytes:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": text}
     return orjson.dumps({"id": text, "object": text, "choices": [choice], **members})
+
+
+def _named(text: str) -> bytes:
+    """An answer whose id is a word of the request behind a prefix that providers use."""
+    word = _LONG_WORD.search(text)
+    return _answer(text, usage=None).replace(
+        b'"id":', b'"id":"chatcmpl-%b","x":' % (word[0] if word else "none").encode()
+    )
 
 
 def _signature(text: str) -> bytes:
@@ -61,6 +71,7 @@ ANSWERS: dict[str, Callable[[str], bytes]] = {
     "error_inside": lambda text: _http(_error(text)),
     "answer": lambda text: _http(_answer(text, usage=None)),
     "signed": lambda text: _http(_answer(text, usage=None).replace(b'"id":', b'"id":"up-1","x":')),
+    "named": lambda text: _http(_named(text)),
     "event_broken": lambda text: _events(b"data: {" + text.encode() + b"\n\n"),
     "event_error": lambda text: _events(b"data: ", _error(text), b"\n\n"),
     "event_wrong": lambda text: _events(b"data: ", orjson.dumps({"choices": text}), b"\n\n"),

@@ -168,6 +168,8 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
             key = stack.new_key("acme")
             _confidential(stack, key, "answer:signed")
             assert len(upstream.gets) == 3, "a report, and two tries at a signature"
+            _confidential(stack, key, "answer:named")
+            assert any(CANARY.encode() in asked for asked in upstream.gets), "asked for by its id"
             _answered(stack, key)
             _refused(stack, key)
             assert all(CANARY.encode() in request for request in upstream.requests)
@@ -215,6 +217,8 @@ def _answered(stack: RunningStack, key: str) -> None:
 
 def _confidential(stack: RunningStack, key: str, words: str) -> None:
     """A confidential answer, and all that can be asked about it once its signature came or not."""
+    not_kept = b"upstream_signature_not_kept"
+    before = stack.output.count(not_kept)
     asked = body(words) | {"model": "phala/qwen3.5-27b", "provider": {"allow_fallbacks": False}}
     told = stack.chat(asked, key, x_region="WORLD")
     assert told.status == 200, told
@@ -227,8 +231,7 @@ def _confidential(stack: RunningStack, key: str, words: str) -> None:
         stack.call(
             "GET", f"/v1/attestation/report?{query}", key=key, headers=[("x-region", "WORLD")]
         )
-    not_kept = b"upstream_signature_not_kept"
-    while not_kept not in stack.output:
+    while stack.output.count(not_kept) == before:
         kept = stack.call("GET", f"/v1/receipts/{call_id}", key=key).json
         if "upstream_signature" in kept:
             return

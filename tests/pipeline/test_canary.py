@@ -7,16 +7,18 @@ import base64
 import json
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from phigate.core.attributes import inflate
 from phigate.core.errors import UpstreamFailed
+from phigate.core.fetch import Fetched
 from phigate.core.types import Json, KeyPolicy
-from tests.builders import make_body
-from tests.fakes import Script, Step
+from tests.builders import make_body, make_row
+from tests.fakes import Get, Script, Step
 from tests.pipeline.points import Pass, watch
 from tests.pipeline.stage import (
     DONE,
@@ -143,6 +145,147 @@ def test_no_content_is_left_behind(
     assert stage.journal.notes
     assert stage.records
     assert_nowhere(stage, caplog.text)
+
+
+# An upstream that writes the word wherever a dialect has a place for text, and in names of its own.
+CALL: Json = {"id": CANARY, "type": CANARY, "function": {"name": CANARY, "arguments": CANARY}}
+SPOKEN: Json = {
+    **dict.fromkeys(("role", "content", "refusal", "reasoning", "reasoning_content"), CANARY),
+    CANARY: CANARY,
+    "tool_calls": [{**CALL, "index": 0}],
+    "annotations": [{"type": CANARY, CANARY: CANARY}],
+}
+COUNTED: Json = {
+    "prompt_tokens": 10,
+    "completion_tokens": 5,
+    CANARY: CANARY,
+    "prompt_tokens_details": {"cached_tokens": CANARY, CANARY: 1},
+    "inference_geo": CANARY,
+}
+NAMED: Json = {
+    **dict.fromkeys(("object", "model", "system_fingerprint", "service_tier"), CANARY),
+    CANARY: {CANARY: [CANARY]},
+}
+ENDED: Json = dict.fromkeys(("finish_reason", "raw_finish_reason", "stop_reason"), CANARY)
+LOGPROBS: Json = {"content": [{"token": CANARY, "logprob": 0, "bytes": None, CANARY: CANARY}]}
+# The id that an upstream gives its answer; behind a known prefix, of any length, of none.
+UPSTREAM_IDS = (CANARY, f"chatcmpl-{CANARY}", f"msg_{CANARY}", CANARY * 40, f"gen-7-{CANARY}", None)
+
+
+def full(upstream_id: str | None, usage: Any) -> Script:
+    choice = {"index": 0, "message": SPOKEN, "logprobs": LOGPROBS, **ENDED}
+    return answers(id=upstream_id, choices=[choice], usage=usage, **NAMED)
+
+
+def full_stream(upstream_id: str | None, usage: Any, *last: Step) -> Script:
+    choice = {"index": 0, "delta": SPOKEN, "logprobs": LOGPROBS, **ENDED}
+    words = CANARY.encode()
+    return streams(
+        b"event: %b\nid: %b\nretry: %b\n: %b\n\n" % (words, words, words, words),
+        chunk(id=upstream_id, choices=[choice], **NAMED),
+        {**chunk(id=upstream_id, **NAMED), "choices": [], "usage": usage},
+        *(last or (DONE,)),
+    )
+
+
+def anthropic_full(upstream_id: str | None) -> Script:
+    blocks = [
+        {"type": "text", "text": CANARY, CANARY: CANARY, "citations": [{CANARY: CANARY}]},
+        {"type": "thinking", "thinking": CANARY, "signature": CANARY},
+        {"type": "tool_use", "id": CANARY, "name": CANARY, "input": {CANARY: CANARY}},
+    ]
+    body: Json = {
+        "id": upstream_id,
+        "type": "message",
+        "role": CANARY,
+        "content": blocks,
+        "stop_reason": CANARY,
+        "stop_sequence": CANARY,
+        "stop_details": {"explanation": CANARY},
+        "usage": {"input_tokens": 10, "output_tokens": 5, "inference_geo": CANARY, CANARY: CANARY},
+        **NAMED,
+    }
+    return Script([json.dumps(body).encode()], content_type=CANARY)
+
+
+# The dialect, the request, and what the upstreams do, by the id that they give.
+ECHOES: dict[str, tuple[str, Json, Callable[[str | None], list[Script]]]] = {
+    "an answer": ("openai", ASKED, lambda i: [full(i, COUNTED)]),
+    "an answer whose usage cannot be true": (
+        "openai",
+        ASKED,
+        lambda i: [full(i, {"prompt_tokens": CANARY})],
+    ),
+    "an answer whose usage is a word": ("openai", ASKED, lambda i: [full(i, CANARY)]),
+    "an answer of Anthropic's": ("anthropic", ASKED, lambda i: [anthropic_full(i)]),
+    "a stream": ("openai", STREAMED, lambda i: [full_stream(i, COUNTED)]),
+    "a stream that is cut": (
+        "openai",
+        STREAMED,
+        lambda i: [full_stream(i, CANARY, UpstreamFailed("cut"))],
+    ),
+    "a stream that ends in an error": (
+        "openai",
+        STREAMED,
+        lambda i: [full_stream(i, COUNTED, ERROR_EVENT)],
+    ),
+    "a refusal": (
+        "openai",
+        ASKED,
+        lambda i: [Script([json.dumps({**ECHO, "id": i}).encode()], 400, CANARY)],
+    ),
+    "a failure, then an answer": (
+        "openai",
+        ASKED,
+        lambda i: [Script([CANARY.encode()], 503, CANARY), full(i, COUNTED)],
+    ),
+    "a content type": (
+        "openai",
+        STREAMED,
+        lambda i: [replace(full_stream(i, COUNTED), content_type=CANARY)],
+    ),
+}
+SIGNED = f"{'a' * 64}:{'b' * 64}"
+SIGNATURE: Json = {
+    "text": SIGNED,
+    "signature": "0x" + "c" * 130,
+    "signing_address": "0x" + "d" * 40,
+    "signing_algo": "ecdsa",
+}
+# What a confidential upstream gives as its signature: the word in each member, and none of them.
+SIGNATURES: list[Get] = [
+    *(
+        Fetched(200, json.dumps({**SIGNATURE, member: value, CANARY: CANARY}).encode())
+        for member, value in (
+            ("text", f"{CANARY}:{SIGNED}"),
+            ("text", f"{SIGNED}:{CANARY}"),
+            *((name, CANARY) for name in SIGNATURE),
+            ("more", CANARY),
+        )
+    ),
+    Fetched(200, CANARY.encode()),
+    Fetched(500, CANARY.encode()),
+]
+
+
+@pytest.mark.parametrize("phi", [True, False], ids=["PHI", "general"])
+@pytest.mark.parametrize("confidential", [True, False], ids=["confidential", "not confidential"])
+@pytest.mark.parametrize("name", ECHOES)
+def test_what_an_upstream_writes_is_left_nowhere(
+    name: str, confidential: bool, phi: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    dialect, body, scripts = ECHOES[name]
+    rows = (
+        make_row("acme-one", dialect=dialect, confidential=confidential),
+        make_row("bolt-two", confidential=confidential),
+    )
+    for number, upstream_id in enumerate(UPSTREAM_IDS * 2):
+        stage = Stage(*scripts(upstream_id), rows=rows)
+        stage.upstream.gets = [SIGNATURES[number % len(SIGNATURES)]] * 2
+        stage.chat({**body, "messages": [{"role": "user", "content": "Hi"}]}, PHI if phi else {})
+        assert stage.records
+        assert_nowhere(stage, caplog.text)
 
 
 @pytest.mark.parametrize("body", [ASKED, STREAMED], ids=["json", "stream"])
