@@ -1,6 +1,7 @@
 """Attempts: who is tried when another fails, what the gate says in between, what is told of it."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Json, Row
 from phigate.gateway import Stack
-from tests.builders import NOW_S, make_agreement, make_body, make_row
+from tests.builders import NOW_S, make_agreement, make_body, make_price, make_row
 from tests.fakes import FakeExchange, FakeUpstream, Script
 from tests.pipeline.points import at, watch
 from tests.pipeline.stage import (
@@ -234,7 +235,7 @@ def test_a_list_of_one_row_is_tried_twice_with_a_pause() -> None:
     told = stage.chat(PLAIN)
     assert stage.upstream.rows == ["acme-one", "acme-one"]
     assert stage.clock.time_s == NOW_S + 0.25
-    assert told.headers["x-phi-attempts"] == "2"
+    assert told.headers["x-phi-attempts"] == "1", "one row, asked twice"
     assert "x-phi-fallback" not in told.headers
 
 
@@ -427,6 +428,73 @@ def test_the_upstreams_answer_is_only_its_body() -> None:
         "x-ratelimit-remaining-requests",
         "x-ratelimit-reset-requests",
     }
+
+
+# A function's name that Anthropic's dialect has no place for.
+ODD_NAME: Json = {
+    "tools": [{"type": "function", "function": {"name": "calendar.read", "parameters": {}}}]
+}
+SEED = {"seed": 9_223_372_036_854_776_000, "provider": {"require_parameters": True}}
+CLAUDE = make_row("claude-one", dialect="anthropic", price=make_price(1_000_000, 2_000_000))
+GONE = Script(before=[NotSent("no_key")])
+
+# The rows, the request's members, the scripts, and how many rows were sent a request.
+SENT: dict[str, tuple[Sequence[Row], Json, Sequence[Script], int]] = {
+    "the first answers": (ROWS, {}, [answers()], 1),
+    "the third answers": (ROWS, {}, [fails(503), fails(503), answers()], 3),
+    "none answers": (ROWS, {}, [fails(503)] * 3, 3),
+    "one row is asked twice": (ONE, {}, [fails(503), answers()], 1),
+    "one row fails twice": (ONE, {}, [fails(503)] * 2, 1),
+    "a provider refuses": (ROWS, {}, [fails(400)], 1),
+    "the adapter refuses": ((CLAUDE,), ODD_NAME, [], 0),
+    "no row's key is there": (ROWS, {}, [GONE] * 3, 0),
+    "one row's key is not there": (ROWS, {}, [GONE, answers()], 1),
+    "a key is gone at the second try": (ONE, {}, [fails(503), GONE], 1),
+    "the first cannot be connected to": (
+        ROWS,
+        {},
+        [Script(before=[UpstreamFailed("connect")]), answers()],
+        2,
+    ),
+    "every adapter would drop a member": (ROWS, SEED, [], 0),
+    "a fallback cannot take the tool": (
+        (ROWS[0], CLAUDE, ROWS[2]),
+        ODD_NAME,
+        [fails(503), answers()],
+        2,
+    ),
+    "no row is left": ((make_row("acme-one", status="staged"),), {}, [], 0),
+    "an integer that no provider reads": (ROWS, {"unknown": 2**70}, [], 0),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", SENT)
+def test_the_attempts_told_are_the_rows_that_were_sent_a_request(name: str, stream: bool) -> None:
+    rows, members, scripts, count = SENT[name]
+    if stream:
+        scripts = [
+            streams(chunk(), USAGE_CHUNK, DONE) if script.status == 200 and script.body else script
+            for script in scripts
+        ]
+    stage = Stage(*scripts, rows=rows)
+    told = stage.chat({**PLAIN, **members, "model": rows[0].id, "stream": stream})
+    assert told.headers["x-phi-attempts"] == str(count)
+    # The list keeps every attempt, those of which nothing was sent too.
+    tried = {attempt[0] for attempt in stage.attempts}
+    assert len(tried) == (0 if name == "no row is left" else max(count, len(tried)))
+
+
+def test_of_several_turns_the_one_with_most_rows_is_told() -> None:
+    function = {"name": "gateway_datetime", "arguments": "{}"}
+    call = {"id": "call-1", "type": "function", "function": function}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    calls = answers(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
+    asks = {**PLAIN, "tools": [{"type": "gateway:datetime"}]}
+    for scripts in ([fails(503), calls, answers()], [calls, fails(503), answers()]):
+        stage = Stage(*scripts)
+        assert stage.chat(asks).headers["x-phi-attempts"] == "2"
+        assert len(stage.attempts) == 3
 
 
 def test_require_parameters_passes_a_row_by_whose_adapter_would_drop_one() -> None:

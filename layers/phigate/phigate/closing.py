@@ -48,6 +48,7 @@ class Ticket:
         self.id = new_id(int(now_s), gateway.random_bytes(7))
         self.started_s = now_s
         self.attempts: list[Attempt] = []
+        self.rows_sent = 0  # the distinct rows that were sent a request, in the turn with most
         self.pinned: Pinned | None = None
         self._request_sha256: str | None = None
         self.order: Order | None = None

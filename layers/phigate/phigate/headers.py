@@ -21,7 +21,7 @@ def answer_headers(
         "x-request-id": ticket.id,
         "x-phi-routed": f"{row.id}/{asked.region}/{tier}",
         "x-phi-tier": tier,
-        "x-phi-attempts": str(len(ticket.attempts)),
+        "x-phi-attempts": str(ticket.rows_sent),
         "x-phi-receipt": ticket.id,
         "x-ratelimit-limit-requests": str(ticket.principal.policy.rpm),
         "x-ratelimit-remaining-requests": str(ticket.calls_left),

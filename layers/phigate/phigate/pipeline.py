@@ -158,7 +158,7 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
     }
     if ticket is not None:
         ticket.note("refused", None, status=error.status, code=error.code)
-        headers |= {"x-request-id": ticket.id, "x-phi-attempts": str(len(ticket.attempts))}
+        headers |= {"x-request-id": ticket.id, "x-phi-attempts": str(ticket.rows_sent)}
     await out.start(error.status, headers)
     await out.write(body, last=True)
 

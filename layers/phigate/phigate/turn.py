@@ -80,6 +80,8 @@ class Turn:
     ) -> None:
         self._beat = beat
         self._before = len(ticket.attempts)  # those of earlier turns
+        self._rows_sent: set[str] = set()  # those that were sent a request in this turn
+        self._is_sent = False  # the request of the attempt under way
         self._ticket = ticket
         self._gateway = ticket.gateway
         self._order = order
@@ -115,6 +117,7 @@ class Turn:
             if row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
             outcome = "ended_early"
+            self._is_sent = False
             self._ticket.tally.begins(row)
             try:
                 result = await attempt(row)
@@ -182,6 +185,7 @@ class Turn:
         salt = self._ticket.principal.salt
         request, wire = upstream_request(self._order, row, salt, stream=stream)
         exchange = self._gateway.upstream.open(request)
+        self._is_sent = True
         exchange, self._ticket.tally.watched = watch(exchange, request, phi=self._order.asked.phi)
         return exchange, wire
 
@@ -245,7 +249,9 @@ class Turn:
         """The outcome of an attempt that gave no answer; its row's failures are counted."""
         if isinstance(failed, InvalidRequest):
             return "refused"
-        if not isinstance(failed, NotSent):
+        if isinstance(failed, NotSent):
+            self._is_sent = False
+        else:
             self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
             is_key = failed.outcome in KEY_OUTCOMES
             outcomes.failed(self._gateway, row.id, told=not is_key)
@@ -262,6 +268,9 @@ class Turn:
         at_ms = max(0, int((started_s - int(self._ticket.started_s)) * 1000))
         attempt = Attempt(row.id, self._order.asked.region, outcome, ms, at_ms)
         self._ticket.attempts.append(attempt)
+        if self._is_sent:
+            self._rows_sent.add(row.id)
+            self._ticket.rows_sent = max(self._ticket.rows_sent, len(self._rows_sent))
 
     def _tried(self) -> list[Attempt]:
         """The attempts of this turn."""
