@@ -290,9 +290,12 @@ def test_a_402_says_what_is_needed_what_is_there_and_how_many_tokens_it_pays_for
     assert told.status == 402
     assert told.error["needed_micro"] == 120 + 8_192 * 4
     assert told.error["available_micro"] == credit
-    most = told.error["max_tokens_affordable"]
     # The dearest candidate decides: 120 micros for the prompt, 4 for each token of output.
-    assert most == max(0, credit - 120) // 4
+    most = max(0, credit - 120) // 4
+    # No answer has 0 tokens, and max_tokens: 0 is a 400: nobody is sent there.
+    assert told.error.get("max_tokens_affordable") == (most or None)
+    assert ("max_tokens" in told.error["message"]) == (most > 0)
+    assert ("max_tokens_affordable" in told.error) == (most > 0)
     assert stage.chat({**PLAIN, "max_tokens": most + 1}).error["code"] == "insufficient_credit"
     if most:
         stage.plays(answers())
@@ -306,6 +309,13 @@ def test_a_day_limit_says_what_is_left_of_it_and_asking_for_that_is_accepted() -
     most = told.error["max_tokens_affordable"]
     assert (told.error["available_micro"], most) == (1_000, (1_000 - 120) // 4)
     assert stage.chat({**PLAIN, "max_tokens": most}).status == 200
+
+
+def test_a_day_limit_that_covers_no_answer_advises_none() -> None:
+    told = Stage(policy=KeyPolicy(spend_limit_micros=120)).chat(PLAIN)
+    assert told.status == 402
+    assert "max_tokens" not in told.error["message"]
+    assert "max_tokens_affordable" not in told.error
 
 
 def test_a_limit_of_rate_says_when_to_come_back() -> None:

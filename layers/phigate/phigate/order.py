@@ -304,15 +304,15 @@ def _no_credit(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: flo
     available = refused.available_micros
     affordable = tokens_affordable(order.route.candidates, order.asked, available)
     what = "credit" if refused.reason == "credit" else "of this key's spending limit for today"
+    extra = {"needed_micro": order.hold_micros, "available_micro": available}
+    advice = "not even one token of an answer is covered; add credit, or send a shorter prompt."
+    if affordable:
+        extra["max_tokens_affordable"] = affordable
+        advice = f"add credit, or ask for at most {affordable} output tokens with max_tokens."
     return InsufficientCredit(
         f"The request may cost up to {order.hold_micros} micro-USD and {available} {what} "
-        f"{'is' if refused.reason == 'credit' else 'are'} left. Add credit, or ask for at most "
-        f"{affordable} output tokens with max_tokens.",
-        extra={
-            "needed_micro": order.hold_micros,
-            "available_micro": available,
-            "max_tokens_affordable": affordable,
-        },
+        f"{'is' if refused.reason == 'credit' else 'are'} left: {advice}",
+        extra=extra,
     )
 
 
