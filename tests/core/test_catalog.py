@@ -610,6 +610,9 @@ def test_a_cache_is_per_key_where_the_catalog_says_so_and_nowhere_by_default() -
         "openai-gpt-5-nano": "prompt_cache_key",
     }
     assert not [row.id for row in rows if row.cache_is_per_key], "no provider says so yet"
-    says = [((*CH_ROW, "cache_key_name"), "cache_salt"), ((*CH_ROW, "cache_is_per_key"), True)]
+    says: list[tuple[Where, Any]] = [
+        ((*CH_ROW, "cache_key_name"), "cache_salt"),
+        ((*CH_ROW, "cache_is_per_key"), True),
+    ]
     said = catalog_from_bytes(canonical_bytes(changed(says))).rows_by_id[GEMMA]
     assert (said.cache_key_name, said.cache_is_per_key) == ("cache_salt", True)
