@@ -101,7 +101,7 @@ def against_confidential_required(case: Case) -> Case:
 def math_with_phi(case: Case) -> Case:
     """An image too, which no row can see."""
     rows = tuple(replace(row, modalities=frozenset({"text"})) for row in case.rows)
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     messages = [{"role": "user", "content": [image]}]
     case = with_member("messages", messages)(replace(case, rows=rows, task="math"))
     return with_header("x-phi", "true")(case)
