@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from phigate.core.limits import TOKENS_OUT_PER_S_DEFAULT
+
 Json = dict[str, Any]
 
 Residency = Literal["endpoint", "request_field", "contract", "unproven"]
@@ -89,6 +91,7 @@ class Row:
     agreement: Agreement | None
     api_version: str = ""
     drops: frozenset[str] = frozenset()
+    tokens_out_per_s: int = TOKENS_OUT_PER_S_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
