@@ -25,6 +25,7 @@ from phigate.core.catalog_check import (
     check,
 )
 from phigate.core.catalog_reading import SnapshotTooNew, readable, with_reads_from
+from phigate.core.limits import TOKENS_OUT_PER_S_DEFAULT
 from phigate.core.price import (
     card_of_rows,
     card_price,
@@ -211,6 +212,7 @@ def _row(table: Json, provider: Json) -> Row:
         else None,
         api_version=table.get("api_version", ""),
         drops=frozenset(table.get("drops", ())),
+        tokens_out_per_s=table.get("tokens_out_per_s", TOKENS_OUT_PER_S_DEFAULT),
     )
 
 
