@@ -207,7 +207,7 @@ GROWING: dict[str, Any] = {
     "blocks": lambda i: delta(content=[{"type": str(i)}]),
     "names beside the choices": lambda i: {f"x{i}": 1, "choices": []},
     "names of a choice": lambda i: {"choices": [{"index": 0, f"x{i}": 1}]},
-    "names of a message": lambda i: delta(**{f"x{i}": 1}),
+    "names of a message": lambda i: {"choices": [{"index": 0, "delta": {f"x{i}": 1}}]},
     "names inside": lambda i: delta(x={f"x{i}": 1}),
 }
 
