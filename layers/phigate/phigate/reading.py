@@ -24,6 +24,7 @@ from phigate.wire.assembly import Assembly
 
 _BODY_END_WAIT_S = 0.2  # a provider ends its body right after its last event
 
+Asks = Callable[[], Levers]  # read where something went wrong
 Beat = Callable[[], Awaitable[None]]
 
 
@@ -31,7 +32,7 @@ class Reading:
     """One exchange with a row, read. `beat` fills the silence of a further turn."""
 
     def __init__(
-        self, ticket: Ticket, out: Out, row: Row, exchange: Exchange, levers: Levers, *, beat: Beat
+        self, ticket: Ticket, out: Out, row: Row, exchange: Exchange, levers: Asks, *, beat: Beat
     ) -> None:
         self._ticket = ticket
         self._clock = ticket.gateway.clock
@@ -74,7 +75,7 @@ class Reading:
             await asyncio.sleep(0)
         if value is not None:
             return value
-        if explain_shape(self._levers, body):
+        if explain_shape(self._levers(), body):
             raise self._caused("unreadable", body)
         raise UpstreamFailed("malformed")
 
@@ -100,11 +101,18 @@ class Reading:
             if decoder.failed is not None or decoder.ended:
                 raise self.broken(decoder)
 
+    def step(self, decoder: StreamDecoder, piece: bytes) -> list[Json] | None:
+        """The chunks that a piece completes, where that is done in a moment, as nearly always; else
+        None, and it is `fed`."""
+        size = self._begun_bytes + len(piece)
+        if size > limits.PIECE_BYTES_MAX:
+            return None
+        chunks = decoder.feed(piece)
+        self._begun_bytes = 0 if chunks else size
+        return chunks
+
     async def fed(self, decoder: StreamDecoder, piece: bytes) -> AsyncIterator[list[Json]]:
         """The chunks that a piece completes, in as many steps as it is large."""
-        if len(piece) <= limits.PIECE_BYTES_MAX:
-            yield await self._feed(decoder, piece)
-            return
         async for part in _parts(piece):
             yield await self._feed(decoder, part)
 
@@ -121,7 +129,10 @@ class Reading:
     async def piece(self, *, until_s: float, ping_at_s: float) -> bytes | None:
         """The next bytes; empty when none came. Raises UpstreamFailed, CallerGone, CallerCaused."""
         wait_s = min(self._slice_s(until_s), ping_at_s - self._clock.now_s())
-        return await self._next(max(0.0, wait_s))
+        try:
+            return await self._exchange.piece(max(0.0, wait_s))
+        except UpstreamFailed as failed:
+            raise self._seen(failed) from failed
 
     async def assembled(
         self, decoder: StreamDecoder, until_s: float, *, keep: bool
@@ -157,9 +168,9 @@ class Reading:
         until_s = deadline_s
         while not decoder.ended and decoder.failed is None:
             try:
-                piece = await self._next(self._slice_s(until_s))
+                piece = await self._exchange.piece(self._slice_s(until_s))
             except UpstreamFailed as failed:
-                raise self._late(failed, deadline_s) from failed
+                raise self._late(self._seen(failed), deadline_s) from failed
             if piece:
                 until_s = min(self._clock.now_s() + limits.IDLE_TIMEOUT_S, deadline_s)
                 yield piece
@@ -184,13 +195,8 @@ class Reading:
             return self._too_large("event", decoder.begun)
         return UpstreamFailed(decoder.failed or "empty")
 
-    async def _next(self, wait_s: float) -> bytes | None:
-        try:
-            return await self._exchange.piece(wait_s)
-        except UpstreamFailed as failed:
-            if failed.outcome == "oversized":
-                raise self._too_large("stream") from failed
-            raise
+    def _seen(self, failed: UpstreamFailed) -> UpstreamFailed:
+        return self._too_large("stream") if failed.outcome == "oversized" else failed
 
     def _take(self, assembly: Assembly, chunks: list[Json]) -> None:
         tally = self._ticket.tally
@@ -208,12 +214,12 @@ class Reading:
         return self._caused("deadline") if is_late and failed.outcome == "timeout" else failed
 
     def _too_large(self, large: Large, unread: bytes = b"") -> UpstreamFailed:
-        if explain_size(self._levers, large):
+        if explain_size(self._levers(), large):
             return self._caused("oversized", unread)
         return UpstreamFailed("oversized")
 
     def _caused(self, outcome: str, unread: bytes = b"") -> CallerCaused:
-        self._ticket.tally.bytes_out += written_bytes(self._levers, self._row, unread)
+        self._ticket.tally.bytes_out += written_bytes(self._levers(), self._row, unread)
         return CallerCaused(outcome)
 
     def _slice_s(self, until_s: float) -> float:

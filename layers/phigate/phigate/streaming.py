@@ -129,8 +129,11 @@ class Streaming:
                 raise UpstreamFailed("cut")
             if piece:
                 silent_since_s = clock.now_s()
-                async for chunks in reading.fed(decoder, piece):
+                if (chunks := reading.step(decoder, piece)) is not None:
                     await self._pass(chunks)
+                else:
+                    async for chunks in reading.fed(decoder, piece):
+                        await self._pass(chunks)
             await self._ping()
         if decoder.failed is not None:
             raise reading.broken(decoder)

@@ -8,6 +8,7 @@ usage so that the charge is exact.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from phigate import outcomes
@@ -26,7 +27,7 @@ from phigate.core.errors import (
 )
 from phigate.core.extras import Exchanged
 from phigate.core.gate import refusal_code
-from phigate.core.levers import levers_of
+from phigate.core.levers import LOGPROBS, levers_of
 from phigate.core.protocols import Out
 from phigate.core.route import Attempts
 from phigate.core.types import Attempt, Json, Row
@@ -166,8 +167,12 @@ class Turn:
         is known what was; and log probabilities, too large to be read at once."""
         if row.confidential:
             return False
-        levers = levers_of(self._order.body, self._order.asked, row)
-        return levers.tokens_out > limits.JSON_TOKENS_MAX or levers.logprobs > 0
+        asked = self._order.asked
+        tokens = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
+        if tokens > limits.JSON_TOKENS_MAX:
+            return True
+        tells = not asked.parameters.isdisjoint(LOGPROBS)
+        return tells and levers_of(self._order.body, asked, row).logprobs > 0
 
     async def _opened(self, row: Row) -> Opened:
         until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
@@ -193,7 +198,7 @@ class Turn:
         exchange = self._gateway.upstream.open(request)
         exchange, ticket.tally.watched = watch(exchange, request, phi=order.asked.phi)
         ticket.tally.is_seen = stream
-        levers = levers_of(order.body, order.asked, row)
+        levers = partial(levers_of, order.body, order.asked, row)
         reading = Reading(ticket, self._out, row, exchange, levers, beat=self._silence)
         return reading, Sent(wire, stream)
 

@@ -29,6 +29,7 @@ from phigate.core.types import Asked, Json, Row
 # number of parts that an answer is put together of.
 Large = Literal["answer", "event", "stream", "parts"]
 
+LOGPROBS = frozenset({"logprobs", "top_logprobs"})
 _LIMITS: Mapping[Large, int] = {
     "answer": ANSWER_BYTES_MAX,
     "event": EVENT_BYTES_MAX,
@@ -57,7 +58,7 @@ def levers_of(body: Json, asked: Asked, row: Row) -> Levers:
     """The levers of a canonical body at a row."""
     lost = unsupported(asked.parameters, row)
     alternatives = 0
-    if {"logprobs", "top_logprobs"} & asked.parameters - {*lost}:
+    if LOGPROBS & asked.parameters - {*lost}:
         alternatives = 1 + (body.get("top_logprobs") or 0)
     options = body.get("provider_options") or {}
     return Levers(
