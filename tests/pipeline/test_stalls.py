@@ -8,6 +8,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -102,7 +103,7 @@ EVENT_ROOM = EVENT_BYTES_MAX - 300
 STREAM_ROOM = UPSTREAM_BODY_BYTES_MAX - 4_096
 CASES: dict[str, tuple[Json, bool, Callable[[], bytes]]] = {
     **{
-        f"{kind} of {name}": (body, body is not PLAIN, lambda make=make, value=value: make(value))
+        f"{kind} of {name}": (body, body is not PLAIN, partial(make, value))
         for kind, body, make, room in (
             ("an answer", PLAIN, whole, ANSWER_ROOM),
             ("an assembled event", ASSEMBLED, one_event, EVENT_ROOM),
