@@ -56,7 +56,7 @@ WAF_ACL = _price("WAF, list", "5.00", 1, "month", "waf")
 WAF_RULE = _price("WAF, rule", "1.00", 1, "month", "waf")
 WAF_CALL = _price("WAF, requests", "0.60", MILLION, "request", "waf")
 
-ALARMS = 17  # of the template, without math's
+ALARMS = 18  # of the template, without math's
 
 PRICES = (
     LAMBDA_MS,

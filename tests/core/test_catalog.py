@@ -63,6 +63,18 @@ BROKEN: dict[str, tuple[list[tuple[Where, Any]], set[tuple[str, str, str]]]] = {
         [((*CH_ROW, "bytes_per_token_x10"), 3)],
         {(INFOMANIAK, GEMMA, "bytes_per_token_x10")},
     ),
+    "a speed of nothing": (
+        [((*CH_ROW, "tokens_out_per_s"), 0), ((*CH_ROW, "tokens_out_per_s_evidence"), "a page")],
+        {(INFOMANIAK, GEMMA, "tokens_out_per_s")},
+    ),
+    "a speed without evidence": (
+        [((*CH_ROW, "tokens_out_per_s"), 100)],
+        {(INFOMANIAK, GEMMA, "tokens_out_per_s_evidence")},
+    ),
+    "evidence that says nothing": (
+        [((*CH_ROW, "tokens_out_per_s"), 100), ((*CH_ROW, "tokens_out_per_s_evidence"), " ")],
+        {(INFOMANIAK, GEMMA, "tokens_out_per_s_evidence")},
+    ),
     "negative price": (
         [((*CH_ROW, "price", "in_micros_per_mtok"), -1)],
         {(INFOMANIAK, GEMMA, "price.in_micros_per_mtok")},
@@ -616,3 +628,16 @@ def test_a_cache_is_per_key_where_the_catalog_says_so_and_nowhere_by_default() -
     ]
     said = catalog_from_bytes(canonical_bytes(changed(says))).rows_by_id[GEMMA]
     assert (said.cache_key_name, said.cache_is_per_key) == ("cache_salt", True)
+
+
+def test_a_row_writes_200_tokens_a_second_unless_its_catalog_says_otherwise() -> None:
+    whole = copy.deepcopy(document())
+    row = whole["providers"]["infomaniak"]["rows"][0]
+    assert "tokens_out_per_s" not in row
+    assert loaded(whole).rows_by_id[GEMMA].tokens_out_per_s == 200
+    row |= {"tokens_out_per_s": 90, "tokens_out_per_s_evidence": "measured on 2026-11-30"}
+    assert loaded(whole).rows_by_id[GEMMA].tokens_out_per_s == 90
+
+
+def loaded(whole: Json) -> Catalog:
+    return catalog_from_bytes(canonical_bytes(whole))

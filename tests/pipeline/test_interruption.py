@@ -52,6 +52,7 @@ class Scene:
         return "math" if self.plays else "chat"
 
 
+TOLD: Json = make_body(model="acme-one", max_tokens=20, logprobs=True)
 LOOPS: Json = make_body(model="acme-one", tools=[{"type": "gateway:datetime"}], max_tokens=100)
 CALL = {"id": "1", "type": "function", "function": {"name": "gateway_datetime", "arguments": "{}"}}
 PROGRAM = answers(
@@ -89,6 +90,13 @@ SCENES = {
     "stream that breaks": Scene(STREAM, (streams(chunk(), 20.0, UpstreamFailed("cut")),), 2),
     "stream that is silent for a while": Scene(
         STREAM, (streams(chunk(), 40.0, USAGE_CHUNK, DONE),), 5
+    ),
+    "json, assembled": Scene(TOLD, (GOOD_STREAM,), 5),
+    "json, assembled after a break": Scene(
+        TOLD, (streams(chunk(), UpstreamFailed("cut")), GOOD_STREAM), 20
+    ),
+    "json, assembled until the deadline": Scene(
+        TOLD, (streams(chunk(), *(50.0, chunk("")) * 6),), 2, most=5
     ),
     "everybody fails": Scene(PLAIN, (fails(500), fails(503), fails(429)), 0),
     "the provider refuses": Scene(PLAIN, (fails(400),), 0),
@@ -220,7 +228,14 @@ def test_interrupted_at_any_await_no_micro_is_lost_or_charged_twice(
 
 @pytest.mark.parametrize("act", [cancelled, cancelled_twice], ids=["once", "twice"])
 @pytest.mark.parametrize(
-    "name", ["json", "stream", "stream that breaks", "stream that is silent for a while"]
+    "name",
+    [
+        "json",
+        "json, assembled",
+        "stream",
+        "stream that breaks",
+        "stream that is silent for a while",
+    ],
 )
 def test_a_cancelled_request_is_never_free_once_an_upstream_was_called(
     name: str, act: Callable[[Interruption], None]

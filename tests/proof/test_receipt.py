@@ -270,7 +270,18 @@ TERMS = [LAPSED.id, LAPSED.law, LAPSED.effective_at_s, LAPSED.expires_at_s]
 OVER = [*TERMS[:3], TIME_S]  # it ended with the second in which the request began
 TURN = ["acme-one", 100, 50, 0, 0, 240_000, 480_000, 240_000, 240_000]
 
+
 # What a stack with a bug might sign, and the words.
+def unseen(ms: int = 30_000, out: int = 6_000, source: str = "estimated") -> Json:
+    """Members of a record whose output was estimated by the time that its row worked."""
+    micros = -(-(100 * 240_000 + out * 480_000) // 1_000_000)
+    return {
+        "usage": {**answer()["usage"], "out": out, "source": source},
+        "cost": {"computed": micros, "charged": micros, "held": 9_000},
+        "worked": [ms, 200, 8_192],
+    }
+
+
 CONTRADICTIONS: dict[str, tuple[Json, str]] = {
     "another region served": (answer(region_served="EU"), "region CH was asked, EU served"),
     "an attempt in another region": (
@@ -326,6 +337,22 @@ CONTRADICTIONS: dict[str, tuple[Json, str]] = {
         "0 micro-USD were charged of 48",
     ),
     "turns that do not add up": (answer(turns=[TURN, TURN]), "the usage is not the sum"),
+    "output that is not the time's": (
+        answer(**unseen(ms=30_000, out=5_999)),
+        "30000 ms of work are 6000 tokens of output, the record says 5999",
+    ),
+    "output above what was asked for": (
+        answer(**unseen(ms=60_000, out=12_000)),
+        "60000 ms of work are 8192 tokens of output, the record says 12000",
+    ),
+    "output by the time worked, as the provider's word": (
+        answer(**unseen(source="verified")),
+        "is an estimate, the record calls it verified",
+    ),
+    "work for longer than any call": (
+        answer(**unseen(ms=961_000, out=8_192)),
+        "a row worked for 961000 ms, longer than any call",
+    ),
     "PHI that was hashed plainly": (
         answer(upstream_request_sha256="1" * 64, upstream_response_sha256="2" * 64),
         "hashed plainly",
@@ -387,7 +414,22 @@ def test_a_request_of_several_turns_is_recomputed_turn_by_turn() -> None:
     assert not verify(MINT.bundle(members), Evidence(MINT.roots)).fails
 
 
+def test_output_that_nobody_saw_is_recomputed_by_the_time_worked() -> None:
+    assert not verify(MINT.bundle(answer(**unseen())), Evidence(MINT.roots)).fails
+    turns = [TURN, ["acme-one", 100, 6_000, 0, 0, *TURN[5:]]]
+    usage = {**answer()["usage"], "in": 200, "out": 6_050, "source": "estimated"}
+    cost = {"computed": 2_952, "charged": 2_952, "held": 9_000}
+    several = answer(**{**unseen(), "turns": turns, "usage": usage, "cost": cost})
+    assert not verify(MINT.bundle(several), Evidence(MINT.roots)).fails
+
+
 MALFORMED: dict[str, Json] = {
+    "two figures of work": answer(worked=[1, 2]),
+    "work that is no number": answer(worked=[1, 2, "3"]),
+    "work without a charge": {
+        **without(answer(), "cost", "price", "usage"),
+        "worked": [30_000, 200, 8_192],
+    },
     **{
         f"without {name}": without(answer(), name)
         for name in answer()

@@ -224,6 +224,7 @@ def test_catalogs_layer_is_a_property_of_the_catalog_in_force() -> None:
         "AgreementsEnded",
         "HoldsExpired",
         "CostAboveHold",
+        "KeyTimeouts",
         "OperatorRefusals",
         "CertificationFailures",
         "DaysLeftOpen",

@@ -20,7 +20,7 @@ from phigate.core.errors import (
     RateLimited,
 )
 from phigate.core.ids import new_id
-from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S
+from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S, UNSEEN_TIMEOUTS_PER_DAY
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
 from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce, sandbox_told
 from phigate.core.request import Pinned
@@ -62,6 +62,7 @@ class Ticket:
         self._charged_micros: int | None = None
         self._settled = False
         self._in_doubt = False
+        self._noted_micros = 0  # what the hold itself says was used
         self._nonce = nonce(call.key, self.id)
         self._response: Digest | None = None
 
@@ -161,13 +162,29 @@ class Ticket:
         return None if self._charged_micros is None else self.tally.signed_upstream
 
     def receipt_headers(self) -> dict[str, str]:
-        """What an error names once its receipt stands, and that a repeat would be charged again."""
-        if self._charged_micros is None:
-            return {}
+        """What an error names once its receipt stands, or may stand: what is charged, and that a
+        repeat would be charged again."""
+        micros = self._charged_micros
+        if micros is None:
+            return self._doubtful_headers()
         named = {"x-phi-receipt": self.id}
-        if self.charge is not None:
-            named |= {"x-should-retry": "false", "x-phi-cost-micro": str(self._charged_micros)}
-        return named
+        return named if self.charge is None else named | _charged_again(micros)
+
+    def _doubtful_headers(self) -> dict[str, str]:
+        """The sweeper settles by a receipt that may stand, else by what the hold says was used."""
+        if self._in_doubt and self.charge is not None:
+            return {"x-phi-receipt": self.id} | _charged_again(self.charge.charged_micros)
+        if self._noted_micros:
+            return {"x-phi-receipt": self.id} | _charged_again(self._noted_micros)
+        return {}
+
+    def count_timeout(self, row: Row) -> None:
+        """An attempt timed out, which is free. Who causes it again and again is told of."""
+        key_id, gateway = self.principal.key_id, self.gateway
+        count = gateway.count_timeout(key_id, gateway.clock.now_s())
+        gateway.journal.note("attempt_timed_out", id=self.id, row=row.id, key=key_id, count=count)
+        if count > UNSEEN_TIMEOUTS_PER_DAY:
+            gateway.journal.note("key_times_out", key=key_id, count=count)
 
     async def left(self) -> None:
         """Wait until nothing that stood for this request alone is left."""
@@ -196,6 +213,7 @@ class Ticket:
         )
         if raised:
             self.held = replace(held, micros=needed)
+            self._noted_micros = used
         return raised
 
     async def receipt(self, verdict: str, ended: Ended, row: Row | None) -> None:
@@ -232,8 +250,7 @@ class Ticket:
         if self._charged_micros is not None:
             return self.receipt_headers()
         if self._in_doubt:
-            # A receipt with a charge may stand; the sweeper settles by it. A repeat costs again.
-            return {"x-should-retry": "false"}
+            return self.receipt_headers()
         try:
             if self.held is None and not await self._hold_refusal():
                 return {}
@@ -243,7 +260,7 @@ class Ticket:
         except Overloaded:
             # The refusal stands; that it has no receipt is the operator's to see.
             self.gateway.journal.note("refusal_without_receipt", code=error.code)
-            return {}
+            return self.receipt_headers()
         await self.settle()
         return self.receipt_headers()
 
@@ -251,8 +268,9 @@ class Ticket:
         """The request was cancelled. An upstream that had begun is charged by estimate."""
         if self.is_open:
             tally = self.tally
-            if tally.row is not None and not tally.is_counted:
-                self.used(tally.row, None, tally.bytes_out)
+            if not tally.is_counted:
+                held, asked = self._standing()
+                tally.abandoned(asked, held.micros, self.gateway.clock.now_s())
             await self.receipt(verdict, ended, tally.row)
             await self.settle()
             self.note("abandoned", tally.row)
@@ -358,6 +376,10 @@ class Ticket:
             upstream_hashes=self.tally.upstream_hashes(row),
             refusals_without_receipt=self.gateway.take_refusals(self.principal.key_id),
         )
+
+
+def _charged_again(micros: int) -> dict[str, str]:
+    return {"x-should-retry": "false", "x-phi-cost-micro": str(micros)}
 
 
 class CallerGone(Exception):

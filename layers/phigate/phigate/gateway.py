@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from phigate.core.breaker import Breaker
+from phigate.core.days import DAY_S
 from phigate.core.gate import Stand
 from phigate.core.limits import ADVICE_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from phigate.core.proof_count import ProofRefusal
@@ -150,6 +151,8 @@ class Gateway:
     shared_breaker: SharedBreaker | None = None
     heard_with_s: float | None = None  # when the catalog was read with which it was looked at
     _refusals: dict[str, int] = field(default_factory=dict)
+    _timeouts: dict[str, int] = field(default_factory=dict)
+    _timeouts_day: int = 0
     _closing: set[asyncio.Future[None]] = field(default_factory=set)
     _advising: set[asyncio.Future[None]] = field(default_factory=set)
 
@@ -160,6 +163,15 @@ class Gateway:
     def take_refusals(self, key_id: str) -> int:
         """How many refusals of the key left no receipt since the last one that did."""
         return self._refusals.pop(key_id, 0) if self._refusals else 0
+
+    def count_timeout(self, key_id: str, now_s: float) -> int:
+        """How many attempts of the key have timed out in this process today, this one too."""
+        day = int(now_s) // DAY_S
+        if day != self._timeouts_day:
+            self._timeouts_day = day
+            self._timeouts.clear()
+        self._timeouts[key_id] = self._timeouts.get(key_id, 0) + 1
+        return self._timeouts[key_id]
 
     async def shielded(self, work: Coroutine[None, None, None]) -> None:
         """Run `work` to its end even when the caller of this method is cancelled."""

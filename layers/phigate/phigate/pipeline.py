@@ -22,6 +22,7 @@ from phigate.core.errors import (
 )
 from phigate.core.extras import extras
 from phigate.core.keys import parse_key
+from phigate.core.limits import WRITE_BYTES_MAX
 from phigate.core.protocols import Out
 from phigate.core.receipt import Ended
 from phigate.core.request import Pinned
@@ -80,6 +81,8 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
         raise
     except PhigateError as error:
         await answer_error(error, ticket, out)
+    except Exception as bug:
+        raise _internal_error(gateway, bug, ticket) from None
     return ticket
 
 
@@ -149,6 +152,7 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
             named = await ticket.refuse(error)
         except PhigateError as worse:
             error = worse
+            named = ticket.receipt_headers()
     body = orjson.dumps(error.envelope())
     headers = {
         **error.headers,
@@ -168,12 +172,16 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
     if whole is None:
         return
     answered, body = whole
-    headers = answer_headers(ticket, order, answered.row, answered.dropped)
-    headers["content-type"] = "application/json"
-    headers["content-length"] = str(len(body))
     try:
+        headers = answer_headers(ticket, order, answered.row, answered.dropped)
+        headers["content-type"] = "application/json"
+        headers["content-length"] = str(len(body))
         await out.start(200, {**headers, **charge_headers(ticket)})
-        await out.write(body, last=True)
+        *pieces, last = _pieces(body)
+        for piece in pieces:
+            await out.write(piece)
+            await asyncio.sleep(0)
+        await out.write(last, last=True)
     finally:
         await ticket.settle()
         ticket.note("answered", answered.row)
@@ -213,11 +221,25 @@ async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[An
             answered.exchanged,
             sandbox=ticket.sandbox,
         )
-    body = openai.completion(answered.body, ticket.stamp(answered.row))
-    ticket.response.update(body)
+    written = openai.assembled if answered.is_assembled else openai.completion
+    body = written(answered.body, ticket.stamp(answered.row))
+    await _hash(ticket, body)
     ended: Ended = "complete" if out.gone_at_s is None else "hang_up"
     await ticket.receipt("routed", ended, answered.row)
     return answered, body
+
+
+def _pieces(body: bytes) -> list[bytes]:
+    """A body in pieces of which each is hashed and written in a moment; one, nearly always."""
+    return [body[at : at + WRITE_BYTES_MAX] for at in range(0, len(body), WRITE_BYTES_MAX)]
+
+
+async def _hash(ticket: Ticket, body: bytes) -> None:
+    *pieces, last = _pieces(body)
+    for piece in pieces:
+        ticket.response.update(piece)
+        await asyncio.sleep(0)
+    ticket.response.update(last)
 
 
 async def _turn(ticket: Ticket, turn: Turn) -> Answered:

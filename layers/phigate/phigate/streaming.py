@@ -3,20 +3,26 @@
 Law: the receipt is durable before the last byte leaves, and says what was handed to the transport.
 """
 
-import contextlib
 from collections.abc import Mapping
 
 import orjson
 
 from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
-from phigate.core.errors import PhigateError, UpstreamError, UpstreamFailed, UpstreamTimeout
+from phigate.core.errors import (
+    CallerCaused,
+    PhigateError,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from phigate.core.extras import extras
-from phigate.core.protocols import Exchange, Out
+from phigate.core.protocols import Out
 from phigate.core.receipt import Ended
 from phigate.core.types import Json
 from phigate.loop import Loop
 from phigate.order import Order
+from phigate.reading import Reading
 from phigate.turn import Opened, Turn
 from phigate.wire import openai, sse
 from phigate.wire.tool_stream import ToolStream
@@ -31,7 +37,7 @@ class Streaming:
         self._turn = turn
         self._out = out
         self._opened = opened
-        self._exchange: Exchange | None = opened.exchange
+        self._reading: Reading | None = opened.reading
         self._stamp = ticket.stamp(opened.row)
         self._loop = Loop(ticket, order, out)
         self._tools = ToolStream(is_first=True) if self._loop.has_tools else None
@@ -43,9 +49,9 @@ class Streaming:
 
     def close(self) -> None:
         """Let go of the upstream."""
-        if self._exchange is not None:
-            self._exchange.close()
-            self._exchange = None
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     async def through(self, headers: Mapping[str, str]) -> None:
         """The whole answer, from its head to its settle."""
@@ -63,11 +69,15 @@ class Streaming:
                 await self._through()
         except CallerGone:
             self._ended = "hang_up"
+        except CallerCaused:
+            self._ended, self._error = "upstream_cut", _TOO_LARGE
         except UpstreamFailed as failed:
             is_late = self._ticket.gateway.clock.now_s() >= self._order.deadline_s
             self._ended = "deadline" if is_late else "upstream_cut"
             self._error = _IN_BAND[self._ended]
-            self._turn.ended(self._opened.row, failed.outcome)
+            if not (is_late and self._ticket.tally.bytes_out):
+                # One that wrote until the deadline wrote what the caller asked for.
+                self._turn.ended(self._opened.row, failed.outcome)
         except PhigateError as error:
             self._ended = "upstream_cut"
             self._error = error
@@ -102,16 +112,11 @@ class Streaming:
         """The connection can serve again once the upstream has ended its body."""
         if self._ended != "complete":
             return
-        clock = self._ticket.gateway.clock
-        until_s = clock.now_s() + _BODY_END_WAIT_S
-        with contextlib.suppress(UpstreamFailed):
-            while (left_s := until_s - clock.now_s()) > 0:
-                if not await self._opened.exchange.piece(left_s):
-                    break
+        await self._opened.reading.end_of_body()
 
     async def _through(self) -> None:
         """Pass one turn's chunks on until the upstream has ended it. Counts the turn."""
-        decoder, exchange = self._opened.decoder, self._opened.exchange
+        decoder, reading = self._opened.decoder, self._opened.reading
         clock = self._ticket.gateway.clock
         self._ticket.tally.answers_as(self._opened.chunks[0].get("id"))
         await self._pass(self._opened.chunks)
@@ -119,15 +124,19 @@ class Streaming:
         while not decoder.ended and decoder.failed is None:
             until_s = min(silent_since_s + limits.IDLE_TIMEOUT_S, self._order.deadline_s)
             ping_at_s = self._written_at_s + limits.PING_INTERVAL_S
-            piece = await self._turn.piece(exchange, until_s=until_s, ping_at_s=ping_at_s)
+            piece = await reading.piece(until_s=until_s, ping_at_s=ping_at_s)
             if piece is None:
                 raise UpstreamFailed("cut")
             if piece:
                 silent_since_s = clock.now_s()
-                await self._pass(decoder.feed(piece))
+                if (chunks := reading.step(decoder, piece)) is not None:
+                    await self._pass(chunks)
+                else:
+                    async for chunks in reading.fed(decoder, piece):
+                        await self._pass(chunks)
             await self._ping()
         if decoder.failed is not None:
-            raise UpstreamFailed(decoder.failed)
+            raise reading.broken(decoder)
         self._turn.ended(self._opened.row, None)
         self._ticket.used(self._opened.row, self._reported, self._ticket.tally.bytes_out)
 
@@ -142,7 +151,7 @@ class Streaming:
         self._turn = Turn(self._ticket, order, self._out, beat=self._ping)
         self._reported = None
         self._opened = await self._turn.stream()
-        self._exchange = self._opened.exchange
+        self._reading = self._opened.reading
         self._stamp = self._ticket.stamp(self._opened.row)
         self._tools = ToolStream(is_first=False)
         return True
@@ -200,7 +209,9 @@ class Streaming:
 
 
 _EMPTY_CHUNK: Json = {"object": "chat.completion.chunk", "choices": []}
-_BODY_END_WAIT_S = 0.2  # a provider ends its body right after its last event
+_TOO_LARGE = UpstreamError(
+    "The answer became larger than a stream may be; what was written is charged."
+)
 _IN_BAND: Mapping[Ended, PhigateError] = {
     "upstream_cut": UpstreamError("The provider's stream broke off; what was written is charged."),
     "deadline": UpstreamTimeout("The answer took too long; what was written is charged."),

@@ -8,8 +8,8 @@ Law 2: what is charged is never above what is held.
 import re
 from dataclasses import dataclass
 
-from phigate.core.meter import believed, bound, cost, estimate, total
-from phigate.core.receipt import Charge
+from phigate.core.meter import believed, bound, cost, estimate, estimate_unseen, total
+from phigate.core.receipt import Charge, Worked
 from phigate.core.types import Asked, Row, Usage
 from phigate.watched import Watched
 
@@ -25,6 +25,7 @@ class _Turned:
     is_estimate: bool
     bytes_in: int
     bytes_out: int
+    worked: Worked | None
 
 
 class Tally:
@@ -35,15 +36,19 @@ class Tally:
         self.row: Row | None = None  # of the attempt under way, or the one that answered
         self.bytes_out = 0  # what it has written in this turn so far
         self.is_counted = True  # False while an upstream may be using tokens
+        self.is_seen = True  # False while an answer comes in one piece: it is all or nothing
+        self._began_at_s = 0.0
         self.watched: Watched | None = None  # the exchange under way, where its bytes are hashed
         self._witness: Watched | None = None  # that of the attempt that answered
         self._answering: Row | None = None  # whose id this is
         self._upstream_id: str | None = None
         self._turns: list[_Turned] = []
 
-    def begins(self, row: Row) -> None:
+    def begins(self, row: Row, now_s: float) -> None:
         """An attempt begins."""
         self.row = row
+        self._began_at_s = now_s
+        self.is_seen = True
         self.bytes_out = 0
         self.is_counted = False
 
@@ -68,10 +73,29 @@ class Tally:
         is_estimate = usage is None
         if usage is None:
             usage = estimate(row, asked, bytes_out, limit)
-        self.is_counted = True
-        self._turns.append(_Turned(row, usage, is_estimate, asked.text_bytes, bytes_out))
+        self._count(_Turned(row, usage, is_estimate, asked.text_bytes, bytes_out, None))
         self.charge = self._charged(held_micros)
         return not is_estimate
+
+    def abandoned(self, asked: Asked, held_micros: int, now_s: float) -> None:
+        """Count the attempt under way, which nobody waits for any longer: what was seen of it, or
+        what its row writes in the time that it worked."""
+        row = self.row
+        if row is None or self.is_counted:
+            return
+        if self.is_seen:
+            self.used(row, None, self.bytes_out, asked=asked, held_micros=held_micros)
+            return
+        limit = bound(row, asked)
+        ms = max(0, round((now_s - self._began_at_s) * 1000))
+        worked = Worked(ms, row.tokens_out_per_s, limit.tokens_out)
+        usage = estimate_unseen(row, asked, ms, limit)
+        self._count(_Turned(row, usage, True, asked.text_bytes, 0, worked))
+        self.charge = self._charged(held_micros)
+
+    def _count(self, turned: _Turned) -> None:
+        self.is_counted = True
+        self._turns.append(turned)
 
     @property
     def last_row(self) -> Row | None:
@@ -107,4 +131,5 @@ class Tally:
             charged_micros=charged,
             held_micros=held_micros,
             turns=tuple((turn.row, turn.usage) for turn in turns),
+            worked=turns[-1].worked,
         )

@@ -6,11 +6,10 @@ Law 3: a caller who has gone is waited for at most DRAIN_TIMEOUT_S: the upstream
 usage so that the charge is exact.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
-
-import orjson
+from functools import partial
+from typing import Any, TypeVar
 
 from phigate import outcomes
 from phigate.adapters import ADAPTERS
@@ -18,6 +17,7 @@ from phigate.adapters.adapter import StreamDecoder, WireRequest
 from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import (
+    CallerCaused,
     InvalidRequest,
     NotSent,
     PhigateError,
@@ -27,11 +27,13 @@ from phigate.core.errors import (
 )
 from phigate.core.extras import Exchanged
 from phigate.core.gate import refusal_code
+from phigate.core.levers import LOGPROBS, levers_of
 from phigate.core.prompt_cache import hides_cached
-from phigate.core.protocols import Exchange, Head, Out
+from phigate.core.protocols import Out
 from phigate.core.route import Attempts
 from phigate.core.types import Attempt, Json, Row
 from phigate.order import Order, refused
+from phigate.reading import Reading
 from phigate.sending import check_status, upstream_request
 from phigate.watched import watch
 from phigate.wire.cached import UncachedDecoder, wire_without_cached, without_cached
@@ -42,6 +44,7 @@ T = TypeVar("T")
 OPERATOR_OUTCOMES = frozenset({"http_401", "http_402", "http_403", "http_404"})
 # Those that another key may end.
 KEY_OUTCOMES = frozenset({"http_401", "http_403"})
+_JSON = "application/json"
 
 
 @dataclass(slots=True)
@@ -53,18 +56,27 @@ class Answered:
     dropped: tuple[str, ...]
     exchanged: Exchanged | None = None
     fits: bool = True  # the schema that was asked for, as far as the adapter can tell
+    is_assembled: bool = False  # of a stream: its large parts are written out already
 
 
 @dataclass(slots=True)
 class Opened:
-    """A stream whose first event has come and is no error. `exchange` is still open."""
+    """A stream whose first event has come and is no error. Who has it closes `reading`."""
 
     row: Row
-    exchange: Exchange
+    reading: Reading
     decoder: StreamDecoder
     chunks: list[Json]
     dropped: tuple[str, ...]
     exchanged: Exchanged | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent, and whether a stream was asked for."""
+
+    request: WireRequest
+    streams: bool
 
 
 class Turn:
@@ -95,11 +107,6 @@ class Turn:
         """The first candidate's stream whose first event is no error."""
         return await self._first(self._opened)
 
-    async def piece(self, exchange: Exchange, *, until_s: float, ping_at_s: float) -> bytes | None:
-        """The next bytes; empty when none came. Raises UpstreamFailed, CallerGone."""
-        wait_s = min(self._slice_s(until_s), ping_at_s - self._now_s())
-        return await exchange.piece(max(0.0, wait_s))
-
     async def _first(self, attempt: Callable[[Row], Awaitable[T]]) -> T:
         now_s = self._gateway.clock.now_s()
         rows = self._order.route.candidates
@@ -117,12 +124,14 @@ class Turn:
             if row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
             outcome = "ended_early"
-            self._is_sent = False
-            self._ticket.tally.begins(row)
+            self._ticket.tally.begins(row, started_s)
             try:
                 result = await attempt(row)
                 outcome = "ok"
                 return result
+            except CallerCaused as caused:
+                outcome = caused.outcome
+                raise self._charged(row, caused) from None
             except (InvalidRequest, UpstreamFailed) as failed:
                 self._ticket.tally.fails()
                 outcome = self._outcome_of(failed, row)
@@ -133,106 +142,94 @@ class Turn:
 
     async def _whole(self, row: Row) -> Answered:
         until_s = min(self._order.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
-        exchange, wire = self._send(row, stream=False)
-        try:
-            head = await self._head(exchange, until_s)
-            body = await self._body(exchange, until_s)
-        finally:
-            exchange.close()
         adapter = ADAPTERS[row.dialect]
-        check_status(head, body, adapter)
-        answer = adapter.answer(body)
-        if answer is None:
-            raise UpstreamFailed("malformed")
+        reading, wire = self._send(row, stream=self._is_seen(row))
+        try:
+            head = await reading.head(until_s)
+            if head.status != 200:
+                check_status(head, await reading.body(until_s, is_error=True), adapter)
+            is_assembled = wire.streams and head.content_type != _JSON
+            if is_assembled:
+                keep = self._order.wanted.is_debug
+                decoder = self._decoder(row)
+                answer, received = await reading.assembled(decoder, until_s, keep=keep)
+            else:
+                # Asked for a stream, it answers in one piece, of which nothing is seen before.
+                self._ticket.tally.is_seen = False
+                body = await reading.body(until_s)
+                answer = await reading.answer(adapter, body)
+                received = await reading.shown(body) if self._order.wanted.is_debug else None
+        finally:
+            reading.close()
         outcomes.succeeded(self._gateway, row.id)
-        fits = wire.fits is None or wire.fits(answer)
+        exchanged = self._exchanged(wire.request, received)
+        fits = wire.request.fits is None or wire.request.fits(answer)
         if self._hides_cached(row):
             answer = without_cached(answer)
-        return Answered(row, answer, wire.dropped, self._exchanged(wire, body, row), fits)
+        return Answered(row, answer, wire.request.dropped, exchanged, fits, is_assembled)
+
+    def _is_seen(self, row: Row) -> bool:
+        """Whether the upstream streams a JSON call's answer: where much may be written, so that it
+        is known what was; and log probabilities, too large to be read at once."""
+        if row.confidential:
+            return False
+        asked = self._order.asked
+        tokens = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
+        if tokens > limits.JSON_TOKENS_MAX:
+            return True
+        tells = not asked.parameters.isdisjoint(LOGPROBS)
+        return tells and levers_of(self._order.body, asked, row).logprobs > 0
 
     async def _opened(self, row: Row) -> Opened:
         until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
-        exchange, wire = self._send(row, stream=True)
+        adapter = ADAPTERS[row.dialect]
+        reading, wire = self._send(row, stream=True)
         kept = False
         try:
-            head = await self._head(exchange, until_s)
+            head = await reading.head(until_s)
             if head.status != 200:
-                check_status(head, await self._body(exchange, until_s), ADAPTERS[row.dialect])
+                check_status(head, await reading.body(until_s, is_error=True), adapter)
             decoder = self._decoder(row)
-            chunks = await self._first_chunks(exchange, decoder, until_s)
+            chunks = await reading.first_chunks(decoder, until_s)
             kept = True
-            exchanged = self._exchanged(wire, None, row)
-            return Opened(row, exchange, decoder, chunks, wire.dropped, exchanged)
+            exchanged = self._exchanged(wire.request, None)
+            return Opened(row, reading, decoder, chunks, wire.request.dropped, exchanged)
         finally:
             if not kept:
-                exchange.close()
+                reading.close()
 
-    async def _first_chunks(
-        self, exchange: Exchange, decoder: StreamDecoder, until_s: float
-    ) -> list[Json]:
-        while True:
-            piece = await exchange.piece(self._slice_s(until_s))
-            if piece is None:
-                raise UpstreamFailed("cut")
-            chunks = decoder.feed(piece)
-            if chunks:
-                return chunks
-            await self._silence()
-            if decoder.failed is not None or decoder.ended:
-                raise UpstreamFailed(decoder.failed or "empty")
-
-    def _send(self, row: Row, *, stream: bool) -> tuple[Exchange, WireRequest]:
-        salt = self._ticket.principal.salt
-        request, wire = upstream_request(self._order, row, salt, stream=stream)
+    def _send(self, row: Row, *, stream: bool) -> tuple[Reading, Sent]:
+        order, ticket = self._order, self._ticket
+        request, wire = upstream_request(order, row, ticket.principal.salt, stream=stream)
         exchange = self._gateway.upstream.open(request)
         self._is_sent = True
-        exchange, self._ticket.tally.watched = watch(exchange, request, phi=self._order.asked.phi)
-        return exchange, wire
+        exchange, ticket.tally.watched = watch(exchange, request, phi=order.asked.phi)
+        ticket.tally.is_seen = stream
+        levers = partial(levers_of, order.body, order.asked, row)
+        reading = Reading(
+            ticket, self._out, row, exchange, levers, beat=self._silence, shows=self._shows(row)
+        )
+        return reading, Sent(wire, stream)
 
-    def _exchanged(self, wire: WireRequest, received: bytes | None, row: Row) -> Exchanged | None:
+    def _exchanged(self, wire: WireRequest, received: object) -> Exchanged | None:
         """The bodies that went over the wire, when the request asks to see them."""
-        if not self._order.wanted.is_debug:
-            return None
-        answer = None if received is None else orjson.loads(received)
-        if self._hides_cached(row):
-            answer = wire_without_cached(answer)
-        return Exchanged(wire.body, answer)
+        return Exchanged(wire.body, received) if self._order.wanted.is_debug else None
 
     def _decoder(self, row: Row) -> StreamDecoder:
         decoder = ADAPTERS[row.dialect].decoder()
         return UncachedDecoder(decoder) if self._hides_cached(row) else decoder
 
+    def _shows(self, row: Row) -> Callable[[Any], Any]:
+        """What of a wire body `debug` may show."""
+        return wire_without_cached if self._hides_cached(row) else _as_it_came
+
     def _hides_cached(self, row: Row) -> bool:
         return hides_cached(row, phi=self._order.asked.phi)
-
-    async def _head(self, exchange: Exchange, until_s: float) -> Head:
-        while (head := await exchange.head(self._slice_s(until_s))) is None:
-            await self._silence()
-        return head
-
-    async def _body(self, exchange: Exchange, until_s: float) -> bytes:
-        pieces: list[bytes] = []
-        while (piece := await exchange.piece(self._slice_s(until_s))) is not None:
-            pieces.append(piece)
-        return b"".join(pieces)
 
     async def _silence(self) -> None:
         """In a stream that has begun, a further turn's silence is filled."""
         if self._beat is not None:
             await self._beat()
-
-    def _slice_s(self, until_s: float) -> float:
-        """How long to wait for the upstream before looking up again."""
-        now_s = self._now_s()
-        wait_s = min(until_s - now_s, limits.PING_INTERVAL_S)
-        if self._out.gone_at_s is not None:
-            drain_s = self._out.gone_at_s + limits.DRAIN_TIMEOUT_S - now_s
-            if drain_s <= 0:
-                raise CallerGone
-            wait_s = min(wait_s, drain_s)
-        if wait_s <= 0:
-            raise UpstreamFailed("timeout")
-        return wait_s
 
     def _now_s(self) -> float:
         return self._gateway.clock.now_s()
@@ -245,6 +242,12 @@ class Turn:
             self._gateway.journal.note("stream_failed", row=row.id, outcome=outcome)
             outcomes.failed(self._gateway, row.id)
 
+    def _charged(self, row: Row, caused: CallerCaused) -> PhigateError:
+        """Charge what was written; what the caller is told of an answer that cannot be had."""
+        self._ticket.used(row, None, self._ticket.tally.bytes_out)
+        kind, message = _CAUSED[caused.outcome]
+        return kind(f"{message} It was written, so it is charged.")
+
     def _outcome_of(self, failed: InvalidRequest | UpstreamFailed, row: Row) -> str:
         """The outcome of an attempt that gave no answer; its row's failures are counted."""
         if isinstance(failed, InvalidRequest):
@@ -255,6 +258,8 @@ class Turn:
             self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
             is_key = failed.outcome in KEY_OUTCOMES
             outcomes.failed(self._gateway, row.id, told=not is_key)
+        if failed.outcome == "timeout":
+            self._ticket.count_timeout(row)
         if failed.outcome in OPERATOR_OUTCOMES:
             self._gateway.journal.note(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome
@@ -270,6 +275,7 @@ class Turn:
         self._ticket.attempts.append(attempt)
         if self._is_sent:
             self._rows_sent.add(row.id)
+            self._is_sent = False
             self._ticket.rows_sent = max(self._ticket.rows_sent, len(self._rows_sent))
 
     def _tried(self) -> list[Attempt]:
@@ -302,3 +308,25 @@ class Turn:
                 ]
             },
         )
+
+
+def _as_it_came(received: Any) -> Any:
+    return received
+
+
+_CAUSED: Mapping[str, tuple[type[PhigateError], str]] = {
+    "oversized": (
+        UpstreamError,
+        "The model's answer is larger than can be handed on. Ask for fewer tokens or alternatives "
+        "(max_tokens, top_logprobs), or for a stream.",
+    ),
+    "unreadable": (
+        UpstreamError,
+        f"The model wrote JSON that nests deeper than {limits.JSON_DEPTH_MAX} levels, or half a "
+        "character. Ask for a flatter schema.",
+    ),
+    "deadline": (
+        UpstreamTimeout,
+        "The answer took longer than a JSON call may. Ask for fewer tokens, or for a stream.",
+    ),
+}

@@ -9,14 +9,13 @@ https://platform.openai.com/docs/api-reference/chat
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
 from phigate.core.errors import UpstreamFailed
-from phigate.core.limits import JSON_DEPTH_MAX
+from phigate.core.json_bounds import is_too_much
 from phigate.core.members import MEMBERS, parameters, unsupported
 from phigate.core.types import Json, Place, Row
 from phigate.wire import sse
+from phigate.wire.answer_json import read_json
 
 _KEPT_HERE = frozenset(name for name, field in MEMBERS.items() if field.openai != "passed")
 _EFFORT_DEFAULT = "medium"  # what OpenAI's own models do when nobody says
@@ -93,6 +92,7 @@ class Decoder:
         self.ended = False
         self.failed: str | None = None
         self._events = sse.Decoder()
+        self._unread = b""
 
     def feed(self, piece: bytes) -> list[Json]:
         """The chunks that `piece` completes. After an end or a failure nothing more comes."""
@@ -111,10 +111,17 @@ class Decoder:
                 self._chunk(event.data, chunks)
         return chunks
 
+    @property
+    def begun(self) -> bytes:
+        """What has come of an event that is not whole, or is more than can be read."""
+        return self._unread or self._events.begun
+
     def _chunk(self, data: bytes, chunks: list[Json]) -> None:
         value = _object(data)
         if value is None:
             self.failed = "malformed"
+            if is_too_much(data):
+                self.failed, self._unread = "oversized", data
         elif value.get("error") is not None:
             self.failed = "error_event"
         elif not _is_list_of_deltas(value.get("choices")) and not _is_usage_alone(value):
@@ -125,21 +132,10 @@ class Decoder:
 
 def _object(body: bytes) -> Json | None:
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    # Only a body with more opening brackets than the limit can nest deeper than the limit.
-    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX and _nests_over(JSON_DEPTH_MAX, value):
+        value = read_json(body)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
-
-
-def _nests_over(levels: int, value: Any) -> bool:
-    """Deeper than this an answer could be neither counted nor written out again."""
-    if not isinstance(value, dict | list):
-        return False
-    children = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_nests_over(levels - 1, child) for child in children)
 
 
 def _is_usage_alone(chunk: Json) -> bool:

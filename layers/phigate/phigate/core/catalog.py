@@ -25,6 +25,7 @@ from phigate.core.catalog_check import (
     check,
 )
 from phigate.core.catalog_reading import SnapshotTooNew, readable, with_reads_from
+from phigate.core.limits import TOKENS_OUT_PER_S_DEFAULT
 from phigate.core.price import (
     card_of_rows,
     card_price,
@@ -213,6 +214,7 @@ def _row(table: Json, provider: Json) -> Row:
         drops=frozenset(table.get("drops", ())),
         cache_key_name=table.get("cache_key_name", ""),
         cache_is_per_key=table.get("cache_is_per_key", False),
+        tokens_out_per_s=table.get("tokens_out_per_s", TOKENS_OUT_PER_S_DEFAULT),
     )
 
 

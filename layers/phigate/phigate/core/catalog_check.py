@@ -192,6 +192,12 @@ def _tokens_out(row: _Row) -> Iterator[Mistake]:
         yield Mistake(row.file, row.id, "tokens_out_max", "must be at most context")
 
 
+def _speed(row: _Row) -> Iterator[Mistake]:
+    if "tokens_out_per_s" in row.fields and "tokens_out_per_s_evidence" not in row.fields:
+        message = "missing: callers are charged by tokens_out_per_s"
+        yield Mistake(row.file, row.id, "tokens_out_per_s_evidence", message)
+
+
 def _modalities(row: _Row) -> Iterator[Mistake]:
     modalities = row.fields.get("modalities")
     if modalities is None:
@@ -312,6 +318,7 @@ def _tables(value: Any) -> list[tuple[str, Any]]:
 ROW_RULES: tuple[Callable[[_Row], Iterator[Mistake]], ...] = (
     _id_begins_with_provider,
     _tokens_out,
+    _speed,
     _modalities,
     _cache_is_keyed,
     _agreement_fits,

@@ -22,6 +22,8 @@ Wrong = Callable[[Any], str | None]
 
 TOKENS_OUT_DEFAULT_MAX = 8_192  # a hold for more would lock up credit for answers nobody asked for
 TOKENS_MAX = 10_000_000  # ten times the longest context on offer
+TOKENS_PER_S_MAX = 10_000  # five times the fastest hardware on offer
+EVIDENCE_CHARS_MAX = 500  # a sentence, or a page's address with the day it was read
 PRICE_MICROS_MAX = 10_000_000_000  # 10,000 USD per million tokens: more is a slip of the units
 STATUSES = ("live", "staged", "alpha")  # `no_key` is found out at start, never written
 LAWS = ("nFADP", "GDPR-28", "HIPAA-BAA")
@@ -134,6 +136,11 @@ def _pins(value: Any) -> str | None:
     return None if plain else "must hold text, integers and flags only"
 
 
+def _evidence(value: Any) -> str | None:
+    right = isinstance(value, str) and 0 < len(value.strip()) <= EVIDENCE_CHARS_MAX
+    return None if right else f"must be text of at most {EVIDENCE_CHARS_MAX} characters"
+
+
 _TOKENS = _whole(0, TOKENS_MAX)
 _PRICE = _whole(0, PRICE_MICROS_MAX)
 _ID = _matching(ID, "an id: lower case letters, digits, '.' and '-'")
@@ -180,6 +187,8 @@ ROW_FIELDS: Fields = {
     "tokens_per_message": Field(_TOKENS),
     "tool_overhead_tokens": Field(_TOKENS),
     "bytes_per_token_x10": Field(_whole(10, 100)),
+    "tokens_out_per_s": Field(_whole(1, TOKENS_PER_S_MAX), is_required=False),
+    "tokens_out_per_s_evidence": Field(_evidence, is_required=False),
     "price": Field(_table),
     "places": Field(_table),
 }

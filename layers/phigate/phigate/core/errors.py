@@ -191,6 +191,11 @@ class UpstreamFailed(Exception):
         self.outcome = outcome
 
 
+class CallerCaused(UpstreamFailed):
+    """The row obeyed, and what the caller asked for cannot be handed on: `oversized`, `unreadable`,
+    `deadline`. It was written, so it is charged; no other row would do better (`core.levers`)."""
+
+
 class NotSent(UpstreamFailed):
     """Nothing was sent, so no provider has failed: `unsuited`, `drops_parameters`, `no_key`."""
 

@@ -24,14 +24,45 @@ FIRST_BYTE_TIMEOUT_S = 120.0  # a long prompt on a busy open-weight row may queu
 JSON_TIMEOUT_S = 280.0  # API Gateway ends a connection after five minutes without bytes
 IDLE_TIMEOUT_S = 60.0  # between two pieces of a stream
 STREAM_TIMEOUT_S = 840.0  # Lambda ends at 900 s; a minute is left for receipt and settle
-UPSTREAM_BODY_BYTES_MAX = 32 * 1024 * 1024  # 16 generated images as base64
+UPSTREAM_BODY_BYTES_MAX = 32 * 1024 * 1024  # a stream: 20,000 tokens with 20 alternatives each
 EVENT_BYTES_MAX = 1024 * 1024  # one SSE event
+# An answer in one piece: JSON_TOKENS_MAX tokens of TOKEN_BYTES_MAX and what stands round them. What
+# is longer, or has log probabilities, comes as a stream.
+ANSWER_BYTES_MAX = 1024 * 1024 + 64 * 1024
+# Objects and arrays, and commas, of one answer or event: 1 MB of `[]` takes 80 ms to read, of names
+# 50. Log probabilities of 700 KB have fewer of both; nothing else that a model writes comes near.
+ANSWER_CONTAINERS_MAX = 64_000
+ANSWER_COMMAS_MAX = 100_000
+# What an assembled answer is put together of besides text: choices, calls and their members, items,
+# unknown members. 1,400 calls, which are written out in 10 ms.
+ANSWER_PARTS_MAX = 10_000
+INPUT_DEPTH_MAX = 240  # of a call's input, which goes on as text; the writer takes 254 levels
+ERROR_BYTES_MAX = 64 * 1024  # of an error's body: its words; some providers echo the request behind
+# A JSON call that may write more goes upstream as a stream, so that what was written is seen.
+JSON_TOKENS_MAX = 8_192
+# The loop's turn: what is fed, hashed or written at once before others have theirs. A stream's
+# least event has 23 bytes and costs up to 20 us.
+PIECE_BYTES_MAX = 16 * 1024
+WRITE_BYTES_MAX = 1024 * 1024
 DRAIN_TIMEOUT_S = 30.0  # after a hang-up we wait this long for the usage chunk
 WRITE_TIMEOUT_S = 60.0  # a caller who reads nothing for so long has gone
 PING_INTERVAL_S = 15.0  # well under the idle limits of proxies (30 s at the API Gateway edge)
 ATTEMPTS_MAX = 4
 RETRY_PAUSE_S = 0.25  # a list of one row is tried again once, after this pause
 SOCKET_UNUSED_MAX_S = 20.0  # a POST is not sent on a pooled socket that was idle for longer
+
+# The most that one token, as truthful providers write it, has in bytes: of text (the longest of the
+# vocabularies are runs of 128 blanks, or of 64 letters that are escaped), of a stream's chunk round
+# it (ids, model, fingerprint, padding), and of one alternative in its log probabilities (its text,
+# its bytes as numbers, its names).
+TOKEN_BYTES_MAX = 128
+CHUNK_BYTES_MAX = 1_024
+LOGPROB_BYTES_MAX = 768
+
+# What a row writes in a second where its catalog says nothing: the fastest hosts of open models.
+TOKENS_OUT_PER_S_DEFAULT = 200
+# Answers nobody saw a byte of that a key may let time out in a day before the operator is told.
+UNSEEN_TIMEOUTS_PER_DAY = 5
 
 LAST_TOKENS_MIN = 64  # of an answer for which credit is short; fewer say nothing
 TURNS_FOLLOW_MAX = 8  # turns after the first one in a server tool's loop

@@ -95,6 +95,18 @@ def estimate(row: Row, asked: Asked, bytes_out: int, limit: Bound) -> Usage:
     return Usage(min(tokens_in, limit.tokens_in), min(tokens_out, limit.tokens_out))
 
 
+def estimate_unseen(row: Row, asked: Asked, worked_ms: int, limit: Bound) -> Usage:
+    """Usage of an answer nobody saw a byte of: the prompt, and what the row writes in the time that
+    it worked; never above what was asked for."""
+    written = unseen_tokens(worked_ms, row.tokens_out_per_s, limit.tokens_out)
+    return Usage(estimate(row, asked, 0, limit).tokens_in, written)
+
+
+def unseen_tokens(worked_ms: int, tokens_out_per_s: int, tokens_out_max: int) -> int:
+    """What stands in a receipt's `worked`, as tokens."""
+    return min(-(-worked_ms * tokens_out_per_s // 1000), tokens_out_max)
+
+
 def tokens_affordable(rows: Iterable[Row], asked: Asked, available_micros: int) -> int:
     """The largest max_tokens whose hold `available_micros` covers at every one of the rows."""
     least: int | None = None

@@ -63,6 +63,16 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
+class Worked:
+    """What the last turn's output was estimated by, where nothing of it was seen: how long the row
+    worked, how fast it writes, and the most that it was asked for."""
+
+    ms: int
+    tokens_out_per_s: int
+    tokens_out_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """What an answer cost. `computed` may be above what the hold allowed to charge."""
 
@@ -74,6 +84,7 @@ class Charge:
     charged_micros: int
     held_micros: int
     turns: tuple[tuple[Row, Usage], ...] = ()
+    worked: Worked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +221,7 @@ def _charged(charge: Charge, price: Price) -> dict[str, Any]:
             "held": charge.held_micros,
         },
         **_turns(charge),
+        **_worked(charge.worked),
     }
 
 
@@ -218,6 +230,13 @@ def _turns(charge: Charge) -> dict[str, Any]:
     if len(charge.turns) < 2:
         return {}
     return {"turns": [[row.id, *_counts(usage), *_rates(row.price)] for row, usage in charge.turns]}
+
+
+def _worked(worked: Worked | None) -> dict[str, Any]:
+    """Of the last turn, so that its tokens can be recomputed."""
+    if worked is None:
+        return {}
+    return {"worked": [worked.ms, worked.tokens_out_per_s, worked.tokens_out_max]}
 
 
 def _counts(usage: Usage) -> list[int]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from phigate.core.limits import TOKENS_OUT_PER_S_DEFAULT
+
 Json = dict[str, Any]
 
 Residency = Literal["endpoint", "request_field", "contract", "unproven"]
@@ -91,6 +93,7 @@ class Row:
     drops: frozenset[str] = frozenset()
     cache_key_name: str = ""
     cache_is_per_key: bool = False
+    tokens_out_per_s: int = TOKENS_OUT_PER_S_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

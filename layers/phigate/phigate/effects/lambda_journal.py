@@ -89,6 +89,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "bug": (("Bugs", "Count", None),),
     "start_failed": (("StartFailures", "Count", None),),
     "cost_above_hold": (("CostAboveHold", "Count", None),),
+    "key_times_out": (("KeyTimeouts", "Count", None),),
     "settle_not_confirmed": (("SettlesNotConfirmed", "Count", None),),
     "certification_failed": (("CertificationFailures", "Count", None),),
     "catalog_refresh_failed": (
@@ -127,6 +128,7 @@ LEVELS: Mapping[str, str] = {
         (
             "agreement_ends",
             "attempt_failed",
+            "key_times_out",
             "stream_failed",
             "breaker_opened",
             "breaker_heard",

@@ -57,6 +57,19 @@ def _price(record: Json, catalog: Catalog) -> Iterator[str]:
             yield f"the prices of {row_id} are not the published ones"
 
 
+def _worked(record: Json, catalog: Catalog) -> Iterator[str]:
+    """How fast the row of the last turn writes, and the most that it may be asked for."""
+    if "worked" not in record:
+        return
+    turns = record.get("turns")
+    row = catalog.rows_by_id.get(turns[-1][0] if turns else record["row"])
+    _, tokens_out_per_s, tokens_out_max = record["worked"]
+    if row is not None and tokens_out_per_s != row.tokens_out_per_s:
+        yield f"{row.id} writes {row.tokens_out_per_s} tokens a second, not {tokens_out_per_s}"
+    if row is not None and tokens_out_max > row.tokens_out_max:
+        yield f"{row.id} is asked for {row.tokens_out_max} tokens at most, not {tokens_out_max}"
+
+
 def _priced(record: Json) -> Iterator[tuple[str, list[int]]]:
     for turn in record.get("turns", ()):
         yield turn[0], turn[5:]
@@ -125,4 +138,5 @@ RULES: tuple[tuple[str, Callable[[Json, Catalog], Iterator[str]]], ...] = (
     ("price", _price),
     ("agreement", _agreement),
     ("confidential", _confidential),
+    ("worked", _worked),
 )

@@ -13,7 +13,7 @@ import orjson
 from phigate.core.errors import InvalidRequest
 from phigate.core.ids import MalformedId, seconds_of
 from phigate.core.limits import STREAM_TIMEOUT_S
-from phigate.core.meter import cost
+from phigate.core.meter import cost, unseen_tokens
 from phigate.core.receipt import Ended
 from phigate.core.types import ConfidentialBy, Json, Price, Residency, Tier, Usage
 from phigate.proof.failed import ProofFailed
@@ -141,6 +141,22 @@ def _cost(record: Json) -> Iterator[str]:
             yield "the usage is not the sum over the turns"
 
 
+def _worked(record: Json) -> Iterator[str]:
+    """An answer nobody saw is charged by the time that its row worked, and not for more."""
+    if "worked" not in record:
+        return
+    ms, tokens_out_per_s, tokens_out_max = record["worked"]
+    written = unseen_tokens(ms, tokens_out_per_s, tokens_out_max)
+    turns = record.get("turns")
+    told = turns[-1][2] if turns else record["usage"]["out"]
+    if told != written:
+        yield f"{ms} ms of work are {written} tokens of output, the record says {told}"
+    if record["usage"]["source"] != "estimated":
+        yield "usage by the time worked is an estimate, the record calls it verified"
+    if ms > CALL_S_MAX * 1000:
+        yield f"a row worked for {ms} ms, longer than any call"
+
+
 def _upstream(record: Json) -> Iterator[str]:
     names = [
         name for name in ("upstream_request_sha256", "upstream_response_sha256") if name in record
@@ -167,6 +183,7 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "agreement": _agreement,
     "served": _served,
     "cost": _cost,
+    "worked": _worked,
     "upstream": _upstream,
     "confidential": _confidential,
 }
@@ -293,6 +310,7 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "cost": _counts("computed", "charged", "held"),
     "turns": _list_of(_name, *_FOUR_COUNTS, *_FOUR_COUNTS),
     "confidential": _one_of(ConfidentialBy),
+    "worked": lambda value: _fits_each(value, (_count, _count, _count)),
     "upstream_id": _text,
     "sandbox": lambda value: (
         isinstance(value, dict)
@@ -306,7 +324,7 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "certified": lambda value: value is False,
 }
 # Members that stand only where another one does: nothing is charged without a row.
-NEEDS = {"cost": "row", "turns": "cost"}
+NEEDS = {"cost": "row", "turns": "cost", "worked": "cost"}
 # Members that stand together or not at all.
 TOGETHER = (
     frozenset({"row", "provider", "region_served", "residency", "agreement"}),

@@ -11,7 +11,9 @@ from typing import Any
 
 import orjson
 
+from phigate.core.limits import INPUT_DEPTH_MAX
 from phigate.core.types import Json
+from phigate.wire.answer_json import read_json
 
 # The tool that a model is made to call where JSON is asked for and no schema can be enforced.
 ANSWER_TOOL = "gateway_json_answer"
@@ -51,7 +53,7 @@ IGNORED_BLOCKS = frozenset(
 def completion(body: bytes) -> Json | None:
     """A whole answer as a `chat.completion`, or None when it is not one."""
     try:
-        value = orjson.loads(body)
+        value = read_json(body, INPUT_DEPTH_MAX)
         return _completion(value) if value["type"] == "message" else None
     except MISSHAPEN:
         return None

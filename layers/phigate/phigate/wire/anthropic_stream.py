@@ -9,11 +9,10 @@ https://platform.claude.com/docs/en/build-with-claude/streaming
 
 from collections.abc import Callable, Mapping
 
-import orjson
-
 from phigate.core.errors import UpstreamFailed
 from phigate.core.types import Json
 from phigate.wire import sse
+from phigate.wire.answer_json import read_json
 from phigate.wire.anthropic import (
     ANSWER_TOOL,
     CALL_BLOCK,
@@ -69,7 +68,7 @@ class Decoder:
             return chunks
         try:
             for event in self._events.feed(piece):
-                value = orjson.loads(event.data)
+                value = read_json(event.data)
                 read = _READERS.get(value["type"])
                 if read is not None:
                     read(self, value, chunks)
@@ -80,6 +79,11 @@ class Decoder:
         except MISSHAPEN:
             self.failed = "malformed"
         return chunks
+
+    @property
+    def begun(self) -> bytes:
+        """What has come of an event that is not whole."""
+        return self._events.begun
 
     def _error(self, _: Json, __: list[Json]) -> None:
         self.failed = "error_event"

@@ -43,6 +43,9 @@ class _Decoder(Protocol):
     ended: bool
     failed: str | None
 
+    @property
+    def begun(self) -> bytes: ...
+
     def feed(self, piece: bytes) -> list[Json]: ...
 
 
@@ -75,6 +78,11 @@ class UncachedDecoder:
         self._decoder = decoder
         self.ended = decoder.ended
         self.failed = decoder.failed
+
+    @property
+    def begun(self) -> bytes:
+        """See StreamDecoder."""
+        return self._decoder.begun
 
     def feed(self, piece: bytes) -> list[Json]:
         """See StreamDecoder."""

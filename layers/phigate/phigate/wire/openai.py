@@ -17,8 +17,12 @@ from phigate.wire.sse import data_event
 
 # Our own names in an upstream's answer are forgeries (DESIGN 6.7). The written-out JSON is
 # searched, where no escape can hide a name.
-_FORGED = re.compile(rb'"(?:x[_-])?phi', re.IGNORECASE)
 _FORGED_NAMES = ("x_phi", "x-phi", "phi")
+_FORGED_STARTS = tuple(b'"' + name.encode() for name in _FORGED_NAMES)
+# A text that begins so is none: no colon stands behind it.
+_FORGED = re.compile(rb'"(?:x[_-])?phi[^"\\]*+(?:\\.[^"\\]*+)*+":')
+# What a model wrote besides text is counted exactly up to this size, then as the JSON that it is.
+_COUNTED_BYTES_MAX = 64 * 1024
 _OUTPUT_MEMBERS = frozenset({"content", "reasoning_content", "reasoning", "refusal", "tool_calls"})
 
 
@@ -33,9 +37,7 @@ class Stamp:
 
 def completion(answer: Json, stamp: Stamp) -> bytes:
     """The body of a whole answer."""
-    ours = {"id": stamp.completion_id, "object": "chat.completion", "model": stamp.model}
-    created_s = answer.get("created") or stamp.created_s
-    return _dump({**answer, **ours, "created": created_s})
+    return _dump(_stamped(answer, stamp))
 
 
 def message(answer: Json) -> Json:
@@ -67,25 +69,58 @@ def output_bytes(choices: Iterable[Json], member: str) -> int:
                 if value and name in _OUTPUT_MEMBERS:
                     # Once a chunk, and nearly always plain text.
                     is_plain = type(value) is str and value.isascii()
-                    total += len(value) if is_plain else text_bytes(value)
+                    total += len(value) if is_plain else _written_bytes(value)
     return total
 
 
-def _dump(value: Json) -> bytes:
+def _written_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return text_bytes(value)
+    size = len(orjson.dumps(value))
+    return size if size > _COUNTED_BYTES_MAX else text_bytes(value)
+
+
+def clean(value: Json | list[Any]) -> bytes:
+    """JSON of an upstream as it may pass. Our own names are taken out of the value, too."""
+    return _dump(value)
+
+
+def assembled(answer: Json, stamp: Stamp) -> bytes:
+    """The body of an answer whose large parts were cleaned and written out as they came."""
+    body = _stamped(answer, stamp)
+    _remove_forgeries(body)
+    return orjson.dumps(body)
+
+
+def _stamped(answer: Json, stamp: Stamp) -> Json:
+    ours = {"id": stamp.completion_id, "object": "chat.completion", "model": stamp.model}
+    return {**answer, **ours, "created": answer.get("created") or stamp.created_s}
+
+
+def _dump(value: Any) -> bytes:
     written = orjson.dumps(value)
-    # Most chunks have no such letters at all, which is cheaper to see than the pattern.
-    if b"phi" in written.lower() and _FORGED.search(written) is not None:
-        return orjson.dumps(_without_forgeries(value))
+    # Most chunks have no such letters at all, which is cheaper to see than the names.
+    lowered = written.lower()
+    if b"phi" not in lowered or not any(start in lowered for start in _FORGED_STARTS):
+        return written
+    if _FORGED.search(lowered) is not None:
+        _remove_forgeries(value)
+        return orjson.dumps(value)
     return written
 
 
-def _without_forgeries(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _without_forgeries(member)
-            for name, member in value.items()
-            if not name.lower().startswith(_FORGED_NAMES)
-        }
-    if isinstance(value, list):
-        return [_without_forgeries(member) for member in value]
-    return value
+def _remove_forgeries(value: Any) -> None:
+    """In place, level by level: nothing is built anew of an answer that may be large."""
+    level = [value]
+    while level:
+        inner: list[Any] = []
+        for each in level:
+            children: Iterable[Any] = each
+            if type(each) is dict:
+                # All names at once, which is quicker than each of them by itself.
+                if "phi" in "".join(each).lower():
+                    for name in [n for n in each if n.lower().startswith(_FORGED_NAMES)]:
+                        del each[name]
+                children = each.values()
+            inner += [child for child in children if type(child) is dict or type(child) is list]
+        level = inner

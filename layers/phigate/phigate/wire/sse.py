@@ -65,6 +65,11 @@ class Decoder:
                 self._field(line)
         return events
 
+    @property
+    def begun(self) -> bytes:
+        """The data of the event that is not whole yet."""
+        return b"\n".join((*self._data, self._rest))
+
     def _lines(self, piece: bytes) -> list[bytes]:
         """The lines that are complete now; the begun one stays in `_rest`."""
         if self._at_start:

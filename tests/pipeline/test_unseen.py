@@ -1,0 +1,139 @@
+"""An answer nobody sees a byte of: a hang-up is the caller's act and is charged by the time that
+its row worked; a timeout is the row's failure, free, and counted per key.
+"""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from phigate.core.limits import UNSEEN_TIMEOUTS_PER_DAY
+from phigate.core.meter import unseen_tokens
+from phigate.core.types import Json
+from phigate.proof.receipt import Evidence, verify
+from tests.builders import DAY_S, make_body, make_row
+from tests.fakes import Script
+from tests.pipeline.stage import PLAIN, ROWS, STREAM, Stage, answers, fails, streams
+
+SLOW = (make_row("acme-one", tokens_out_per_s=10),)
+# Seconds of work before the hang-up, members of the body; tokens charged and milliseconds told.
+WORKED: dict[str, tuple[float, Json, tuple[int, int]]] = {
+    "at once": (0.0, {}, (6_000, 30_000)),
+    "after 2.5 s": (2.5, {}, (6_500, 32_500)),
+    "after a minute: the default is all that may be written": (60.0, {}, (8_192, 90_000)),
+    "at most what was asked for": (60.0, {"max_tokens": 100}, (100, 90_000)),
+}
+
+
+@pytest.mark.parametrize(("seconds", "members", "worked"), WORKED.values(), ids=WORKED)
+def test_a_hang_up_is_charged_by_the_time_worked_drain_included(
+    seconds: float, members: Json, worked: tuple[int, int]
+) -> None:
+    stage = Stage()
+    stage.plays(Script(before=[seconds, stage.hang_up, 100.0]))
+    stage.chat_gone({**PLAIN, **members})
+    stage.check_receipts()
+    tokens, ms = worked
+    record = stage.record
+    assert record["usage"]["out"] == tokens
+    assert record["usage"]["in"] == 6
+    assert record["usage"]["source"] == "estimated"
+    assert record["worked"] == [ms, 200, members.get("max_tokens", 8_192)]
+    assert record["ended"] == "hang_up"
+    micros = -(-(6 * 240_000 + tokens * 480_000) // 1_000_000)
+    assert stage.account()["spent"] == micros <= record["cost"]["held"]
+
+
+def test_a_rows_own_speed_counts() -> None:
+    stage = Stage(rows=SLOW)
+    stage.plays(Script(before=[stage.hang_up, 100.0]))
+    stage.chat_gone(PLAIN)
+    assert stage.record["usage"]["out"] == 300
+    assert stage.record["worked"] == [30_000, 10, 8_192]
+
+
+def test_only_the_attempt_under_way_counts() -> None:
+    stage = Stage()
+    stage.plays(Script(before=[100.0], status=500), Script(before=[stage.hang_up, 100.0]))
+    stage.chat_gone(PLAIN)
+    assert stage.record["row"] == "bolt-two"
+    assert stage.record["worked"][0] == 30_000
+
+
+def test_a_cancelled_call_is_charged_by_the_time_worked() -> None:
+    async def cancelled(stage: Stage) -> None:
+        serving = asyncio.create_task(stage.serve(PLAIN))
+
+        def cancel() -> None:
+            serving.cancel()
+
+        stage.plays(Script(before=[5.0, cancel, 100.0]))
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        await stage.gateway.drained()
+
+    stage = Stage()
+    asyncio.run(cancelled(stage))
+    assert stage.record["worked"][0] >= 5_000
+    assert stage.account()["held"] == 0
+
+
+def test_the_receipt_of_it_is_recomputed_by_a_stranger() -> None:
+    stage = Stage()
+    stage.plays(Script(before=[stage.hang_up, 100.0]))
+    stage.chat_gone(PLAIN)
+    (receipt_id,) = stage.ledger.records
+    verified = verify(stage.bundle(receipt_id), Evidence(roots=stage.roots))
+    assert not verified.fails
+    assert verified.record is not None
+    assert unseen_tokens(*verified.record["worked"]) == verified.record["usage"]["out"]
+
+
+TIMEOUTS: dict[str, tuple[Json, Script]] = {
+    "json, no head": (PLAIN, Script(before=[1_000.0])),
+    "json, no body": (PLAIN, Script([1_000.0])),
+    "stream, no first event": (STREAM, streams(1_000.0)),
+}
+
+
+@pytest.mark.parametrize(("body", "script"), TIMEOUTS.values(), ids=TIMEOUTS)
+def test_a_timeout_is_free_and_told_of_by_key_above_five_a_day(body: Json, script: Script) -> None:
+    stage = Stage(rows=ROWS[:1])
+    told: list[int] = []
+    for _ in range(UNSEEN_TIMEOUTS_PER_DAY + 1):
+        stage.plays(script, fails(500))
+        stage.chat(body)
+        told.append(len(stage.journal.fields("key_times_out")))
+        stage.pass_time(61)
+    assert told == [0, 0, 0, 0, 0, 1]
+    assert stage.journal.fields("key_times_out") == [{"key": "k1", "count": 6}]
+    assert stage.account()["spent"] == 0
+    assert {line["key"] for line in stage.journal.fields("attempt_timed_out")} == {"k1"}
+    assert stage.journal.fields("attempt_failed")
+
+
+def test_the_count_is_a_days_and_a_keys() -> None:
+    gateway = Stage().gateway
+    counts = [gateway.count_timeout(key, 1.0) for key in ("a", "a", "b")]
+    assert counts == [1, 2, 1]
+    assert gateway.count_timeout("a", DAY_S + 1.0) == 1
+
+
+def test_an_answer_in_time_is_no_timeout() -> None:
+    stage = Stage(answers())
+    stage.chat(make_body(model="acme-one"))
+    assert stage.journal.fields("attempt_timed_out") == []
+
+
+def test_of_several_turns_the_last_is_charged_by_its_time() -> None:
+    named = {"name": "gateway_datetime", "arguments": "{}"}
+    call = {"id": "1", "type": "function", "function": named}
+    calls = answers(choices=[{"index": 0, "message": {"role": "assistant", "tool_calls": [call]}}])
+    stage = Stage(rows=[replace(ROWS[0], tokens_out_per_s=1)])
+    stage.plays(calls, Script(before=[stage.hang_up, 100.0]))
+    stage.chat_gone(
+        make_body(model="acme-one", max_tokens=100, tools=[{"type": "gateway:datetime"}])
+    )
+    stage.check_receipts()
+    assert [turn[2] for turn in stage.record["turns"]] == [5, 30]
+    assert stage.record["worked"] == [30_000, 1, 100]
