@@ -17,6 +17,20 @@ A message says what was wrong and what to do. It never holds a prompt, an answer
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from phigate.core.limits import PATH_CHARS_MAX
+
+
+def member_path(*steps: str | int) -> str:
+    """The path of a member for people, as `messages.3.content`: made when something is refused, and
+    cut, since the names in it are the caller's own words."""
+    return _cut(".".join(map(str, steps)))
+
+
+def _cut(written: str) -> str:
+    if len(written) <= PATH_CHARS_MAX:
+        return written
+    return written[: PATH_CHARS_MAX - 1] + "…"
+
 
 class PhigateError(Exception):
     """Base of the tree. `extra` are further members of the envelope, `headers` of the answer."""
@@ -35,7 +49,7 @@ class PhigateError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.param = param
+        self.param = None if param is None else _cut(param)
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
 
