@@ -6,6 +6,7 @@ Law 3: a caller who has gone is waited for at most DRAIN_TIMEOUT_S: the upstream
 usage so that the charge is exact.
 """
 
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,12 +27,12 @@ from phigate.core.errors import (
     UpstreamTimeout,
 )
 from phigate.core.extras import Exchanged
-from phigate.core.gate import refusal_code
+from phigate.core.gate import may_attempt, refusal_code
 from phigate.core.protocols import Exchange, Head, Out
 from phigate.core.route import Attempts
 from phigate.core.types import Attempt, Json, Row
 from phigate.order import Order, refused
-from phigate.sending import check_status, upstream_request
+from phigate.sending import RowUnsuited, check_status, upstream_request
 from phigate.watched import watch
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class Turn:
 
     async def _whole(self, row: Row) -> Answered:
         until_s = min(self._order.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
-        exchange, wire = self._send(row, stream=False)
+        exchange, wire = await self._send(row, stream=False)
         try:
             head = await self._head(exchange, until_s)
             body = await self._body(exchange, until_s)
@@ -145,7 +146,7 @@ class Turn:
 
     async def _opened(self, row: Row) -> Opened:
         until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
-        exchange, wire = self._send(row, stream=True)
+        exchange, wire = await self._send(row, stream=True)
         kept = False
         try:
             head = await self._head(exchange, until_s)
@@ -174,12 +175,21 @@ class Turn:
             if decoder.failed is not None or decoder.ended:
                 raise UpstreamFailed(decoder.failed or "empty")
 
-    def _send(self, row: Row, *, stream: bool) -> tuple[Exchange, WireRequest]:
+    async def _send(self, row: Row, *, stream: bool) -> tuple[Exchange, WireRequest]:
         salt = self._ticket.principal.salt
-        request, wire = upstream_request(self._order, row, salt, stream=stream)
+        order = self._order
+        written = functools.partial(upstream_request, order, row, salt, stream=stream)
+        request, wire = await self._gateway.beside(written, heavy=order.is_heavy)
+        if order.is_heavy and not self._may_still(row):
+            raise RowUnsuited("unsuited")
         exchange = self._gateway.upstream.open(request)
         exchange, self._ticket.tally.watched = watch(exchange, request, phi=self._order.asked.phi)
         return exchange, wire
+
+    def _may_still(self, row: Row) -> bool:
+        """The gate's look once more: a heavy request waits for others before it is written."""
+        stand = self._gateway.stack.stand(self._order.view, self._now_s())
+        return may_attempt(row, self._order.asked, stand)
 
     def _exchanged(self, wire: WireRequest, received: bytes | None) -> Exchanged | None:
         """The bodies that went over the wire, when the request asks to see them."""

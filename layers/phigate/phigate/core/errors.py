@@ -3,7 +3,7 @@
 PhigateError
 ├── CallerError          the caller can mend it
 │   ├── InvalidApiKey · NotFound · MethodNotAllowed · UnsupportedEncoding · RequestTooLarge
-│   ├── InvalidRequest · KeyPolicyViolated · RegionNotServed · ModelNotFound
+│   ├── RequestTimeout · InvalidRequest · KeyPolicyViolated · RegionNotServed · ModelNotFound
 │   ├── NoRoute · PhiBlocked
 │   └── InsufficientCredit · RateLimited · ServerToolLimit
 ├── UpstreamError        no provider could serve it
@@ -100,6 +100,12 @@ class RequestTooLarge(CallerError):
     """The body is over BODY_BYTES_MAX."""
 
     status, code, type = 413, "request_too_large", "invalid_request_error"
+
+
+class RequestTimeout(CallerError):
+    """The body was not whole within BODY_TIMEOUT_S."""
+
+    status, code, type = 408, "request_timeout", "invalid_request_error"
 
 
 class InvalidRequest(CallerError):

@@ -24,10 +24,15 @@ PATH_CHARS_MAX = 200  # of a path that names a member to the caller: its names a
 # loop: so many take some 5 ms. What has more is read beside it, in turns of 5 ms.
 LIGHT_BODY_MARKS_MAX = 4_000
 HEADER_BYTES_MAX = 8 * 1024  # all request headers together; API Gateway stops at 10,240
+HEAD_TIMEOUT_S = 10.0  # from the first byte of a request to the end of its headers: 8 KB
+BODY_TIMEOUT_S = 60.0  # from there to the body's last byte: 5 MB at 0.7 Mbit/s
+# What is still on its way when its request was answered without it is read and thrown away for so
+# long: a connection that is closed at once may lose the answer.
+BODY_LEFT_TIMEOUT_S = 5.0
 KEY_BYTES_MAX = 128  # a key is 58 characters; anything longer is not one
 STOP_MAX = 16  # the most that a provider of the catalog takes
 PREFERENCES_MAX = 64  # names in one list of `provider`; the catalog has fewer rows
-NAME_BYTES_MAX = 256  # a model name, a row id, a user name
+NAME_BYTES_MAX = 256  # a model name, a row id, a user name, the id of a tool call
 INTEGER_DIGITS_MAX = 20  # one more than a 64-bit integer has; Python would parse millions
 
 # The upstream.

@@ -86,8 +86,11 @@ class CalledFunction(Shape):
     parameters: dict[str, Any] | None = None
 
 
+CallId = Annotated[str, Field(max_length=NAME_BYTES_MAX)]
+
+
 class ToolCall(Shape):
-    id: str
+    id: CallId
     type: Literal["function"] = "function"
     function: CalledFunction
 
@@ -97,7 +100,7 @@ class Message(Shape):
     content: Content | None = None
     name: Annotated[str, Field(max_length=NAME_BYTES_MAX)] | None = None
     tool_calls: Items[ToolCall] | None = None
-    tool_call_id: str | None = None
+    tool_call_id: CallId | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     annotations: Items[dict[str, Any]] | None = None

@@ -19,6 +19,7 @@ from phigate.core.limits import (
     INTEGER_DIGITS_MAX,
     JSON_DEPTH_MAX,
     JSON_MEMBERS_MAX,
+    LIGHT_BODY_MARKS_MAX,
     MEMBER_NAME_BYTES_MAX,
     OBJECT_MEMBERS_MAX,
 )
@@ -44,7 +45,8 @@ def parse_object(body: bytes, marks: bytes | None = None) -> Json:
     the message never quotes a value of the body."""
     if marks is None:
         marks = marks_of(body)
-    if len(marks) > JSON_MEMBERS_MAX and holds_too_much(body):
+    separators = len(marks) - marks.count(b"\\")
+    if separators > JSON_MEMBERS_MAX and members_within(body) > JSON_MEMBERS_MAX:
         raise InvalidRequest(f"The body has more than {JSON_MEMBERS_MAX} members and items in it.")
     # Only a body with more opening brackets than the limit can nest deeper than the limit.
     may_be_deep = marks.count(b"{") + marks.count(b"[") > JSON_DEPTH_MAX
@@ -56,25 +58,31 @@ def parse_object(body: bytes, marks: bytes | None = None) -> Json:
         raise InvalidRequest("The body must be a JSON object.")
     if may_be_deep:
         _check_depth(value, 1)
-    if len(marks) > OBJECT_MEMBERS_MAX:
+    if separators > OBJECT_MEMBERS_MAX:
         _check_widths(value)
     if may_hold_surrogates:
         _check_surrogates(value)
     return value
 
 
-def holds_too_much(body: bytes) -> bool:
-    """Whether a JSON text has over JSON_MEMBERS_MAX members and items, seen before any is built.
+def is_heavy(marks: bytes) -> bool:
+    """Whether a body with these marks is read beside the event loop."""
+    return len(marks) > LIGHT_BODY_MARKS_MAX
 
-    Outside strings every comma and every opening bracket stands for one, or for an empty container.
+
+def members_within(text: bytes) -> int:
+    """How many members and items a JSON text has, seen before any is built: outside strings every
+    comma and every opening bracket stands for one, or for an empty container.
+
     What stands up to the first mistake in the JSON is counted right, which is all that is parsed.
     """
     # Without escapes every quote opens or closes a string; two beside each other change nothing.
-    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    if plain.count(b'"') > 4 * (JSON_MEMBERS_MAX + 1):
-        return True  # a member has two strings at most, its name and its value
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    strings = plain.count(b'"') // 2
+    if strings > 2 * (JSON_MEMBERS_MAX + 1):
+        return strings // 2  # a member has two at most, its name and its value
     quoted = plain.translate(None, _NO_STRUCTURE).replace(b'""', b"")
-    return sum(map(len, quoted.split(b'"')[::2])) > JSON_MEMBERS_MAX
+    return sum(map(len, quoted.split(b'"')[::2]))
 
 
 class _NameTooLong(Exception):
