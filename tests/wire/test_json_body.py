@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phigate.core.errors import InvalidRequest
-from phigate.core.limits import JSON_MEMBERS_MAX, OBJECT_MEMBERS_MAX, PATH_CHARS_MAX
+from phigate.core.limits import ESCAPES_MAX, JSON_MEMBERS_MAX, OBJECT_MEMBERS_MAX, PATH_CHARS_MAX
 from phigate.wire.json_body import parse_object
 
 CANARY = "c4n4ry"
@@ -81,6 +81,10 @@ GOOD: dict[str, tuple[bytes, Any]] = {
         b'{"a": "' + b"[{" * 1_000_000 + b'", "b": ["' + b"[" * 1_000_000 + b'"]}',
         {"a": "[{" * 1_000_000, "b": ["[" * 1_000_000]},
     ),
+    "as many backslashes as are taken": (
+        rb'{"a": "' + rb"\\" * (ESCAPES_MAX // 2) + b'"}',
+        {"a": "\\" * (ESCAPES_MAX // 2)},
+    ),
     "brackets behind escaped quotes": (
         rb'{"a": "' + rb"\\\"[" * 200_000 + rb'", "b": "\\"}',
         {"a": r"\"[" * 200_000, "b": "\\"},
@@ -147,10 +151,33 @@ BAD: dict[str, bytes] = {
     "65 levels": nested(65),
     "65 levels of objects": b'{"a":' * 65 + b"1" + b"}" * 65,
     "900 levels": nested(900),
-    "one container more than is taken": (
-        b'{"c4n4ry": [' + b"[]," * (JSON_MEMBERS_MAX - 2) + b"[]]}"
+    "one backslash more than is taken": (
+        rb'{"a": "' + rb"\\" * (ESCAPES_MAX // 2 - 1) + rb"c4n4ry\n\r\t" + b'"}'
     ),
-    "one object more than is taken": (b'{"c4n4ry": [' + b"{}," * (JSON_MEMBERS_MAX - 2) + b"{}]}"),
+    "one item more than is taken": b'{"a": [' + b"1," * (JSON_MEMBERS_MAX - 1) + b"1]}",
+    "one member more than is taken": (
+        b'{"a": {' + b",".join(b'"%x":1' % i for i in range(JSON_MEMBERS_MAX)) + b"}}"
+    ),
+    "one string more than is taken": b'{"a": [' + b'"c4n4ry",' * (JSON_MEMBERS_MAX - 1) + b'""]}',
+    "one array more than is taken": (
+        b'{"c4n4ry": [' + b"[]," * (JSON_MEMBERS_MAX // 2 - 1) + b"[]]}"
+    ),
+    "one object more than is taken": (
+        b'{"c4n4ry": [' + b"{}," * (JSON_MEMBERS_MAX // 2 - 1) + b"{}]}"
+    ),
+    "one member more in an object than is taken": with_members(OBJECT_MEMBERS_MAX + 1),
+    "a name of 257 bytes": b'{"%s": 1}' % (b"n" * 257),
+    "a name of 258 bytes in 129 letters": b'{"%s": 1}' % ("\u00e9" * 129).encode(),
+    "a name of 2.2 MB with 240,000 members in it": (
+        b'{"%s": %s}' % (b"n" * 2_200_000, with_members(240_000))
+    ),
+    "420,000 members": with_members(420_000),
+    "a name of 2 MB, and no JSON": b'{"%s": 1, c4n4ry' % (b"n" * 2_000_000),
+    "a name of 2 MB, and a number of 10,000 digits": (
+        b'{"%s": %s}' % (b"n" * 2_000_000, b"1" * 10_000)
+    ),
+    "a name of 2 MB, and 900 levels": b'{"a": {"%s": 1}, "b": %s}'
+    % (b"n" * 2_000_000, nested(900)),
     "too many containers between strings": (
         b'{"c4n4ry": [' + rb'"\\","\"",[],' * JSON_MEMBERS_MAX + b"[]]}"
     ),
@@ -211,7 +238,7 @@ COSTLY: dict[str, bytes] = {
     "objects": b'{"a": [' + b"{}," * 1_660_000 + b"{}]}",
     "arrays between empty strings": b'{"a": [' + b'"",[],' * 830_000 + b"[]]}",
     "arrays between brackets in strings": b'{"a": [' + b'"[",[],' * 710_000 + b"[]]}",
-    "escapes before arrays": b'{"a": "' + rb"\\" * 600_000 + b'", "b": [' + b"[]," * 800_000,
+    "escapes before arrays": b'{"a": "' + rb"\\" * 450_000 + b'", "b": [' + b"[]," * 1_000_000,
 }
 
 

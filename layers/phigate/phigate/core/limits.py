@@ -12,6 +12,9 @@ JSON_DEPTH_MAX = 64  # deeper nesting has no use in a chat request and costs rec
 # parts and 128 tools whose schemas have 500 each have fewer. To read so many takes some 200 ms of
 # CPU; 5 MB of `[]` would take seconds.
 JSON_MEMBERS_MAX = 100_000
+# Backslashes of a body: the parser takes 20 ns for each, without a pause. 5 MB of text outside
+# ASCII, all of it escaped, have 830,000.
+ESCAPES_MAX = 1_000_000
 # Members of one object. JSON schemas may list more properties; nothing else of a request has a use
 # for so many, and each unknown one is held against every table and row.
 OBJECT_MEMBERS_MAX = 1_000

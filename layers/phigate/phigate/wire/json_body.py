@@ -3,8 +3,8 @@
 Refused besides bad syntax: bytes that are not UTF-8, a name that stands twice in one object, NaN
 and Infinity, integers of over INTEGER_DIGITS_MAX digits, lone surrogates, nesting over
 JSON_DEPTH_MAX, more members and items than JSON_MEMBERS_MAX, objects outside schemas with more than
-OBJECT_MEMBERS_MAX, names over MEMBER_NAME_BYTES_MAX. The standard library's parser is used because
-it alone tells of doubled names.
+OBJECT_MEMBERS_MAX, names over MEMBER_NAME_BYTES_MAX, more backslashes than ESCAPES_MAX. The
+standard library's parser is used because it alone tells of doubled names.
 Law: the work is linear in the body, and no single call into C takes longer than 50 ms.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from phigate.core.errors import InvalidRequest, member_path
 from phigate.core.limits import (
+    ESCAPES_MAX,
     INTEGER_DIGITS_MAX,
     JSON_DEPTH_MAX,
     JSON_MEMBERS_MAX,
@@ -45,12 +46,17 @@ def parse_object(body: bytes, marks: bytes | None = None) -> Json:
     the message never quotes a value of the body."""
     if marks is None:
         marks = marks_of(body)
-    separators = len(marks) - marks.count(b"\\")
+    escapes = marks.count(b"\\")
+    if escapes > ESCAPES_MAX:
+        raise InvalidRequest(
+            f"The body has more than {ESCAPES_MAX} backslashes. Send its characters as UTF-8."
+        )
+    separators = len(marks) - escapes
     if separators > JSON_MEMBERS_MAX and members_within(body) > JSON_MEMBERS_MAX:
         raise InvalidRequest(f"The body has more than {JSON_MEMBERS_MAX} members and items in it.")
     # Only a body with more opening brackets than the limit can nest deeper than the limit.
     may_be_deep = marks.count(b"{") + marks.count(b"[") > JSON_DEPTH_MAX
-    may_hold_surrogates = b"\\" in marks and _SURROGATE_ESCAPE.search(body) is not None
+    may_hold_surrogates = escapes > 0 and _SURROGATE_ESCAPE.search(body) is not None
     text = _text(body)
     del body  # a large image would be held twice while it is parsed
     value = _decoded(text)
@@ -120,8 +126,9 @@ def _decoded(text: str) -> Any:
 def _way_to_long_name(text: str) -> Steps:
     """The way to the object that has it; none where the text is no JSON further on."""
     try:
-        # Numbers have been read by the other decoder, or will never be.
-        value = json.loads(text, parse_int=len, parse_float=len)
+        # Numbers have been read by the other decoder, or will never be; a hook in Python lets other
+        # threads run between them.
+        value = json.loads(text, object_pairs_hook=dict, parse_int=_ignored)
     except (json.JSONDecodeError, RecursionError):
         return ()
     return _first(value, _has_long_name) or ()
@@ -135,6 +142,10 @@ def _members(pairs: list[tuple[str, Any]]) -> Json:
         if len(name) > _NAME_CHARS_SURE and _is_long(name):
             raise _NameTooLong
     return members
+
+
+def _ignored(digits: str) -> None:
+    return None
 
 
 def _is_long(name: str) -> bool:
