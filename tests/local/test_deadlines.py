@@ -66,14 +66,14 @@ async def told(port: int, *pieces: bytes, pause_s: float = 0.0, end: bool = Fals
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         answer = asyncio.ensure_future(reader.read())
-        for piece in pieces:
-            writer.write(piece)
-            await asyncio.wait([answer], timeout=pause_s)
-            if answer.done():
-                break
-        if end:
-            writer.write_eof()
         async with asyncio.timeout(PATIENCE_S):
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.wait([answer], timeout=pause_s)
+                if answer.done():
+                    break
+            if end:
+                writer.write_eof()
             return await answer
     except ConnectionResetError:
         return b""
@@ -110,6 +110,10 @@ HALVES: dict[str, tuple[list[bytes], int | None]] = {
         401,
     ),
     "half a body that nobody reads": ([head("/healthz", 1_000, method="GET") + WHOLE], 200),
+    "a body that nobody reads, byte by byte": (
+        [head("/healthz", 1_000, method="GET"), *trickle(b"x" * 900)],
+        200,
+    ),
     "half a head behind a request": ([head("/healthz", 0, method="GET") + b"GET /"], 200),
     "line ends behind a request": (
         [head("/healthz", 0, method="GET"), *trickle(b"\r\n" * 100)],
