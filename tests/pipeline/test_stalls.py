@@ -26,8 +26,8 @@ from tests.pipeline.stage import Stage, answers, call
 from tests.pipeline.worst_bodies import BODIES
 
 STALL_MAX_S = 0.050
-# What a core does in a second it does in 1.6 when others use its caches and its other half. The
-# longest stall is some 30 ms on a quiet machine, and 100 to 300 ms for what is done on the loop.
+# What a core does in a second it does in 1.6 when others use its caches and its other half. On a
+# busy machine single runs came to 48 ms; what is done on the loop takes 100 to 300 ms.
 BUSY = 1.6
 RUNS = 4
 LOOK_S = 0.001
