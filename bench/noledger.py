@@ -12,7 +12,7 @@ import uvloop
 
 from local.__main__ import CATALOG
 from local.stack import Options, serve
-from phigate.core.protocols import Clock, Held, HoldRefused, HoldRequest
+from phigate.core.protocols import Clock, CountRefusal, Held, HoldRefused, HoldRequest
 from phigate.core.receipt import Signed
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_ledger import DynamoLedger
@@ -24,6 +24,12 @@ class NoLedger(DynamoLedger):
     async def hold(self, request: HoldRequest) -> Held | HoldRefused:
         """A hold that is not written."""
         return Held(request.account, request.id, request.micros, 0, 1, request.micros)
+
+    async def count_call(
+        self, *, account: str, key_id: str, now_s: int, rpm: int
+    ) -> CountRefusal | None:
+        """A call that is not counted."""
+        return None
 
     async def put_receipt(
         self, *, account: str, hold_id: str, cost_micros: int, record: Signed

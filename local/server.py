@@ -1,6 +1,7 @@
 """The ASGI server of the local stack: says hello once it accepts calls, and ends in order.
 
-Law: a request under way at the end is cancelled after STOP_GRACE_S, and leaves its receipt.
+Law 1: a request under way at the end is cancelled after STOP_GRACE_S, and leaves its receipt.
+Law 2: a head or a body that is sent by halves ends with its connection, whoever reads it.
 """
 
 import asyncio
@@ -11,6 +12,9 @@ import sys
 from collections.abc import Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from phigate.core.limits import BODY_LEFT_TIMEOUT_S, BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 
 STOP_GRACE_S = 5  # long answers take minutes, and whoever stops the stack waits for them
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -49,3 +53,70 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class Deadlined(HttpToolsProtocol):
+    """HTTP on one connection, which ends when a request on it is not whole in time.
+
+    The application ends a body that it waits for; this ends those that nobody waits for.
+    """
+
+    head_timeout_s = HEAD_TIMEOUT_S
+    body_timeout_s = BODY_TIMEOUT_S + BODY_LEFT_TIMEOUT_S
+    _deadline: asyncio.TimerHandle | None = None  # set while a request is on its way
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection on which nothing is sent ends as well."""
+        super().connection_made(transport)
+        self._expect(self.head_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end."""
+        self._arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """The first bytes behind a request are those of the next."""
+        if self._deadline is None:
+            self._expect(self.head_timeout_s)
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._expect(self.body_timeout_s)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is whole. Where it was answered before that, the connection is idle now, which
+        the base has forgotten when more of the body came."""
+        self._arrived()
+        super().on_message_complete()
+        if self.cycle is not None and self.cycle.response_complete:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _expect(self, within_s: float) -> None:
+        self._arrived()
+        self._deadline = self.loop.call_later(within_s, self._late, within_s)
+
+    def _arrived(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self, within_s: float) -> None:
+        """Time is up; while we do not read, or still answer the request before, it begins anew."""
+        cycle = self.cycle
+        is_answering = cycle is not None and not cycle.more_body and not cycle.response_complete
+        if self.flow.read_paused or self.pipeline or is_answering:
+            self._expect(within_s)
+        else:
+            self.transport.close()
+
+
+def deadlined(head_timeout_s: float, body_timeout_s: float) -> type[Deadlined]:
+    """The protocol with other deadlines."""
+    members = {"head_timeout_s": head_timeout_s, "body_timeout_s": body_timeout_s}
+    return type("Deadlined", (Deadlined,), members)

@@ -20,7 +20,7 @@ import uvicorn
 from local.children import child
 from local.engine import Engine, EngineFailed, running
 from local.sandboxes import described, sandboxes
-from local.server import STOP_GRACE_S, Server
+from local.server import STOP_GRACE_S, Deadlined, Server
 from local.state import TABLE, StartRefused, engine_named, locked, read_env, write_env
 from local.sweeper import sweep_for_ever
 from phigate.core.catalog import (
@@ -179,6 +179,7 @@ def _server(gateway: Gateway, hello: str) -> Server:
     gc.set_threshold(_GC_THRESHOLD)
     config = uvicorn.Config(
         app,
+        http=Deadlined,
         log_config=None,
         access_log=False,
         lifespan="off",

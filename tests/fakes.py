@@ -21,6 +21,7 @@ from phigate.core.protocols import (
     AccountView,
     CatalogView,
     Clock,
+    CountRefusal,
     Head,
     Held,
     HoldRefused,
@@ -213,6 +214,16 @@ class FakeLedger:
         line = held.micros if isinstance(held, Held) else held.reason
         self.log.append(("hold", request.id, line))
         return held
+
+    async def count_call(
+        self, *, account: str, key_id: str, now_s: int, rpm: int
+    ) -> CountRefusal | None:
+        """As the Protocol says."""
+        refusal = await self._ledger.count_call(
+            account=account, key_id=key_id, now_s=now_s, rpm=rpm
+        )
+        self.log.append(("count", key_id, refusal))
+        return refusal
 
     async def raise_hold(
         self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int

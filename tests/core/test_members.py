@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from phigate.core.errors import InvalidRequest
+from phigate.core.limits import PATH_CHARS_MAX
 from phigate.core.members import DROPPABLE, FATES, FIELDS, MEMBERS, parameters, unsupported
 from phigate.core.members_check import REFUSED, check_members
 from phigate.core.types import Json
@@ -554,3 +555,46 @@ def test_provider_options_cannot_say_what_the_request_says(name: str) -> None:
 def test_provider_options_cannot_say_it_in_another_spelling_either(name: str) -> None:
     body = make_body(provider_options={"acme": {name: "canary"}})
     assert param_of(body, phi=False) == f"provider_options.acme.{name}"
+
+
+N = "n" * 240
+# Members of a body whose way is longer than a path may be.
+LONG_WAYS: dict[str, tuple[Json, bool]] = {
+    "a refused member": ({N: {N: [{"file_id": "x"}]}}, False),
+    "a member that PHI does not take": ({N: 1}, True),
+    "another spelling": ({"_" * 240 + "model": 1}, False),
+    "an option of a provider": ({"provider_options": {N: {"model": "x"}}}, False),
+    "a refused option": ({"provider_options": {N: {"x": {"file_id": "x"}}}}, False),
+    "a wrong type": ({"provider_options": {N: 1}}, False),
+    "an unknown preference": ({"provider": {N: 1}}, False),
+    "a wrong bias": ({"logit_bias": {N: "x"}}, False),
+}
+
+
+@pytest.mark.parametrize(("more", "phi"), LONG_WAYS.values(), ids=LONG_WAYS)
+def test_a_path_is_cut_wherever_it_is_told(more: Json, phi: bool) -> None:
+    body = make_body(**more)
+    with pytest.raises(InvalidRequest) as refused:
+        check_shape(ChatBody, body)
+        check_members(body, phi=phi)
+    assert refused.value.param is not None
+    assert len(refused.value.param) == PATH_CHARS_MAX
+    assert refused.value.param.endswith("…")
+    assert len(refused.value.message) < PATH_CHARS_MAX + 200
+
+
+COUNTED: dict[str, tuple[Json, str]] = {
+    "messages that are none": ({"messages": [1] * 2_001}, "messages"),
+    "parts that are none": ({"messages": [{"role": "user", "content": [1] * 501}]}, "messages"),
+    "tool calls": ({"messages": [{"tool_calls": [{}] * 1_001}] * 2}, "messages"),
+    "annotations": ({"messages": [{"annotations": [{}] * 2_001}]}, "messages"),
+    "tools": ({"tools": [1] * 129}, "tools"),
+    "stop strings": ({"stop": [1] * 17}, "stop"),
+}
+
+
+@pytest.mark.parametrize(("more", "param"), COUNTED.values(), ids=COUNTED)
+def test_a_list_is_counted_before_its_shape_is_looked_at(more: Json, param: str) -> None:
+    with pytest.raises(InvalidRequest, match="at most") as refused:
+        check_shape(ChatBody, make_body(**more))
+    assert refused.value.param == param

@@ -11,8 +11,8 @@ from phigate.core.keys import make_key
 from phigate.core.limits import (
     BODY_BYTES_MAX,
     HEADER_BYTES_MAX,
-    JSON_CONTAINERS_MAX,
     JSON_DEPTH_MAX,
+    JSON_MEMBERS_MAX,
     KEY_BYTES_MAX,
 )
 from phigate.core.types import Json, KeyPolicy
@@ -180,7 +180,7 @@ BODIES: dict[str, tuple[bytes, str | None]] = {
     "store": (json.dumps(HELLO | {"store": True}).encode(), "store"),
     "only no provider": (json.dumps(HELLO | {"provider": {"only": []}}).encode(), "provider.only"),
     "too many containers": (
-        b'{"metadata": {"x": [' + b"{}," * JSON_CONTAINERS_MAX + b"{}]}}",
+        b'{"metadata": {"x": [' + b"{}," * JSON_MEMBERS_MAX + b"{}]}}",
         None,
     ),
     "a tier in another spelling": (

@@ -31,12 +31,13 @@ from phigate.core.keys import make_key
 from phigate.core.limits import REFUSALS_PER_MINUTE_MAX
 from phigate.core.receipt import nonce
 from phigate.core.types import Json, KeyPolicy, Row, Task
-from phigate.gateway import Call, Stack
+from phigate.gateway import BodyLate, Call, Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_row
 from tests.fakes import RecordingOut
 from tests.pipeline.points import failing, watch
 from tests.pipeline.stage import (
     ACCOUNT,
+    CREDIT_MICROS,
     KEY,
     PLAIN,
     ROWS,
@@ -371,7 +372,7 @@ def test_a_header_of_two_keys_is_no_key() -> None:
     assert stage.told().status == 401
 
 
-def test_a_dry_run_decides_as_a_live_call_and_touches_nothing() -> None:
+def test_a_dry_run_decides_as_a_live_call_and_is_counted_alone() -> None:
     rows = (*ROWS[:2], make_row("cove-three", agreement=None))
     stage = Stage(rows=rows)
     came = call({"model": "bolt-two", "max_tokens": 10}, {"x-phi": "1"})
@@ -390,8 +391,96 @@ def test_a_dry_run_decides_as_a_live_call_and_touches_nothing() -> None:
         "cost_max_micro": 52,
         "max_tokens": 10,
     }
-    assert stage.ledger.dynamo.calls == {}
+    assert stage.ledger.dynamo.calls == {"UpdateItem": 1}
+    assert stage.log == [("count", None)]
+    assert stage.account() == {"avail": CREDIT_MICROS, "held": 0, "spent": 0, "top": CREDIT_MICROS}
     assert stage.upstream.requests == []
+
+
+def test_dry_runs_and_calls_share_the_rate_of_their_key() -> None:
+    stage = Stage(answers(), answers(), policy=KeyPolicy(rpm=3))
+    route = {"model": "bolt-two"}
+    asyncio.run(pipeline.dry_run(stage.gateway, call(route)))
+    assert stage.chat().headers["x-ratelimit-remaining-requests"] == "1"
+    asyncio.run(pipeline.dry_run(stage.gateway, call(route)))
+    assert stage.chat().status == 429
+    with pytest.raises(RateLimited) as refused:
+        asyncio.run(pipeline.dry_run(stage.gateway, call(b"not even JSON")))
+    assert refused.value.headers == {"retry-after": str(60 - int(NOW_S) % 60)}
+    stage.pass_time(60)
+    asyncio.run(pipeline.dry_run(stage.gateway, call(route)))
+
+
+def test_counts_of_past_minutes_do_not_pile_up() -> None:
+    stage = Stage()
+    for _ in range(10):
+        asyncio.run(pipeline.dry_run(stage.gateway, call({"model": "bolt-two"})))
+        stage.pass_time(60)
+    item = stage.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
+    assert len(item["w"]["M"]) == 1
+
+
+def test_a_dry_run_with_a_disabled_key_is_401() -> None:
+    stage = Stage(key_id="off")  # found, as it still is where it is cached
+    with pytest.raises(InvalidApiKey, match="disabled"):
+        asyncio.run(pipeline.dry_run(stage.gateway, call({"model": "bolt-two"})))
+
+
+def test_a_dry_run_with_an_unknown_key_writes_and_reads_nothing() -> None:
+    stage = Stage()
+    with pytest.raises(InvalidApiKey):
+        asyncio.run(pipeline.dry_run(stage.gateway, call({}, key=make_key("live", bytes(32)))))
+    assert stage.ledger.dynamo.calls == {}
+
+
+async def never() -> bytes:
+    """A body that nobody may ask for."""
+    raise AssertionError("the body was read")
+
+
+@pytest.mark.parametrize("key", ["", "phi_live_nonsense", make_key("live", bytes(32))])
+def test_a_bad_key_is_refused_before_the_body_is_read(key: str) -> None:
+    stage = Stage()
+    came = Call("chat", {"authorization": f"Bearer {key}"}, arriving=never)
+    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
+    assert stage.told().status == 401
+    with pytest.raises(InvalidApiKey):
+        asyncio.run(pipeline.dry_run(stage.gateway, came))
+
+
+def test_a_key_over_its_rate_is_refused_a_dry_run_before_the_body_is_read() -> None:
+    stage = Stage(policy=KeyPolicy(rpm=1))
+    asyncio.run(pipeline.dry_run(stage.gateway, call({"model": "bolt-two"})))
+    came = Call("chat", {"authorization": f"Bearer {KEY}"}, arriving=never)
+    with pytest.raises(RateLimited):
+        asyncio.run(pipeline.dry_run(stage.gateway, came))
+
+
+def test_a_body_that_comes_too_late_is_408_with_a_receipt() -> None:
+    stage = Stage()
+
+    async def late() -> bytes:
+        raise BodyLate
+
+    came = Call("chat", {"authorization": f"Bearer {KEY}"}, arriving=late)
+    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
+    told = stage.told()
+    assert (told.status, told.error["code"]) == (408, "request_timeout")
+    assert told.headers["connection"] == "close"
+    (record,) = stage.records
+    assert (record["verdict"], record["ended"]) == ("request_timeout", "refused")
+    assert stage.upstream.requests == []
+
+
+def test_a_body_that_was_cut_is_no_request() -> None:
+    stage = Stage(answers())
+
+    async def cut() -> bytes:
+        raise InvalidRequest("The body ended before it was whole.")
+
+    came = Call("chat", {"authorization": f"Bearer {KEY}"}, arriving=cut)
+    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
+    assert (stage.log, stage.records, stage.upstream.requests) == ([], [], [])
 
 
 def test_a_dry_run_of_a_refusal_names_its_code() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phigate.core.errors import InvalidRequest
-from phigate.core.limits import JSON_CONTAINERS_MAX
+from phigate.core.limits import ESCAPES_MAX, JSON_MEMBERS_MAX, OBJECT_MEMBERS_MAX, PATH_CHARS_MAX
 from phigate.wire.json_body import parse_object
 
 CANARY = "c4n4ry"
@@ -16,6 +16,11 @@ CANARY = "c4n4ry"
 def nested(levels: int) -> bytes:
     """An object that nests `levels` deep, itself included."""
     return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+def with_members(count: int) -> bytes:
+    """An object of so many members."""
+    return b"{" + b",".join(b'"%x": 1' % i for i in range(count)) + b"}"
 
 
 # A body, and what it is.
@@ -38,13 +43,47 @@ GOOD: dict[str, tuple[bytes, Any]] = {
         b'{"a": [' + b"[]," * 99 + b"[]]}",
         {"a": [[]] * 100},
     ),
-    "as many containers as are taken": (
-        b'{"a": [' + b"{}," * (JSON_CONTAINERS_MAX - 3) + b"[]]}",
-        {"a": [{}] * (JSON_CONTAINERS_MAX - 3) + [[]]},
+    "as many items as are taken": (
+        b'{"a": [' + b"1," * (JSON_MEMBERS_MAX - 2) + b"1]}",
+        {"a": [1] * (JSON_MEMBERS_MAX - 1)},
+    ),
+    "as many empty containers as are taken": (
+        b'{"a": [' + b"{}," * (JSON_MEMBERS_MAX // 2 - 2) + b"[]]}",
+        {"a": [{}] * (JSON_MEMBERS_MAX // 2 - 2) + [[]]},
+    ),
+    "a million separators in strings": (
+        b'{"a": "' + b",[{" * 400_000 + rb"\"," * 400_000 + b'", "b": ",", "": ""}',
+        {"a": ",[{" * 400_000 + '",' * 400_000, "b": ",", "": ""},
+    ),
+    "as many members in an object as are taken": (
+        with_members(OBJECT_MEMBERS_MAX),
+        json.loads(with_members(OBJECT_MEMBERS_MAX)),
+    ),
+    "a tool's schema with more": (
+        b'{"tools": [{"function": {"parameters": %s}}]}' % with_members(5_000),
+        {"tools": [{"function": {"parameters": json.loads(with_members(5_000))}}]},
+    ),
+    "a response format's schema with more": (
+        b'{"response_format": {"json_schema": {"schema": {"properties": %s}}}}'
+        % with_members(5_000),
+        {
+            "response_format": {
+                "json_schema": {"schema": {"properties": json.loads(with_members(5_000))}}
+            }
+        },
+    ),
+    "a name as long as is taken": (b'{"%s": 1}' % (b"n" * 256), {"n" * 256: 1}),
+    "a name as long as is taken, not in ASCII": (
+        b'{"%s": 1}' % ("é" * 128).encode(),
+        {"é" * 128: 1},
     ),
     "millions of brackets inside strings": (
         b'{"a": "' + b"[{" * 1_000_000 + b'", "b": ["' + b"[" * 1_000_000 + b'"]}',
         {"a": "[{" * 1_000_000, "b": ["[" * 1_000_000]},
+    ),
+    "as many backslashes as are taken": (
+        rb'{"a": "' + rb"\\" * (ESCAPES_MAX // 2) + b'"}',
+        {"a": "\\" * (ESCAPES_MAX // 2)},
     ),
     "brackets behind escaped quotes": (
         rb'{"a": "' + rb"\\\"[" * 200_000 + rb'", "b": "\\"}',
@@ -112,14 +151,35 @@ BAD: dict[str, bytes] = {
     "65 levels": nested(65),
     "65 levels of objects": b'{"a":' * 65 + b"1" + b"}" * 65,
     "900 levels": nested(900),
-    "one container more than is taken": (
-        b'{"c4n4ry": [' + b"[]," * (JSON_CONTAINERS_MAX - 2) + b"[]]}"
+    "one backslash more than is taken": (
+        rb'{"a": "' + rb"\\" * (ESCAPES_MAX // 2 - 1) + rb"c4n4ry\n\r\t" + b'"}'
+    ),
+    "one item more than is taken": b'{"a": [' + b"1," * (JSON_MEMBERS_MAX - 1) + b"1]}",
+    "one member more than is taken": (
+        b'{"a": {' + b",".join(b'"%x":1' % i for i in range(JSON_MEMBERS_MAX)) + b"}}"
+    ),
+    "one string more than is taken": b'{"a": [' + b'"c4n4ry",' * (JSON_MEMBERS_MAX - 1) + b'""]}',
+    "one array more than is taken": (
+        b'{"c4n4ry": [' + b"[]," * (JSON_MEMBERS_MAX // 2 - 1) + b"[]]}"
     ),
     "one object more than is taken": (
-        b'{"c4n4ry": [' + b"{}," * (JSON_CONTAINERS_MAX - 2) + b"{}]}"
+        b'{"c4n4ry": [' + b"{}," * (JSON_MEMBERS_MAX // 2 - 1) + b"{}]}"
     ),
+    "one member more in an object than is taken": with_members(OBJECT_MEMBERS_MAX + 1),
+    "a name of 257 bytes": b'{"%s": 1}' % (b"n" * 257),
+    "a name of 258 bytes in 129 letters": b'{"%s": 1}' % ("\u00e9" * 129).encode(),
+    "a name of 2.2 MB with 240,000 members in it": (
+        b'{"%s": %s}' % (b"n" * 2_200_000, with_members(240_000))
+    ),
+    "420,000 members": with_members(420_000),
+    "a name of 2 MB, and no JSON": b'{"%s": 1, c4n4ry' % (b"n" * 2_000_000),
+    "a name of 2 MB, and a number of 10,000 digits": (
+        b'{"%s": %s}' % (b"n" * 2_000_000, b"1" * 10_000)
+    ),
+    "a name of 2 MB, and 900 levels": b'{"a": {"%s": 1}, "b": %s}'
+    % (b"n" * 2_000_000, nested(900)),
     "too many containers between strings": (
-        b'{"c4n4ry": [' + rb'"\\","\"",[],' * JSON_CONTAINERS_MAX + b"[]]}"
+        b'{"c4n4ry": [' + rb'"\\","\"",[],' * JSON_MEMBERS_MAX + b"[]]}"
     ),
     "10 MB of opening brackets": b"[" * 10_000_000,
     "10 MB of nesting": nested(5_000_000),
@@ -133,8 +193,43 @@ def test_a_bad_body_is_one_clear_refusal_that_quotes_nothing(body: bytes) -> Non
         parse_object(body)
     assert CANARY not in caught.value.message
     assert len(caught.value.message) < 200
+    assert len(caught.value.param or "") <= PATH_CHARS_MAX
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+LONG = "n" * 257
+# A body that is refused, and the path that tells where.
+PATHS: dict[str, tuple[bytes, str | None]] = {
+    "a long name at the top": (b'{"%s": 1}' % LONG.encode(), None),
+    "a long name inside": (b'{"a": [1, {"b": {"%s": 1}}]}' % LONG.encode(), "a.1.b"),
+    "many members at the top": (with_members(1_001), None),
+    "many members inside": (b'{"a": [[], {"b": %s}]}' % with_members(1_001), "a.1.b"),
+    "many members beside a schema": (
+        b'{"tools": [{"function": {"parameters": {}, "more": %s}}]}' % with_members(1_001),
+        "tools.0.function.more",
+    ),
+    "many members in what only looks like a schema": (
+        b'{"tools": [{"parameters": %s}]}' % with_members(1_001),
+        "tools.0.parameters",
+    ),
+    "many members in a tool call": (
+        b'{"messages": [{"tool_calls": [{"function": {"parameters": %s}}]}]}' % with_members(1_001),
+        "messages.0.tool_calls.0.function.parameters",
+    ),
+    "a way of long names": (
+        b'{"%s": {"%s": %s}}' % (b"a" * 150, b"b" * 150, with_members(1_001)),
+        "a" * 150 + "." + "b" * 48 + "…",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "param"), PATHS.values(), ids=PATHS)
+def test_what_is_refused_is_told_by_a_path_that_is_cut(body: bytes, param: str | None) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_object(body)
+    assert caught.value.param == param
+    assert len(caught.value.message) < PATH_CHARS_MAX + 100
 
 
 # 5 MB that are dear to count, and whether they are taken.
@@ -143,14 +238,14 @@ COSTLY: dict[str, bytes] = {
     "objects": b'{"a": [' + b"{}," * 1_660_000 + b"{}]}",
     "arrays between empty strings": b'{"a": [' + b'"",[],' * 830_000 + b"[]]}",
     "arrays between brackets in strings": b'{"a": [' + b'"[",[],' * 710_000 + b"[]]}",
-    "escapes before arrays": b'{"a": "' + rb"\\" * 600_000 + b'", "b": [' + b"[]," * 800_000,
+    "escapes before arrays": b'{"a": "' + rb"\\" * 450_000 + b'", "b": [' + b"[]," * 1_000_000,
 }
 
 
 @pytest.mark.parametrize("body", COSTLY.values(), ids=COSTLY)
 def test_too_many_containers_are_refused_before_they_are_built(body: bytes) -> None:
     start_s = time.process_time()
-    with pytest.raises(InvalidRequest, match="objects and arrays"):
+    with pytest.raises(InvalidRequest, match="members and items"):
         parse_object(body)
     # Building them takes seconds; counting them does not take one.
     assert time.process_time() - start_s < 0.7

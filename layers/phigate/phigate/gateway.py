@@ -4,14 +4,15 @@ Nothing here does I/O. `wiring` builds it, `pipeline` is handed it.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from phigate.core.breaker import Breaker
 from phigate.core.days import DAY_S
 from phigate.core.gate import Stand
-from phigate.core.limits import ADVICE_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
+from phigate.core.limits import ADVICE_TIMEOUT_S, BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from phigate.core.proof_count import ProofRefusal
 from phigate.core.protocols import (
     CatalogSource,
@@ -31,6 +32,8 @@ from phigate.core.types import REGIONS, Json, Task
 from phigate.core.upstream_signature import UpstreamSignature
 from phigate.proof.roots import Root
 
+T = TypeVar("T")
+
 ReceiptsRequired = Literal["phi", "all", "none"]
 
 
@@ -49,6 +52,7 @@ class Stack:
     unproven_allowed: frozenset[str] = frozenset()
     json_timeout_s: float = JSON_TIMEOUT_S
     stream_timeout_s: float = STREAM_TIMEOUT_S
+    body_timeout_s: float = BODY_TIMEOUT_S
     receipts_required: ReceiptsRequired = "phi"
     warm_start: bool = False
 
@@ -61,13 +65,33 @@ class Stack:
         return Stand(now_s, now_s - view.read_at_s, self.unproven_allowed)
 
 
+class BodyLate(Exception):
+    """A body was not whole within its time."""
+
+
 @dataclass(slots=True)
 class Call:
-    """One call as it came in. Header names in lower case; `body` is None when it was too large."""
+    """One call as it came in. Header names in lower case; `body` is None when it was too large.
+
+    `arriving`: the body is still on its way, and comes when it is awaited: it is read only after
+    the key is known. It may raise BodyLate, and InvalidRequest for one that was cut.
+    """
 
     task: Task
     headers: Mapping[str, str]
-    body: bytes | None
+    body: bytes | None = b""
+    arriving: Callable[[], Awaitable[bytes | None]] | None = None
+    is_late: bool = False
+
+    async def arrive(self) -> None:
+        """Read the body. Raises InvalidRequest for one that was cut: nobody waits for its answer,
+        and half a request is none."""
+        if self.arriving is not None:
+            arriving, self.arriving = self.arriving, None
+            try:
+                self.body = await arriving()
+            except BodyLate:
+                self.is_late = True
 
     def take_body(self) -> bytes:
         """The body, given away: five megabytes are not kept while an upstream answers."""
@@ -155,6 +179,17 @@ class Gateway:
     _timeouts_day: int = 0
     _closing: set[asyncio.Future[None]] = field(default_factory=set)
     _advising: set[asyncio.Future[None]] = field(default_factory=set)
+    _beside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "beside"))
+
+    async def beside(self, work: Callable[[], T], *, heavy: bool) -> T:
+        """Do pure `work` on the event loop; heavy work beside it, one after the other.
+
+        The interpreter changes threads every 5 ms, so the loop waits that long and for one call
+        into C at most; of several threads it would wait for each.
+        """
+        if not heavy:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._beside, work)
 
     def count_refusal(self, key_id: str) -> None:
         """A refusal over the limit, which leaves no receipt of its own."""

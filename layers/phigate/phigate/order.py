@@ -18,6 +18,7 @@ from phigate.core.errors import (
     PhiBlocked,
     RateLimited,
     RegionNotServed,
+    RequestTimeout,
     RequestTooLarge,
     UnsupportedEncoding,
 )
@@ -25,21 +26,22 @@ from phigate.core.extras import Wanted, wanted
 from phigate.core.gate import Code
 from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
 from phigate.core.meter import bound, text_bytes, tokens_affordable
-from phigate.core.protocols import CatalogView, HoldRefused
+from phigate.core.protocols import CatalogView, CountRefusal, HoldRefused
 from phigate.core.request import Pinned, check_policy, read_asked, read_headers
 from phigate.core.route import AUTO, Route, decide, rows_of_model
 from phigate.core.tool_loop import ServerTools, Zones, offered, server_tools
 from phigate.core.types import Asked, Catalog, ConfidentialBy, Json, KeyPolicy, Row
 from phigate.gateway import Call, Stack
 from phigate.wire.chat_body import ChatBody, check_shape
-from phigate.wire.json_body import parse_object
+from phigate.wire.json_body import is_heavy, parse_object
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """A call that was read and routed. `route.code` is set when it is refused.
 
-    `sent_tools`: the caller's own body had tools; `dropped` names what no row can honour.
+    `sent_tools`: the caller's own body had tools; `dropped` names what no row can honour;
+    `is_heavy`: what is made of the body is made beside the event loop.
     """
 
     body: Json
@@ -54,6 +56,7 @@ class Order:
     wanted: Wanted = field(default_factory=Wanted)
     sent_tools: bool = False
     dropped: tuple[str, ...] = ()
+    is_heavy: bool = False
 
     @property
     def catalog(self) -> Catalog:
@@ -62,13 +65,19 @@ class Order:
 
 
 def read_pinned(call: Call, policy: KeyPolicy, stack: Stack) -> Pinned:
-    """The headers, once the body is known to be one that can be read. Raises 415, 413, 400."""
+    """The headers, once the body is known to be one that can be read. Raises 415, 413,
+    408, 400."""
     if call.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedEncoding(
             "Content-Encoding must be identity or absent: bodies are not decompressed."
         )
     if call.body is None:
         raise RequestTooLarge(f"The body is over {BODY_BYTES_MAX} bytes.")
+    if call.is_late:
+        raise RequestTimeout(
+            f"The body was not whole within {stack.body_timeout_s:g} s; send it again.",
+            headers={"connection": "close"},
+        )
     return read_headers(call.headers, policy, stack.region)
 
 
@@ -82,9 +91,11 @@ def read_order(
     zones: Zones,
     now_s: float,
     shape: type[ChatBody] = ChatBody,
+    marks: bytes | None = None,
 ) -> Order:
-    """Body, policy, route and bound, in the order of DESIGN's table. Raises CallerError."""
-    body = parse_object(call.take_body())
+    """Body, policy, route and bound, in the order of DESIGN's table; `marks` are the body's, where
+    they are known. Raises CallerError."""
+    body = parse_object(call.take_body(), marks)
     check_shape(shape, body)
     catalog = view.catalog
     is_math = call.task == "math"
@@ -119,6 +130,7 @@ def read_order(
         wanted=asks,
         sent_tools=sent_tools,
         dropped=("sandbox",) if is_math and not has_sandbox else (),
+        is_heavy=marks is not None and is_heavy(marks),
     )
 
 
@@ -199,6 +211,11 @@ def hold_refused(
 ) -> CallerError:
     """The answer to a hold that was not written."""
     return _HOLD_REFUSALS[refused.reason](order, refused, policy, now_s)
+
+
+def count_refused(reason: CountRefusal, policy: KeyPolicy, now_s: float) -> CallerError:
+    """The answer to a call that was not counted."""
+    return _disabled_key() if reason == "key" else _over_rate(policy, now_s)
 
 
 def _may_run_programs(body: Json, pinned: Pinned, catalog: Catalog) -> bool:
@@ -297,6 +314,10 @@ _REFUSALS: Mapping[Code, tuple[type[CallerError], str]] = {
 
 
 def _disabled(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+    return _disabled_key()
+
+
+def _disabled_key() -> CallerError:
     return InvalidApiKey("The key is disabled.")
 
 
@@ -317,6 +338,10 @@ def _no_credit(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: flo
 
 
 def _too_fast(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+    return _over_rate(policy, now_s)
+
+
+def _over_rate(policy: KeyPolicy, now_s: float) -> CallerError:
     return RateLimited(
         f"This key may call {policy.rpm} times a minute.",
         headers={"retry-after": str(60 - int(now_s) % 60)},

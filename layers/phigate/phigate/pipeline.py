@@ -6,6 +6,7 @@ settle) and `turn` (adapt and send). Everything that does I/O comes in through t
 """
 
 import asyncio
+import functools
 from collections.abc import Coroutine, Mapping
 from typing import TypeVar
 
@@ -30,11 +31,12 @@ from phigate.core.types import Json, Principal
 from phigate.gateway import Call, Gateway
 from phigate.headers import answer_headers, charge_headers
 from phigate.loop import Loop
-from phigate.order import Order, decision, read_order, read_pinned, refused
+from phigate.order import Order, count_refused, decision, read_order, read_pinned, refused
 from phigate.streaming import Streaming
 from phigate.turn import Answered, Turn
 from phigate.wire import openai
 from phigate.wire.chat_body import ChatBody, RouteBody
+from phigate.wire.json_body import is_heavy, marks_of
 
 T = TypeVar("T")
 
@@ -65,6 +67,7 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
     ticket: Ticket | None = None
     try:
         principal = await authenticate(gateway, call)
+        await call.arrive()
         ticket = Ticket(gateway, call, principal)
         pinned = read_pinned(call, principal.policy, gateway.stack)
         ticket.pin(pinned)
@@ -95,7 +98,17 @@ async def _afterwards(gateway: Gateway, ticket: Ticket | None) -> None:
 
 
 async def dry_run(gateway: Gateway, call: Call) -> Json:
-    """POST /v1/route: what `serve` would decide, by the same code; nothing is sent or charged."""
+    """POST /v1/route: what `serve` would decide, by the same code; nothing is sent or charged. It
+    counts against the key's rate, before its body is read."""
+    principal = await authenticate(gateway, call)
+    now_s = int(gateway.clock.now_s())
+    policy = principal.policy
+    refusal = await gateway.ledger.count_call(
+        account=principal.account, key_id=principal.key_id, now_s=now_s, rpm=policy.rpm
+    )
+    if refusal is not None:
+        raise count_refused(refusal, policy, now_s)
+    await call.arrive()
     return decision(await ordered(gateway, call))
 
 
@@ -114,7 +127,9 @@ async def _read(
     shape: type[ChatBody] = ChatBody,
 ) -> Order:
     view = await gateway.catalog.current()
-    return read_order(
+    marks = marks_of(call.body or b"")
+    read = functools.partial(
+        read_order,
         call,
         pinned,
         principal.policy,
@@ -124,7 +139,9 @@ async def _read(
         # After the read: a snapshot from the future would be refused under PHI.
         now_s=gateway.clock.now_s(),
         shape=shape,
+        marks=marks,
     )
+    return await gateway.beside(read, heavy=is_heavy(marks))
 
 
 async def authenticate(gateway: Gateway, call: Call) -> Principal:

@@ -26,7 +26,7 @@ from phigate.core.errors import (
     UpstreamTimeout,
 )
 from phigate.core.extras import Exchanged
-from phigate.core.gate import refusal_code
+from phigate.core.gate import may_attempt, refusal_code
 from phigate.core.levers import LOGPROBS, levers_of
 from phigate.core.prompt_cache import hides_cached
 from phigate.core.protocols import Out
@@ -34,7 +34,7 @@ from phigate.core.route import Attempts
 from phigate.core.types import Attempt, Json, Row
 from phigate.order import Order, refused
 from phigate.reading import Reading
-from phigate.sending import check_status, upstream_request
+from phigate.sending import RowUnsuited, check_status, upstream_request
 from phigate.watched import watch
 from phigate.wire.cached import UncachedDecoder, wire_without_cached, without_cached
 
@@ -143,7 +143,7 @@ class Turn:
     async def _whole(self, row: Row) -> Answered:
         until_s = min(self._order.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
         adapter = ADAPTERS[row.dialect]
-        reading, wire = self._send(row, stream=self._is_seen(row))
+        reading, wire = await self._send(row, stream=self._is_seen(row))
         try:
             head = await reading.head(until_s)
             if head.status != 200:
@@ -183,7 +183,7 @@ class Turn:
     async def _opened(self, row: Row) -> Opened:
         until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
         adapter = ADAPTERS[row.dialect]
-        reading, wire = self._send(row, stream=True)
+        reading, wire = await self._send(row, stream=True)
         kept = False
         try:
             head = await reading.head(until_s)
@@ -198,9 +198,13 @@ class Turn:
             if not kept:
                 reading.close()
 
-    def _send(self, row: Row, *, stream: bool) -> tuple[Reading, Sent]:
+    async def _send(self, row: Row, *, stream: bool) -> tuple[Reading, Sent]:
         order, ticket = self._order, self._ticket
-        request, wire = upstream_request(order, row, ticket.principal.salt, stream=stream)
+        salt = ticket.principal.salt
+        written = partial(upstream_request, order, row, salt, stream=stream)
+        request, wire = await self._gateway.beside(written, heavy=order.is_heavy)
+        if order.is_heavy and not self._may_still(row):
+            raise RowUnsuited("unsuited")
         exchange = self._gateway.upstream.open(request)
         self._is_sent = True
         exchange, ticket.tally.watched = watch(exchange, request, phi=order.asked.phi)
@@ -210,6 +214,11 @@ class Turn:
             ticket, self._out, row, exchange, levers, beat=self._silence, shows=self._shows(row)
         )
         return reading, Sent(wire, stream)
+
+    def _may_still(self, row: Row) -> bool:
+        """The gate's look once more: a heavy request waits for others before it is written."""
+        stand = self._gateway.stack.stand(self._order.view, self._now_s())
+        return may_attempt(row, self._order.asked, stand)
 
     def _exchanged(self, wire: WireRequest, received: object) -> Exchanged | None:
         """The bodies that went over the wire, when the request asks to see them."""

@@ -97,8 +97,13 @@ def _write_tools(out: Json, body: Json, row: Row, said: Conversation) -> list[st
     for i, tool in enumerate(tools):
         check_tool_name(tool["function"]["name"], f"tools.{i}.function.name")
     if tools:
-        out["tools"] = [_tool(tool["function"]) for tool in tools]
-        dropped += _unenforced(tools)
+        functions = [tool["function"] for tool in tools]
+        enforced = [_is_strict(function) for function in functions]
+        out["tools"] = list(map(_tool, functions, enforced))
+        if any(
+            f.get("strict") and not is_kept for f, is_kept in zip(functions, enforced, strict=True)
+        ):
+            dropped.append("tools.function.strict")
         choice = _choice(body.get("tool_choice", "auto"))
         if body.get("parallel_tool_calls") is False and choice["type"] != "none":
             choice["disable_parallel_tool_use"] = True
@@ -111,12 +116,12 @@ def _write_tools(out: Json, body: Json, row: Row, said: Conversation) -> list[st
     return dropped
 
 
-def _tool(function: Mapping[str, Any]) -> Json:
+def _tool(function: Mapping[str, Any], is_strict: bool) -> Json:
     parameters = function.get("parameters") or {}
     tool: Json = {"name": function["name"], "input_schema": {"type": "object", **parameters}}
     if function.get("description"):
         tool["description"] = function["description"]
-    if _is_strict(function):
+    if is_strict:
         tool["strict"] = True
     return tool
 
@@ -125,12 +130,6 @@ def _is_strict(function: Mapping[str, Any]) -> bool:
     """Strict goes upstream where the provider can enforce the very schema that the caller sent."""
     parameters = function.get("parameters") or {}
     return function.get("strict") is True and narrowed(parameters) == parameters
-
-
-def _unenforced(tools: list[Json]) -> list[str]:
-    functions = [tool["function"] for tool in tools]
-    loses = any(function.get("strict") and not _is_strict(function) for function in functions)
-    return ["tools.function.strict"] if loses else []
 
 
 def _choice(wanted: Any) -> Json:

@@ -21,7 +21,7 @@ from phigate.core.attributes import flag_at, int_at, map_at, text_at
 from phigate.core.errors import InternalError
 from phigate.core.ids import day_of
 from phigate.core.limits import HOLDS_MAX, REFUSALS_PER_MINUTE_MAX
-from phigate.core.protocols import AccountView, HoldRefused, HoldRequest
+from phigate.core.protocols import AccountView, CountRefusal, HoldRefused, HoldRequest
 
 DIRECTORY_PK = "ACCOUNTS"
 ACCOUNT_SK = "A"
@@ -94,6 +94,12 @@ def refusal(item: Mapping[str, Any] | None, request: HoldRequest) -> HoldRefused
         if refuses(item, request):
             return HoldRefused(reason, _spendable(item, request))
     raise IllegalStep("a hold was refused although every condition held")
+
+
+def count_refusal(item: Mapping[str, Any] | None, key_id: str) -> CountRefusal:
+    """Why a call was not counted, by the account as it stood (ALL_OLD)."""
+    is_on = item is not None and flag_at(map_at(item, "k"), key_id)
+    return "rate" if is_on else "key"
 
 
 def holds(item: Mapping[str, Any]) -> Iterator[Hold]:

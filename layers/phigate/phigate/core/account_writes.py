@@ -122,6 +122,32 @@ def hold(table: str, request: HoldRequest) -> Call:
     }
 
 
+def count_call(
+    table: str, account: str, key_id: str, *, now_s: int, rpm: int, kind: str = ""
+) -> Call:
+    """UpdateItem: count a call that holds nothing, among the key's holds of this minute, or by a
+    kind of its own. Those of the two minutes before go, as a hold's do."""
+    minute = now_s // 60
+    at = {"#now": minute, "#prev": minute - 1, "#prev2": minute - 2}
+    return {
+        "TableName": table,
+        "Key": account_key(account),
+        "UpdateExpression": f"SET {_COUNTED} REMOVE w.#prev, w.#prev2",
+        "ConditionExpression": f"{KEY_IS_ON} AND {RATE_ALLOWS}",
+        "ExpressionAttributeNames": {
+            "#key": key_id,
+            **{name: f"{key_id}:{kind}{each}" for name, each in at.items()},
+        },
+        "ExpressionAttributeValues": {
+            ":true": flag(True),
+            ":zero": _ZERO,
+            ":one": _ONE,
+            ":rpm": number(rpm),
+        },
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
 def raise_hold(table: str, account: str, old: Hold, new_micros: int, used_micros: int) -> Call:
     """UpdateItem: move more micros into a hold and note what is used so far."""
     more = new_micros - old.micros
@@ -302,7 +328,7 @@ def _verdict(
     }
 
 
+_COUNTED = "w.#now = if_not_exists(w.#now, :zero) + :one"
 _HOLD_SET = (
-    "SET avail = avail - :x, seq = seq + :one, h.#id = :hold, q.#id = seq + :one, "
-    "w.#now = if_not_exists(w.#now, :zero) + :one"
+    "SET avail = avail - :x, seq = seq + :one, h.#id = :hold, q.#id = seq + :one, " + _COUNTED
 )

@@ -3,7 +3,7 @@
 PhigateError
 ├── CallerError          the caller can mend it
 │   ├── InvalidApiKey · NotFound · MethodNotAllowed · UnsupportedEncoding · RequestTooLarge
-│   ├── InvalidRequest · KeyPolicyViolated · RegionNotServed · ModelNotFound
+│   ├── RequestTimeout · InvalidRequest · KeyPolicyViolated · RegionNotServed · ModelNotFound
 │   ├── NoRoute · PhiBlocked
 │   └── InsufficientCredit · RateLimited · ServerToolLimit
 ├── UpstreamError        no provider could serve it
@@ -16,6 +16,20 @@ A message says what was wrong and what to do. It never holds a prompt, an answer
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from phigate.core.limits import PATH_CHARS_MAX
+
+
+def member_path(*steps: str | int) -> str:
+    """The path of a member for people, as `messages.3.content`: made when something is refused, and
+    cut, since the names in it are the caller's own words."""
+    return _cut(".".join(map(str, steps)))
+
+
+def _cut(written: str) -> str:
+    if len(written) <= PATH_CHARS_MAX:
+        return written
+    return written[: PATH_CHARS_MAX - 1] + "…"
 
 
 class PhigateError(Exception):
@@ -35,7 +49,7 @@ class PhigateError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.param = param
+        self.param = None if param is None else _cut(param)
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
 
@@ -86,6 +100,12 @@ class RequestTooLarge(CallerError):
     """The body is over BODY_BYTES_MAX."""
 
     status, code, type = 413, "request_too_large", "invalid_request_error"
+
+
+class RequestTimeout(CallerError):
+    """The body was not whole within BODY_TIMEOUT_S."""
+
+    status, code, type = 408, "request_timeout", "invalid_request_error"
 
 
 class InvalidRequest(CallerError):

@@ -8,14 +8,34 @@ IMAGES_MAX = 20  # the smallest image limit among the providers we carry is high
 TOOLS_MAX = 128  # OpenAI's own limit
 SCHEMA_BYTES_MAX = 64 * 1024  # one tool's or response format's JSON schema
 JSON_DEPTH_MAX = 64  # deeper nesting has no use in a chat request and costs recursion upstream
-# Objects and arrays of a body: 2,000 messages with 500 parts and 128 tools whose schemas have 500
-# each have fewer; 5 MB of `[]` would keep every other request waiting for seconds.
-JSON_CONTAINERS_MAX = 100_000
+# Members of objects and items of arrays, empty ones too, in a whole body: 2,000 messages with 500
+# parts and 128 tools whose schemas have 500 each have fewer. To read so many takes some 200 ms of
+# CPU; 5 MB of `[]` would take seconds.
+JSON_MEMBERS_MAX = 100_000
+# Backslashes of a body: the parser takes 20 ns for each, without a pause. 5 MB of text outside
+# ASCII, all of it escaped, have 830,000.
+ESCAPES_MAX = 1_000_000
+# Members of one object. JSON schemas may list more properties; nothing else of a request has a use
+# for so many, and each unknown one is held against every table and row.
+OBJECT_MEMBERS_MAX = 1_000
+MEMBER_NAME_BYTES_MAX = 256  # a member's name; the longest of any provider has some 30
+# Tool calls, and what clients send back with an answer's messages, over all messages: a call is
+# answered by a message of its own.
+TOOL_CALLS_MAX = 2_000
+PATH_CHARS_MAX = 200  # of a path that names a member to the caller: its names are the caller's
+# Separators and backslashes of a body, those in strings too, up to which it is read on the event
+# loop: so many take some 5 ms. What has more is read beside it, in turns of 5 ms.
+LIGHT_BODY_MARKS_MAX = 4_000
 HEADER_BYTES_MAX = 8 * 1024  # all request headers together; API Gateway stops at 10,240
+HEAD_TIMEOUT_S = 10.0  # from the first byte of a request to the end of its headers: 8 KB
+BODY_TIMEOUT_S = 60.0  # from there to the body's last byte: 5 MB at 0.7 Mbit/s
+# What is still on its way when its request was answered without it is read and thrown away for so
+# long: a connection that is closed at once may lose the answer.
+BODY_LEFT_TIMEOUT_S = 5.0
 KEY_BYTES_MAX = 128  # a key is 58 characters; anything longer is not one
 STOP_MAX = 16  # the most that a provider of the catalog takes
 PREFERENCES_MAX = 64  # names in one list of `provider`; the catalog has fewer rows
-NAME_BYTES_MAX = 256  # a model name, a row id, a user name
+NAME_BYTES_MAX = 256  # a model name, a row id, a user name, the id of a tool call
 INTEGER_DIGITS_MAX = 20  # one more than a 64-bit integer has; Python would parse millions
 
 # The upstream.

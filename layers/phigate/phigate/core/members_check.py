@@ -8,9 +8,10 @@ a known member but for its spelling is refused, since upstream might read it.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from phigate.core.errors import InvalidRequest
+from phigate.core.errors import InvalidRequest, member_path
 from phigate.core.members import MEMBERS
 from phigate.core.types import Json
 
@@ -121,27 +122,27 @@ SCHEMA_MEMBERS = frozenset({"name", "schema", "strict", "description"})
 ANNOTATION_MEMBERS = frozenset({"type", "url_citation"})
 STREAM_MEMBERS = frozenset({"include_usage"})
 
-Known = frozenset[str] | Mapping[str, Any]
-Level = tuple[str, Mapping[str, Any], Known]
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Names that one kind of object may have, and each as spellings are compared."""
+
+    names: frozenset[str]
+    spelled: Mapping[str, str]
+
+
+Steps = tuple[str | int, ...]
+Level = tuple[Steps, Mapping[str, Any], Table]
 
 
 def check_members(body: Json, *, phi: bool) -> None:
     """Refuse what must not go upstream. Raises InvalidRequest; `param` is the member's path."""
-    for path, members, known in _levels(body):
-        unknown = [name for name in members if name not in known]
-        _check_spellings(path, unknown, known)
-        for name in unknown:
-            where = f"{path}{name}"
-            _refuse(where, name, members[name])
-            if phi:
-                raise InvalidRequest(
-                    f"{where} is not on the list of members that may go to a provider under "
-                    "X-PHI: true. Leave it out, or send general traffic without X-PHI.",
-                    param=where,
-                )
+    for steps, members, table in _levels(body):
+        if not members.keys() <= table.names:
+            _check_unknown(steps, members, table, phi=phi)
     # Never forwarded, so a member that nobody knows may stay; a slip would be overheard.
-    options = (body.get("stream_options") or {}).keys() - STREAM_MEMBERS
-    _check_spellings("stream_options.", options, STREAM_MEMBERS)
+    options = (body.get("stream_options") or {}).keys() - _STREAM.names
+    _check_spellings(("stream_options",), options, _STREAM)
     _check_options(body, phi=phi)
 
 
@@ -150,16 +151,30 @@ def plain(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "").replace(".", "")
 
 
-def _check_spellings(path: str, unknown: Collection[str], known: Known) -> None:
-    if not unknown:
-        return
-    spellings = {plain(right): right for right in reversed(tuple(known))}
+def _check_unknown(steps: Steps, members: Mapping[str, Any], table: Table, *, phi: bool) -> None:
+    unknown = [name for name in members if name not in table.names]
+    if table is _BODY or table is _MESSAGE:
+        # A null member of the body or of a message never goes upstream, so none is refused.
+        unknown = [name for name in unknown if members[name] is not None]
+    _check_spellings(steps, unknown, table)
     for name in unknown:
-        right = spellings.get(plain(name))
-        if right is not None:
+        _refuse(steps, name, members[name])
+        if phi:
+            where = member_path(*steps, name)
             raise InvalidRequest(
-                f"{path}{name} is not how the member is spelled. Write it as {right}.",
-                param=f"{path}{name}",
+                f"{where} is not on the list of members that may go to a provider under "
+                "X-PHI: true. Leave it out, or send general traffic without X-PHI.",
+                param=where,
+            )
+
+
+def _check_spellings(steps: Steps, unknown: Collection[str], table: Table) -> None:
+    for name in unknown:
+        right = table.spelled.get(plain(name))
+        if right is not None:
+            where = member_path(*steps, name)
+            raise InvalidRequest(
+                f"{where} is not how the member is spelled. Write it as {right}.", param=where
             )
 
 
@@ -175,80 +190,95 @@ def _check_options(body: Json, *, phi: bool) -> None:
         )
     for provider, part in options.items():
         for name, value in part.items():
-            where = f"provider_options.{provider}.{name}"
-            if plain(name) in _MEMBERS_PLAIN:
+            steps = ("provider_options", provider)
+            if plain(name) in _BODY.spelled:
+                where = member_path(*steps, name)
                 raise InvalidRequest(
                     f"{where} is a member of the request itself; send it there.", param=where
                 )
-            _refuse(where, name, value)
+            _refuse(steps, name, value)
 
 
-def _refuse(where: str, name: str, value: Any) -> None:
+def _refuse(steps: Steps, name: str, value: Any) -> None:
     """Refuse a name of REFUSED, here or anywhere inside a member that the table does not know."""
+    found = _find_refused(name, value)
+    if found is not None:
+        inner, why = found
+        where = member_path(*steps, name, *inner)
+        raise InvalidRequest(f"{where} is not accepted: {why}.", param=where)
+
+
+def _find_refused(name: str, value: Any) -> tuple[Steps, str] | None:
+    """The way from a member to the first refused name, made from its end, and why it is refused."""
     why = _REFUSED_PLAIN.get(plain(name))
     if why is not None:
-        raise InvalidRequest(f"{where} is not accepted: {why}.", param=where)
+        return (), why
     if isinstance(value, dict):
         for inner, child in value.items():
-            _refuse(f"{where}.{inner}", inner, child)
+            if (found := _find_refused(inner, child)) is not None:
+                return (inner, *found[0]), found[1]
     elif isinstance(value, list):
         for i, child in enumerate(value):
-            if isinstance(child, dict | list):
-                _refuse(f"{where}.{i}", "", child)
+            if isinstance(child, dict | list) and (found := _find_refused("", child)) is not None:
+                return (i, *found[0]), found[1]
+    return None
 
 
 def _levels(body: Json) -> Iterator[Level]:
-    """Every object of the request whose members a table knows: path, members, table."""
-    yield "", _without_nulls(body), MEMBERS
-    yield from _pair(body, "tool_choice", CHOICE_MEMBERS, "function", CHOSEN_MEMBERS)
-    yield from _pair(body, "response_format", FORMAT_MEMBERS, "json_schema", SCHEMA_MEMBERS)
-    for path, message in _objects("", body, "messages"):
-        yield path, _without_nulls(message), MESSAGE_MEMBERS
-        yield from _parts(path, message)
-        for call_path, call in _objects(path, message, "tool_calls"):
-            yield call_path, call, CALL_MEMBERS
-            yield f"{call_path}function.", call["function"], CALLED_MEMBERS
-        for note_path, note in _objects(path, message, "annotations"):
-            yield note_path, note, ANNOTATION_MEMBERS
-    for path, tool in _objects("", body, "tools"):
+    """Every object of the request whose members a table knows: its way, its members, the table."""
+    yield (), body, _BODY
+    yield from _pair(body, "tool_choice", _CHOICE, "function", _CHOSEN)
+    yield from _pair(body, "response_format", _FORMAT, "json_schema", _SCHEMA)
+    for i, message in enumerate(body.get("messages") or ()):
+        yield ("messages", i), message, _MESSAGE
+        if isinstance(message.get("content"), list):
+            yield from _parts(("messages", i, "content"), message["content"])
+        for j, call in enumerate(message.get("tool_calls") or ()):
+            yield ("messages", i, "tool_calls", j), call, _CALL
+            yield ("messages", i, "tool_calls", j, "function"), call["function"], _CALLED
+        for j, note in enumerate(message.get("annotations") or ()):
+            yield ("messages", i, "annotations", j), note, _ANNOTATION
+    for i, tool in enumerate(body.get("tools") or ()):
         if tool["type"] == "function":
-            yield path, tool, TOOL_MEMBERS
-            yield f"{path}function.", tool["function"], FUNCTION_MEMBERS
+            yield ("tools", i), tool, _TOOL
+            yield ("tools", i, "function"), tool["function"], _FUNCTION
 
 
-def _parts(path: str, message: Mapping[str, Any]) -> Iterator[Level]:
-    for part_path, part in _objects(path, message, "content"):
-        yield part_path, part, PART_MEMBERS[part["type"]]
+def _parts(steps: Steps, content: list[Mapping[str, Any]]) -> Iterator[Level]:
+    for j, part in enumerate(content):
+        yield (*steps, j), part, _PARTS[part["type"]]
         if part["type"] == "image_url":
-            yield f"{part_path}image_url.", part["image_url"], IMAGE_MEMBERS
+            yield (*steps, j, "image_url"), part["image_url"], _IMAGE
 
 
-def _pair(body: Json, name: str, known: Known, inner: str, inner_known: Known) -> Iterator[Level]:
+def _pair(body: Json, name: str, table: Table, inner: str, inner_table: Table) -> Iterator[Level]:
     """A member that may be an object, and the object that may be inside it."""
     value = body.get(name)
     if isinstance(value, dict):
-        yield f"{name}.", value, known
+        yield (name,), value, table
         if isinstance(value.get(inner), dict):
-            yield f"{name}.{inner}.", value[inner], inner_known
+            yield (name, inner), value[inner], inner_table
 
 
-def _objects(
-    path: str, holder: Mapping[str, Any], name: str
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects of a list, each with its path; nothing where there is no list."""
-    value = holder.get(name)
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            yield f"{path}{name}.{i}.", item
+def _table(names: Collection[str]) -> Table:
+    # Of two names that are spelled alike the first one is the right one.
+    return Table(frozenset(names), {plain(name): name for name in reversed(tuple(names))})
 
 
-def _without_nulls(members: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A null member of the body or of a message never goes upstream, so none is refused."""
-    if None not in members.values():
-        return members
-    return {name: value for name, value in members.items() if value is not None}
-
-
+_BODY = _table(MEMBERS)
+_MESSAGE = _table(MESSAGE_MEMBERS)
+_PARTS = {kind: _table(names) for kind, names in PART_MEMBERS.items()}
+_IMAGE = _table(IMAGE_MEMBERS)
+_TOOL = _table(TOOL_MEMBERS)
+_FUNCTION = _table(FUNCTION_MEMBERS)
+_CALL = _table(CALL_MEMBERS)
+_CALLED = _table(CALLED_MEMBERS)
+_CHOICE = _table(CHOICE_MEMBERS)
+_CHOSEN = _table(CHOSEN_MEMBERS)
+_FORMAT = _table(FORMAT_MEMBERS)
+_SCHEMA = _table(SCHEMA_MEMBERS)
+_ANNOTATION = _table(ANNOTATION_MEMBERS)
+_STREAM = _table(STREAM_MEMBERS)
 _GATEWAYS_ALONE = (
     "where a request is processed, by which model and with which tools is decided by the gateway "
     "alone"
@@ -258,4 +288,3 @@ _REFUSED_PLAIN: Mapping[str, str] = {
     **{plain(name): "send it as a header: X-PHI, X-Region, X-Model-Tier" for name in HEADER_NAMES},
     **{plain(name): "functions are called with tools and tool_choice" for name in LEGACY_NAMES},
 }
-_MEMBERS_PLAIN = frozenset(map(plain, MEMBERS))

@@ -62,6 +62,10 @@ class HoldRefused:
     available_micros: int = 0
 
 
+# Why a call was not counted: the key is off, or over its rate.
+CountRefusal = Literal["key", "rate"]
+
+
 @dataclass(frozen=True, slots=True)
 class AccountView:
     """An account as stored: avail + Σ held + spent = topped up, at every instant."""
@@ -108,6 +112,13 @@ class Ledger(Protocol):
     """Prepaid credit with holds (DESIGN 3). Each method is idempotent and may raise Overloaded."""
 
     async def hold(self, request: HoldRequest) -> Held | HoldRefused: ...
+
+    async def count_call(
+        self, *, account: str, key_id: str, now_s: int, rpm: int
+    ) -> CountRefusal | None:
+        """Count a call that costs nothing against its key's rate: no hold, number or receipt. One
+        whose outcome was unknown may count twice."""
+        ...
 
     async def raise_hold(
         self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int

@@ -10,6 +10,7 @@ from typing import Any
 
 from phigate.core import limits
 from phigate.core.canonical import MODALITIES_NAMES, canonical
+from phigate.core.counts import at_most
 from phigate.core.errors import InvalidRequest, KeyPolicyViolated
 from phigate.core.media import check_image, check_image_config, images
 from phigate.core.members import MEMBERS, parameters
@@ -111,7 +112,7 @@ def _phi(value: str | None, policy: KeyPolicy) -> bool:
 
 
 def _check_served(body: Json) -> None:
-    """Members that are understood and cannot be served, and the counted limits."""
+    """Members that are understood and cannot be served."""
     if body.get("store"):
         raise InvalidRequest("store: true is refused: the gateway stores nothing.", param="store")
     if body.get("service_tier") not in (None, *_STANDARD_SERVICE_TIERS):
@@ -122,13 +123,6 @@ def _check_served(body: Json) -> None:
     for name in MODALITIES_NAMES:
         if name in body and any(modality.lower() != "text" for modality in body.get(name) or ()):
             raise InvalidRequest(f"{name}: no row answers in anything but text.", param=name)
-    messages = body.get("messages", [])
-    parts = sum(len(m["content"]) for m in messages if isinstance(m.get("content"), list))
-    _at_most("messages", len(messages), limits.MESSAGES_MAX)
-    _at_most("messages", parts, limits.PARTS_MAX, what="content parts")
-    _at_most("tools", len(body.get("tools") or ()), limits.TOOLS_MAX)
-    stop = body.get("stop")
-    _at_most("stop", len(stop) if isinstance(stop, list) else 0, limits.STOP_MAX)
 
 
 def _check_together(body: Json) -> None:
@@ -145,17 +139,12 @@ def _check_together(body: Json) -> None:
         raise InvalidRequest("user and user_id mean the same and differ.", param="user_id")
 
 
-def _at_most(param: str, count: int, limit: int, what: str = "members") -> None:
-    if count > limit:
-        raise InvalidRequest(f"{param} has {count} {what}; at most {limit} are taken.", param=param)
-
-
 def _check_images(body: Json, *, phi: bool) -> int:
     count = 0
     for path, url in images(body.get("messages", [])):
         check_image(path, url, phi=phi)
         count += 1
-    _at_most("messages", count, limits.IMAGES_MAX, what="images")
+    at_most("messages", count, limits.IMAGES_MAX, what="images")
     if phi:
         check_image_config(body)
     return count

@@ -16,6 +16,7 @@ from phigate.core.account import (
     State,
     Verdict,
     account_pk,
+    count_refusal,
     expired_ids,
     hold_at,
     holds,
@@ -34,6 +35,7 @@ from phigate.core.limits import LEDGER_TRIES_MAX
 from phigate.core.protocols import (
     AccountView,
     Clock,
+    CountRefusal,
     Held,
     HoldRefused,
     HoldRequest,
@@ -97,6 +99,17 @@ class DynamoLedger:
             available_micros=int_at(item, "avail"),
             expired=expired_ids(item, request.now_s, but=request.id),
         )
+
+    async def count_call(
+        self, *, account: str, key_id: str, now_s: int, rpm: int
+    ) -> CountRefusal | None:
+        """See Ledger.count_call."""
+        call = writes.count_call(self._dynamo.table, account, key_id, now_s=now_s, rpm=rpm)
+        try:
+            await self._call("UpdateItem", call)
+        except ConditionFailed as exc:
+            return count_refusal(exc.item, key_id)
+        return None
 
     async def raise_hold(
         self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int

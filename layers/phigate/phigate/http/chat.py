@@ -1,6 +1,7 @@
-"""POST /v1/chat/completions: reads the call, hands it to the pipeline, writes what comes back.
+"""POST /v1/chat/completions: hands the call to the pipeline, writes what comes back.
 
-A plain ASGI endpoint: bytes in, bytes out. No decision is made here.
+A plain ASGI endpoint: bytes in, bytes out. No decision is made here; the body is read when the
+pipeline asks for it, which is after it knows the key.
 """
 
 import asyncio
@@ -8,10 +9,11 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from phigate.core.errors import InvalidRequest
 from phigate.core.limits import BODY_BYTES_MAX, WRITE_TIMEOUT_S
 from phigate.core.protocols import Clock
 from phigate.core.types import Task
-from phigate.gateway import Call, Gateway
+from phigate.gateway import BodyLate, Call, Gateway
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,14 +35,21 @@ class ChatEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers = headers_of(scope)
-        call = Call(self._task, headers, await read_body(receive))
         out = AsgiOut(send, self._gateway.clock)
-        watch = asyncio.ensure_future(_watch(receive, out))
+        watch: asyncio.Future[None] | None = None
+
+        async def arriving() -> bytes | None:
+            nonlocal watch
+            body = await read_body(receive, self._gateway.stack.body_timeout_s)
+            watch = asyncio.ensure_future(_watch(receive, out))
+            return body
+
+        call = Call(self._task, headers_of(scope), arriving=arriving)
         try:
             await self._serve(self._gateway, call, out)
         finally:
-            watch.cancel()
+            if watch is not None:
+                watch.cancel()
 
 
 class AsgiOut:
@@ -96,14 +105,23 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return headers
 
 
-async def read_body(receive: Receive) -> bytes | None:
-    """The whole body, or None as soon as it is over BODY_BYTES_MAX."""
+async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
+    """The whole body, or None as soon as it is over BODY_BYTES_MAX. Raises BodyLate, and
+    InvalidRequest for one whose caller went before its end."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _whole_body(receive)
+    except TimeoutError:
+        raise BodyLate from None
+
+
+async def _whole_body(receive: Receive) -> bytes | None:
     pieces: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b"".join(pieces)
+            raise InvalidRequest("The body ended before it was whole.")
         piece = message.get("body", b"")
         size += len(piece)
         if size > BODY_BYTES_MAX:

@@ -1,5 +1,7 @@
 """The endpoints that answer about the gateway: models, prices, a dry run, the account, health."""
 
+import functools
+
 import orjson
 from fastapi import APIRouter, Request, Response
 
@@ -56,11 +58,14 @@ class Directory:
 
     async def route(self, request: Request) -> Response:
         """The dry run."""
-        return json_answer(await dry_run(self._gateway, await _call(request)))
+        timeout_s = self._gateway.stack.body_timeout_s
+        call = _call(request)
+        call.arriving = functools.partial(read_body, request.receive, timeout_s)
+        return json_answer(await dry_run(self._gateway, call))
 
     async def account(self, request: Request) -> Response:
         """The caller's account; right after an answer it may still show the hold."""
-        return json_answer(await _account(self._gateway, await _call(request)))
+        return json_answer(await _account(self._gateway, _call(request)))
 
     async def healthz(self) -> Response:
         """Alive, and what was counted since the start."""
@@ -84,8 +89,8 @@ _ENDPOINTS: tuple[tuple[str, str, Endpoints, str, str], ...] = (
 )
 
 
-async def _call(request: Request) -> Call:
-    return Call("chat", headers_of(request.scope), await read_body(request.receive))
+def _call(request: Request) -> Call:
+    return Call("chat", headers_of(request.scope))
 
 
 async def _card(gateway: Gateway, card: str | None) -> Json:

@@ -14,8 +14,10 @@ from typing import Any
 import orjson
 
 from phigate.core.errors import InvalidRequest
+from phigate.core.limits import JSON_MEMBERS_MAX
 from phigate.core.types import Json
 from phigate.wire.anthropic import ANSWER_TOOL
+from phigate.wire.json_body import marks_of, members_within
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")
@@ -41,6 +43,7 @@ class Conversation:
 
 def conversation(messages: Sequence[Mapping[str, Any]]) -> Conversation:
     """The messages of a request. Raises InvalidRequest for what cannot be said in this dialect."""
+    _check_arguments(messages)
     system: list[Json] = []
     turns: list[Json] = []
     for i, message in enumerate(messages):
@@ -60,6 +63,23 @@ def conversation(messages: Sequence[Mapping[str, Any]]) -> Conversation:
         )
     called = (call["function"]["name"] for m in messages for call in m.get("tool_calls") or ())
     return Conversation(system, turns, tuple(dict.fromkeys(called)), tuple(_lost(messages)))
+
+
+def _check_arguments(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Arguments are JSON inside strings, which the body's own limits have not counted."""
+    written = [
+        call["function"]["arguments"].encode()
+        for message in messages
+        for call in message.get("tool_calls") or ()
+    ]
+    if sum(len(marks_of(text)) for text in written) <= JSON_MEMBERS_MAX:
+        return
+    if sum(map(members_within, written)) > JSON_MEMBERS_MAX:
+        raise InvalidRequest(
+            f"The arguments of the tool calls have more than {JSON_MEMBERS_MAX} members and items "
+            "in them.",
+            param="messages",
+        )
 
 
 def check_tool_name(name: str, param: str) -> None:

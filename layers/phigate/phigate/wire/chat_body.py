@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, ValidationError
 
-from phigate.core.errors import InvalidRequest
+from phigate.core.counts import check_counts
+from phigate.core.errors import InvalidRequest, member_path
 from phigate.core.limits import NAME_BYTES_MAX
 from phigate.core.types import Json
 from phigate.wire.chat_messages import Message
@@ -26,7 +27,7 @@ from phigate.wire.chat_options import (
     Tokens,
 )
 from phigate.wire.chat_tools import Tool, ToolChoice
-from phigate.wire.shape import Count, Shape
+from phigate.wire.shape import Count, Items, Shape
 
 SEED_MAX = 9_223_372_036_854_776_000
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -37,7 +38,7 @@ class ChatBody(Shape):
     """Body of POST /v1/chat/completions."""
 
     model: Annotated[str, Field(min_length=1, max_length=NAME_BYTES_MAX)]
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[Items[Message], Field(min_length=1)]
     system: str | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
@@ -55,7 +56,7 @@ class ChatBody(Shape):
     seed: Annotated[int, Field(ge=-SEED_MAX, le=SEED_MAX)] | None = None
     stop: Stop | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
-    tools: list[Tool] | None = None
+    tools: Items[Tool] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: StrictBool | None = None
     max_tool_calls: Count | None = None
@@ -63,9 +64,9 @@ class ChatBody(Shape):
     reasoning_effort: Effort | None = None
     reasoning: Reasoning | None = None
     thinking: Thinking | None = None
-    modalities: list[Literal["text", "image", "audio"]] | None = None
-    response_modalities: list[str] | None = None
-    responseModalities: list[str] | None = None
+    modalities: Items[Literal["text", "image", "audio"]] | None = None
+    response_modalities: Items[str] | None = None
+    responseModalities: Items[str] | None = None
     image_config: ImageConfig | None = None
     imageConfig: ImageConfig | None = None
     usage: StrictBool | None = None
@@ -88,11 +89,12 @@ class ChatBody(Shape):
 class RouteBody(ChatBody):
     """Body of POST /v1/route: a chat body whose messages may be left out."""
 
-    messages: list[Message] = Field(default_factory=list)
+    messages: Items[Message] = Field(default_factory=list)
 
 
 def check_shape(model: type[ChatBody], body: Json) -> None:
     """Raises InvalidRequest for the first mistake; `param` is its path in the body."""
+    check_counts(body)
     try:
         model.model_validate(body)
     except ValidationError as exc:
@@ -103,4 +105,4 @@ def check_shape(model: type[ChatBody], body: Json) -> None:
 
 def _path(loc: tuple[int | str, ...]) -> str:
     """The path of a mistake in the body, without the tags of these models' unions."""
-    return ".".join(str(step) for step in loc if not str(step).startswith("#"))
+    return member_path(*(step for step in loc if not str(step).startswith("#")))

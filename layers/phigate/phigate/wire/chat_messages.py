@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from phigate.core.limits import NAME_BYTES_MAX
-from phigate.wire.shape import Shape
+from phigate.wire.shape import Items, Shape
 
 
 class TextPart(Shape):
@@ -53,7 +53,7 @@ Part = Annotated[
     Discriminator(_part_kind),
 ]
 Content = Annotated[
-    Annotated[str, Tag("#text")] | Annotated[list[Part], Field(min_length=1), Tag("#parts")],
+    Annotated[str, Tag("#text")] | Annotated[Items[Part], Field(min_length=1), Tag("#parts")],
     Discriminator(_kind),
 ]
 
@@ -86,8 +86,11 @@ class CalledFunction(Shape):
     parameters: dict[str, Any] | None = None
 
 
+CallId = Annotated[str, Field(max_length=NAME_BYTES_MAX)]
+
+
 class ToolCall(Shape):
-    id: str
+    id: CallId
     type: Literal["function"] = "function"
     function: CalledFunction
 
@@ -96,14 +99,14 @@ class Message(Shape):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
     name: Annotated[str, Field(max_length=NAME_BYTES_MAX)] | None = None
-    tool_calls: list[ToolCall] | None = None
-    tool_call_id: str | None = None
+    tool_calls: Items[ToolCall] | None = None
+    tool_call_id: CallId | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    annotations: list[dict[str, Any]] | None = None
+    annotations: Items[dict[str, Any]] | None = None
     audio: None = None  # names an answer that a provider has stored
-    images: list[AnswerImage] | None = None
-    audios: list[AnswerAudio] | None = None
+    images: Items[AnswerImage] | None = None
+    audios: Items[AnswerAudio] | None = None
     provider_specific_fields: dict[str, Any] | None = None
 
     @model_validator(mode="after")

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from phigate.core.limits import PREFERENCES_MAX
-from phigate.wire.shape import Count, Exact, Shape
+from phigate.core.limits import IMAGES_MAX, PREFERENCES_MAX
+from phigate.wire.shape import Count, Exact, Items, Shape
 
 Tokens = Count
 Effort = Annotated[str, Field(max_length=32)]
@@ -37,7 +37,7 @@ Format = Annotated[
     Discriminator(lambda value: "#object" if isinstance(value, dict) else "#text"),
 ]
 Stop = Annotated[
-    Annotated[str, Tag("#text")] | Annotated[list[str], Tag("#list")],
+    Annotated[str, Tag("#text")] | Annotated[Items[str], Tag("#list")],
     Discriminator(lambda value: "#list" if isinstance(value, list) else "#text"),
 ]
 
@@ -49,9 +49,9 @@ class StreamOptions(Shape):
 class ProviderPreferences(Exact):
     """Routing preferences: they reorder and remove rows, and never add one."""
 
-    order: Annotated[list[str], Field(max_length=PREFERENCES_MAX)] | None = None
-    only: Annotated[list[str], Field(min_length=1, max_length=PREFERENCES_MAX)] | None = None
-    ignore: Annotated[list[str], Field(max_length=PREFERENCES_MAX)] | None = None
+    order: Annotated[Items[str], Field(max_length=PREFERENCES_MAX)] | None = None
+    only: Annotated[Items[str], Field(min_length=1, max_length=PREFERENCES_MAX)] | None = None
+    ignore: Annotated[Items[str], Field(max_length=PREFERENCES_MAX)] | None = None
     allow_fallbacks: StrictBool | None = None
     include_alpha: StrictBool | None = None
     confidential: StrictBool | None = None
@@ -85,6 +85,9 @@ class FontInput(Exact):
     text: str | None = None
 
 
+FontInputs = Annotated[Items[FontInput], Field(max_length=IMAGES_MAX)]
+
+
 class ImageConfig(Exact):
     aspect_ratio: str | None = None
     aspectRatio: str | None = None
@@ -92,12 +95,12 @@ class ImageConfig(Exact):
     imageSize: ImageSize | None = None
     include_rai_reason: StrictBool | None = None
     includeRaiReason: StrictBool | None = None
-    font_inputs: list[FontInput] | None = None
-    fontInputs: list[FontInput] | None = None
-    super_resolution_references: list[str] | None = None
-    superResolutionReferences: list[str] | None = None
-    reference_images: list[dict[str, Any]] | None = None
-    referenceImages: list[dict[str, Any]] | None = None
+    font_inputs: FontInputs | None = None
+    fontInputs: FontInputs | None = None
+    super_resolution_references: Items[str] | None = None
+    superResolutionReferences: Items[str] | None = None
+    reference_images: Items[dict[str, Any]] | None = None
+    referenceImages: Items[dict[str, Any]] | None = None
 
 
 class Debug(Exact):

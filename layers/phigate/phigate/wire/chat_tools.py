@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 from pydantic_core import PydanticCustomError
 
+from phigate.core.limits import NAME_BYTES_MAX
 from phigate.wire.shape import Exact, Shape
 
 # The shape of an IANA name; whether there is such a zone is looked up later.
@@ -25,7 +26,7 @@ def _function_type(value: Any) -> Any:
     """Says what other types of tools there are, and which there are not."""
     if value == "function":
         return value
-    if isinstance(value, str) and _WEB_SEARCH.search(value):
+    if isinstance(value, str) and _WEB_SEARCH.search(value, 0, NAME_BYTES_MAX):
         raise PydanticCustomError("tool", "web search tools are disabled at this gateway")
     raise PydanticCustomError("tool", "the type of a tool is function or gateway:datetime")
 

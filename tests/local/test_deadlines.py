@@ -1,0 +1,192 @@
+"""Requests that are sent by halves: they end in time, are never served, and hold up nobody.
+
+The server is the local stack's own, on a real socket, with deadlines of a moment.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import uvicorn
+from openai import AsyncOpenAI, AuthenticationError
+
+from local.server import Server, deadlined
+from phigate.http.app import build_app
+from tests.builders import make_body
+from tests.pipeline.stage import KEY, Stage, answers
+
+HEAD_S = 0.2
+BODY_S = 0.2  # of the application
+LEFT_S = 0.4  # of the connection
+PATIENCE_S = 5.0  # a busy machine; what never ends fails by it
+BAD_KEY = "phi_live_unknown"
+WHOLE = json.dumps(make_body(model="acme-one")).encode()
+
+Work = Callable[[int], Awaitable[None]]
+
+
+async def served(app: Any, work: Work) -> None:
+    """`work` with the port of a started server."""
+    started = asyncio.Event()
+    config = uvicorn.Config(
+        app,
+        http=deadlined(HEAD_S, LEFT_S),
+        port=0,
+        log_config=None,
+        lifespan="off",
+        timeout_keep_alive=1,
+    )
+
+    class Started(Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            started.set()
+
+    server = Started(config, "")
+    serving = asyncio.ensure_future(server.serve())
+    await started.wait()
+    try:
+        await work(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def with_stage(stage: Stage, work: Work) -> None:
+    """`work` with the port of the gateway."""
+    stage.gateway.stack = replace(stage.gateway.stack, body_timeout_s=BODY_S)
+    asyncio.run(served(build_app(stage.gateway), work))
+
+
+async def told(port: int, *pieces: bytes, pause_s: float = 0.0, end: bool = False) -> bytes:
+    """All that comes back until the server ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        answer = asyncio.ensure_future(reader.read())
+        async with asyncio.timeout(PATIENCE_S):
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.wait([answer], timeout=pause_s)
+                if answer.done():
+                    break
+            if end:
+                writer.write_eof()
+            return await answer
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+def head(path: str, length: int, key: str = KEY, method: str = "POST") -> bytes:
+    """A request's head."""
+    return (
+        f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+        f"content-length: {length}\r\n\r\n"
+    ).encode()
+
+
+def trickle(of: bytes) -> list[bytes]:
+    """One byte after the other."""
+    return [of[i : i + 1] for i in range(len(of))]
+
+
+CHAT, ROUTE = "/v1/chat/completions", "/v1/route"
+# What is sent, and with which status it is answered; None: the connection ends without a word.
+HALVES: dict[str, tuple[list[bytes], int | None]] = {
+    "nothing": ([], None),
+    "half a head": ([head(CHAT, 10)[:40]], None),
+    "a head, byte by byte": (trickle(head(CHAT, 10)), None),
+    "half a body": ([head(CHAT, 1_000) + WHOLE], 408),
+    "half a body of a dry run": ([head(ROUTE, 1_000) + WHOLE], 408),
+    "a body, byte by byte": ([head(CHAT, len(WHOLE)), *trickle(WHOLE)], 408),
+    "half a body with a bad key": ([head(CHAT, 1_000, BAD_KEY) + WHOLE], 401),
+    "half a body of a dry run with a bad key": ([head(ROUTE, 1_000, BAD_KEY) + WHOLE], 401),
+    "a body with a bad key, byte by byte": (
+        [head(CHAT, len(WHOLE), BAD_KEY), *trickle(WHOLE)],
+        401,
+    ),
+    "half a body that nobody reads": ([head("/healthz", 1_000, method="GET") + WHOLE], 200),
+    "a body that nobody reads, byte by byte": (
+        [head("/healthz", 1_000, method="GET"), *trickle(b"x" * 900)],
+        200,
+    ),
+    "half a head behind a request": ([head("/healthz", 0, method="GET") + b"GET /"], 200),
+    "line ends behind a request": (
+        [head("/healthz", 0, method="GET"), *trickle(b"\r\n" * 100)],
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize(("pieces", "status"), HALVES.values(), ids=HALVES)
+def test_half_a_request_ends_in_time_and_is_not_served(
+    pieces: list[bytes], status: int | None
+) -> None:
+    stage = Stage(answers())
+    got: list[bytes] = []
+
+    async def work(port: int) -> None:
+        got.append(await told(port, *pieces, pause_s=0.05))
+
+    with_stage(stage, work)
+    line = got[0].partition(b"\r\n")[0].split()
+    assert (int(line[1]) if line else None) == status
+    assert stage.upstream.requests == []
+    assert stage.account()["spent"] == stage.account()["held"] == 0
+
+
+@pytest.mark.parametrize("path", [CHAT, ROUTE])
+def test_a_caller_who_goes_within_the_body_has_asked_nothing(path: str) -> None:
+    stage = Stage(answers())
+
+    async def work(port: int) -> None:
+        # What came is a whole request by itself.
+        await told(port, head(path, len(WHOLE) + 1) + WHOLE, end=True)
+
+    with_stage(stage, work)
+    assert stage.upstream.requests == []
+    assert stage.records == []
+    assert [line[0] for line in stage.log] == ([] if path == CHAT else ["count"])
+    assert stage.journal.fields("bug") == []
+
+
+def test_a_large_body_with_a_bad_key_gets_its_answer() -> None:
+    async def work(port: int) -> None:
+        body = b"x" * 20_000_000
+        pieces = [body[i : i + 100_000] for i in range(0, len(body), 100_000)]
+        answer = await told(port, head(CHAT, len(body), BAD_KEY), *pieces)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+
+    with_stage(Stage(), work)
+
+
+def test_the_sdk_is_told_of_a_bad_key_whatever_it_sends() -> None:
+    async def work(port: int) -> None:
+        client = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=BAD_KEY, max_retries=0)
+        async with client:
+            for _ in range(3):
+                with pytest.raises(AuthenticationError):
+                    await client.chat.completions.create(
+                        model="auto", messages=[{"role": "user", "content": "x" * 10_000_000}]
+                    )
+
+    with_stage(Stage(), work)
+
+
+def test_an_answer_that_takes_longer_than_any_head_or_body_is_not_cut() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.wait([asyncio.ensure_future(receive())], timeout=2 * (HEAD_S + LEFT_S))
+        await send({"type": "http.response.body", "body": b"all of it"})
+
+    async def work(port: int) -> None:
+        for behind in (b"", b"GET / HT", head(CHAT, 2)):
+            answer = await told(port, head(CHAT, 2) + b"{}" + behind)
+            assert b"all of it" in answer
+
+    asyncio.run(served(app, work))
