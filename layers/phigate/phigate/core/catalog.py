@@ -163,7 +163,16 @@ def model_item(catalog: Catalog, row: Row) -> Json:
         "context": row.context,
         "tokens_out_max": row.tokens_out_max,
         "price": price_members(row.price),
+        **_reach_members(row),
     }
+
+
+def _reach_members(row: Row) -> Json:
+    """What is said of a row whose provider is not reached at home."""
+    members: Json = {"simulated": True} if row.is_simulated else {}
+    if row.override is not None:
+        members["override"] = {"host": row.override.host, "phi_trusted": row.override.phi_trusted}
+    return members
 
 
 def _agreement_item(agreement: Agreement) -> Json:

@@ -192,7 +192,8 @@ class UpstreamFailed(Exception):
 
 
 class NotSent(UpstreamFailed):
-    """Nothing was sent, so no provider has failed: `unsuited`, `drops_parameters`, `no_key`."""
+    """Nothing was sent, so no provider has failed: `unsuited`, `drops_parameters`, `no_key`,
+    `overridden`."""
 
 
 class SvgRefused(ValueError):

@@ -11,7 +11,8 @@ from typing import Any, Literal
 Json = dict[str, Any]
 
 Residency = Literal["endpoint", "request_field", "contract", "unproven"]
-Status = Literal["live", "staged", "alpha", "no_key"]
+# `no_key` and `overridden` are found out at start, never written in a catalog.
+Status = Literal["live", "staged", "alpha", "no_key", "overridden"]
 Tier = Literal["phi", "general"]
 Task = Literal["chat", "vision", "math"]
 PhiPolicy = Literal["required", "allowed", "forbidden"]
@@ -60,6 +61,17 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """An address that takes the place of a provider's own; `host` with its port, where it has one.
+
+    `phi_trusted`: the operator vouches for it. No agreement covers it either way.
+    """
+
+    host: str
+    phi_trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One model as one provider serves it. `catalog/README.md` owns the meaning of each field."""
 
@@ -91,6 +103,15 @@ class Row:
     drops: frozenset[str] = frozenset()
     cache_key_name: str = ""
     cache_is_per_key: bool = False
+    # Set on the local stack alone, by `core.reach`.
+    override: Override | None = None
+    overridden: "Row | None" = None  # the row as the catalog has it
+    is_simulated: bool = False
+
+    @property
+    def reviewed(self) -> "Row":
+        """The row as the catalog has it, whatever address took its provider's place."""
+        return self if self.overridden is None else self.overridden
 
 
 @dataclass(frozen=True, slots=True)

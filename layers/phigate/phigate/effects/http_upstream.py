@@ -83,6 +83,9 @@ class HttpUpstream:
         place = row.places[region]
         if access is None or not access.api_key:
             raise NotSent("no_key")
+        if access.override != row.override:
+            # Nothing goes to an address that the order does not know of: the gate judged another.
+            raise NotSent("overridden")
         try:
             base = access.base_url or place.base_url.format_map(access.variables)
         except KeyError:
