@@ -187,6 +187,7 @@ def test_an_override_has_no_agreement_no_residency_and_no_enclave(name: str) -> 
         assert row.reviewed is before
         assert row.agreement is None
         assert not row.confidential
+        assert not row.cache_is_per_key
         assert {place.residency for place in row.places.values()} == {"unproven"}
         served = before.status in ("live", "alpha")
         assert row.status == ("overridden" if served else before.status)
@@ -225,13 +226,14 @@ def test_a_provider_without_a_key_stays_without_one() -> None:
 def test_a_simulated_row_says_so_and_is_no_override() -> None:
     marked = with_simulated(make_catalog([make_row(), make_row("bolt-two")]), {"acme"})
     acme, bolt = (model_item(marked, row) for row in marked.rows)
-    assert (acme["simulated"], acme["status"], acme["tier"]) == (True, "live", "phi")
+    assert [row.is_simulated for row in marked.rows] == [True, False]
+    assert (acme["status"], acme["tier"]) == (bolt["status"], bolt["tier"]) == ("live", "phi")
     assert "override" not in acme
-    assert "simulated" not in bolt
 
 
 def test_an_override_keeps_what_it_costs_and_can() -> None:
-    row = make_row(agreement=make_agreement())
+    row = make_row(agreement=make_agreement(), cache_is_per_key=True)
+    assert not overridden_row(row, Override("x.example", True)).cache_is_per_key
     marked = overridden_row(row, Override("x.example"))
     back = replace(
         marked,
@@ -239,6 +241,7 @@ def test_an_override_keeps_what_it_costs_and_can() -> None:
         places=row.places,
         agreement=row.agreement,
         confidential=row.confidential,
+        cache_is_per_key=row.cache_is_per_key,
         override=None,
         overridden=None,
     )

@@ -168,11 +168,10 @@ def model_item(catalog: Catalog, row: Row) -> Json:
 
 
 def _reach_members(row: Row) -> Json:
-    """What is said of a row whose provider is not reached at home."""
-    members: Json = {"simulated": True} if row.is_simulated else {}
-    if row.override is not None:
-        members["override"] = {"host": row.override.host, "phi_trusted": row.override.phi_trusted}
-    return members
+    """What is said of a row whose provider is reached elsewhere."""
+    if row.override is None:
+        return {}
+    return {"override": {"host": row.override.host, "phi_trusted": row.override.phi_trusted}}
 
 
 def _agreement_item(agreement: Agreement) -> Json:

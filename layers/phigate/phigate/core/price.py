@@ -84,9 +84,8 @@ def _card_row(row: Row) -> Json:
         "provider": row.provider,
         "model": row.model,
         "regions": sorted(row.places),
-        "tier": tier_of(
-            row.reviewed
-        ),  # hashed with the prices, which an override leaves as they are
+        # Hashed with the prices, which an override leaves as they are.
+        "tier": tier_of(row.reviewed),
         "status": row.status,
         **price_members(row.price),
     }

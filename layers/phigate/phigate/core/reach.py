@@ -1,7 +1,7 @@
 """What becomes of a catalog's rows where a stack does not reach their providers at home.
 
 An agreement is of a row, and the bytes go to an address. Law: whatever address takes the place of a
-provider's own has no agreement, no proven residency and no enclave. A snapshot that is read later
+provider's own has no agreement, no proven residency, no enclave and no known cache. A snapshot that is read later
 is marked as the first one was; both hashes stay, for they name what was pushed.
 """
 
@@ -47,6 +47,7 @@ def overridden_row(row: Row, override: Override) -> Row:
         places=places,
         agreement=None,
         confidential=False,
+        cache_is_per_key=False,
         override=override,
         overridden=row,
     )
