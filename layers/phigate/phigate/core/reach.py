@@ -1,8 +1,8 @@
 """What becomes of a catalog's rows where a stack does not reach their providers at home.
 
 An agreement is of a row, and the bytes go to an address. Law: whatever address takes the place of a
-provider's own has no agreement, no proven residency, no enclave and no known cache. A snapshot that is read later
-is marked as the first one was; both hashes stay, for they name what was pushed.
+provider's own has no agreement, no proven residency, no enclave and no known cache. A snapshot that
+is read later is marked as the first one was; both hashes stay, for they name what was pushed.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -155,11 +155,7 @@ def record(facts: Facts) -> Json:
         }
     if facts.confidential is not None:
         members["confidential"] = facts.confidential
-    if facts.overrides:
-        # Bytes of this call went to another address than its provider's: no agreement covers it.
-        members |= {"override": True, "overrides": dict(facts.overrides)}
-    if facts.simulated:
-        members["simulated"] = list(facts.simulated)
+    members |= _reached(facts)
     if facts.image is not None:
         members["sandbox"] = sandbox_told(facts.image, facts.runs)
     if facts.refusals_without_receipt:
@@ -167,6 +163,16 @@ def record(facts: Facts) -> Json:
     if not facts.is_certified:
         # Nobody vouches for the key; general traffic goes on when certification fails.
         members["certified"] = False
+    return members
+
+
+def _reached(facts: Facts) -> Json:
+    """Where bytes of this call went that is no provider's own address: no agreement covers that."""
+    members: Json = {}
+    if facts.overrides:
+        members |= {"override": True, "overrides": dict(facts.overrides)}
+    if facts.simulated:
+        members["simulated"] = list(facts.simulated)
     return members
 
 

@@ -49,8 +49,8 @@ def confidential_by(catalog: Catalog, asked: Asked) -> ConfidentialBy | None:
 
 
 def _is_confidential(catalog: Catalog, model: str) -> bool:
-    """Whether every row that the name means is, as the catalog has it: what a name promises does not
-    go away because its provider is reached elsewhere."""
+    """Whether every row that the name means is, as the catalog has it: what a name promises does
+    not go away because its provider is reached elsewhere."""
     return all(row.reviewed.confidential for row in rows_of_model(catalog, model))
 
 
