@@ -21,7 +21,15 @@ from local.children import child
 from local.engine import Engine, EngineFailed, running
 from local.sandboxes import described, sandboxes
 from local.server import STOP_GRACE_S, Deadlined, Server
-from local.state import TABLE, StartRefused, engine_named, locked, read_env, write_env
+from local.state import (
+    TABLE,
+    StartRefused,
+    engine_named,
+    locked,
+    overrides_named,
+    read_env,
+    write_env,
+)
 from local.sweeper import sweep_for_ever
 from phigate.core.catalog import (
     CatalogInvalid,
@@ -30,6 +38,7 @@ from phigate.core.catalog import (
     document_from_texts,
 )
 from phigate.core.keys import parse_key
+from phigate.core.overrides import OverrideRefused
 from phigate.core.protocols import Clock, Ledger, ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.drawings import DRAWINGS
@@ -54,7 +63,9 @@ from phigate.wiring import (
     Parts,
     build_gateway,
     local_access,
+    overrides_of,
     simulated_providers,
+    variable,
 )
 
 HOST = "127.0.0.1"
@@ -103,6 +114,7 @@ async def serve(
         stack.enter_context(engine_named(options.state, engine.url, durable=engine.durable))
         simulated_url = stack.enter_context(_simulators(options.state))
         access = _access(catalog, simulated_url)
+        stack.enter_context(overrides_named(options.state, overrides_of(access)))
         resources = Resources(listener, engine, catalog_bytes, access)
         await _serve(options, resources, make_ledger, signer)
 
@@ -270,7 +282,7 @@ def _signers(state: Path) -> dict[str, KeyFileSigner]:
 def _access(catalog: Catalog, simulated_url: str) -> dict[str, Access]:
     try:
         return local_access(catalog, simulated_url)
-    except MissingVariable as exc:
+    except (MissingVariable, OverrideRefused) as exc:
         raise StartRefused(str(exc)) from exc
 
 
@@ -295,10 +307,23 @@ def _hello(options: Options, key: str, resources: Resources) -> str:
   key        {key}
   database   {engine.name}{durable}
   simulated  {", ".join(simulated) or "no provider"}
-  residency  unproven rows are allowed here, never for PHI
+{_elsewhere(resources.access)}  residency  unproven rows are allowed here, never for PHI
   programs   {described(options.sandboxes)}
   try        curl {base_url}/chat/completions -H "Authorization: Bearer {key}" \\
                -H "X-Region: CH" -H "X-PHI: true" \\
                -d '{{"model": "gemma-4", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 ready
 """
+
+
+def _elsewhere(access: Mapping[str, Access]) -> str:
+    """A line for each provider whose own address is not used: the host, and what may go there."""
+    return "".join(
+        f"  override   {name} is {each.host}: "
+        + (
+            f"PHI is sent there, as {variable(name, 'PHI')} says; no agreement is in force\n"
+            if each.phi_trusted
+            else f"general traffic alone; {variable(name, 'PHI')}=trusted would send PHI\n"
+        )
+        for name, each in overrides_of(access).items()
+    )

@@ -4,13 +4,17 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+
+from phigate.core.types import Override
 
 TABLE = "phigate"
 _LOCK = "lock"
 _ENGINE = "engine.json"
 _ENV = "local.env"
+_OVERRIDES = "overrides.json"
 
 
 class StartRefused(Exception):
@@ -43,6 +47,17 @@ def engine_named(state: Path, url: str, *, durable: bool) -> Iterator[None]:
     path.write_text(
         json.dumps({"url": url, "table": TABLE, "pid": os.getpid(), "durable": durable})
     )
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def overrides_named(state: Path, overrides: Mapping[str, Override]) -> Iterator[None]:
+    """Tell the commands which providers this start reaches elsewhere, while it runs."""
+    path = state / _OVERRIDES
+    path.write_text(json.dumps({name: asdict(each) for name, each in overrides.items()}))
     try:
         yield
     finally:

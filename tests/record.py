@@ -21,6 +21,7 @@ from phigate.adapters.adapter import WirePlan
 from phigate.core.errors import InvalidRequest, UpstreamFailed
 from phigate.core.limits import JSON_TIMEOUT_S
 from phigate.core.protocols import Head, UpstreamRequest
+from phigate.core.reach import overridden_row
 from phigate.core.types import Catalog, Json, Row
 from phigate.effects.access import Access
 from phigate.effects.http_upstream import HttpUpstream
@@ -127,6 +128,8 @@ async def recorded(
     case = CASES[name]
     row = _row(catalog, provider, case)
     access = _access(catalog, provider, environ)
+    if (override := access[provider].override) is not None:
+        row = overridden_row(row, override)
     region = min(row.places)
     adapter = ADAPTERS[row.dialect]
     plan = WirePlan(case.stream, case.tokens_out, {})

@@ -214,3 +214,54 @@ def test_as_on_aws_a_row_whose_residency_is_unproven_is_not_routed(terminal: Ter
     on_aws = decided(terminal, *flags, "--table", "phigate-latam")
     assert on_aws["code"] == "no_route"
     assert {"row": "google-gemini-2-5-flash", "rule": "residency_unproven"} in on_aws["rejections"]
+
+
+ELSEWHERE = {"PHIGATE_INFOMANIAK_BASE_URL": "http://127.0.0.1:9/v1"}
+TRUSTED = {**ELSEWHERE, "PHIGATE_INFOMANIAK_PHI": "trusted"}
+PHI_IN_CH = ("route", "gemma-4", "--region", "CH", "--phi", *FOLDER, "--json")
+# What stands in the environment, what the last start has left behind, and what comes of PHI.
+REACHED: dict[str, tuple[dict[str, str], str | None, str]] = {
+    "a stack started with this environment would not send it": (ELSEWHERE, None, "refused"),
+    "it would, where the address is trusted": (TRUSTED, None, "routed"),
+    "a running stack's own words count": (TRUSTED, '{"infomaniak": {"host": "x"}}', "refused"),
+    "also where it has none": (ELSEWHERE, "{}", "routed"),
+    "as on every stack": ({}, None, "routed"),
+}
+
+
+@pytest.mark.parametrize(("environ", "left", "decision"), REACHED.values(), ids=REACHED)
+def test_a_provider_that_is_reached_elsewhere_is_shown_so(
+    terminal: Terminal, environ: dict[str, str], left: str | None, decision: str
+) -> None:
+    if left is not None:
+        (terminal.state / "overrides.json").write_text(left)
+    ran = terminal(*PHI_IN_CH, environ={"PHIGATE_STATE": str(terminal.state), **environ})
+    assert json.loads(ran.out)["decision"] == decision
+
+
+BROKEN = {
+    "an address that is none": (
+        {"PHIGATE_INFOMANIAK_BASE_URL": "http://127.0.0.1@evil.example"},
+        None,
+        "PHIGATE_INFOMANIAK_BASE_URL must be",
+    ),
+    "another word than trusted": (
+        {**ELSEWHERE, "PHIGATE_INFOMANIAK_PHI": "yes"},
+        None,
+        "PHIGATE_INFOMANIAK_PHI must be trusted",
+    ),
+    "a file that is cut off": ({}, '{"infomaniak": ', "overrides.json cannot be read"),
+    "a file of another kind": ({}, "[1]", "overrides.json cannot be read"),
+    "a file with other members": ({}, '{"infomaniak": {"to": "x"}}', "cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("environ", "left", "words"), BROKEN.values(), ids=BROKEN)
+def test_what_cannot_be_read_of_overrides_decides_nothing(
+    terminal: Terminal, environ: dict[str, str], left: str | None, words: str
+) -> None:
+    if left is not None:
+        (terminal.state / "overrides.json").write_text(left)
+    ran = terminal(*PHI_IN_CH, environ={"PHIGATE_STATE": str(terminal.state), **environ})
+    assert (ran.status, ran.out) == (1, "")
+    assert words in ran.err

@@ -17,8 +17,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 import pytest
 
 from phigate.core.gate import STEPS, Rule, Stand, Steps, admit, may_attempt, refusal_code
+from phigate.core.reach import overridden_row
 from phigate.core.route import Attempts, Route, decide
-from phigate.core.types import REGIONS, Asked, Catalog, Preferences, Rejection, Row
+from phigate.core.types import REGIONS, Asked, Catalog, Override, Preferences, Rejection, Row
 from tests.builders import (
     DAY_S,
     NOW_S,
@@ -73,6 +74,7 @@ class Kind:
     status: str = "live"
     confidential: bool = False
     drops: frozenset[str] = NOTHING
+    override: Override | None = None
 
 
 # One row alone: everything about a row, crossed.
@@ -116,7 +118,7 @@ def row_of(kind: Kind, region: str, position: int) -> Row:
         agreement = make_agreement(**{"regions": frozenset({region}), **changes})
         if kind.agreement == "of another region only":
             agreement = replace(agreement, regions=frozenset({other_region(region)}))
-    return make_row(
+    row = make_row(
         f"p{position}-row",
         places={place_region: make_place(residency=residency)},
         modalities=frozenset({"text", "image"} if kind.images else {"text"}),
@@ -127,6 +129,7 @@ def row_of(kind: Kind, region: str, position: int) -> Row:
         agreement=agreement,
         price=make_price(position * 10_000, position * 10_000),
     )
+    return row if kind.override is None else overridden_row(row, kind.override)
 
 
 def catalogs_of(kinds: Sequence[Kind], count: int, region: str) -> Iterator[Catalog]:
@@ -347,6 +350,34 @@ def cases_of_math() -> Iterator[Case]:
                 yield Case(catalog, replace(asked, task="math"), age_s)
 
 
+TRUSTED, UNTRUSTED = Override("127.0.0.1:9", phi_trusted=True), Override("10.0.0.7:9")
+
+
+def cases_of_overrides() -> Iterator[Case]:
+    """Each kind of row at another address, trusted and not: alone, and beside a row at home."""
+    kinds = [
+        Kind(agreement, place, images, status=status, confidential=True, override=override)
+        for agreement, place in itertools.product(AGREEMENTS, PLACES)
+        for images, status in ((True, "live"), (False, "live"), (True, "staged"), (True, "alpha"))
+        for override in (TRUSTED, UNTRUSTED)
+    ]
+    for region in REGIONS:
+        alone = list(catalogs_of(kinds, 1, region))
+        others = [Kind(), Kind("none"), *(Kind(override=each) for each in (TRUSTED, UNTRUSTED))]
+        together = list(catalogs_of(others, 2, region))
+        for wish in (
+            Preferences(),
+            Preferences(include_alpha=True),
+            Preferences(confidential=True),
+        ):
+            for asked, age_s in itertools.product(asks(region, wish), CATALOG_AGES_S.values()):
+                for catalog in alone + together:
+                    yield Case(catalog, asked, age_s, EVERYTHING)
+        for asked in asks(region):
+            for catalog in alone:
+                yield Case(catalog, asked, 0.0, NOTHING)
+
+
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "each row alone": cases_of_one_row,
     "every pair of rows": cases_of_two_rows,
@@ -356,6 +387,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "confidential names": cases_of_confidential_names,
     "more rows than attempts": cases_of_many_rows,
     "math": cases_of_math,
+    "overrides": cases_of_overrides,
     "the catalog of the repository": cases_of_the_repository,
     "the catalog of the repository by name": cases_of_the_repository_by_name,
     "the repository's confidential names": cases_of_the_repository_by_confidential_name,
@@ -393,7 +425,8 @@ def row_serves(row: Row, case: Case) -> bool:
         "*" in case.allowed or f"{row.id}/{asked.region}" in case.allowed
     ):
         return False
-    if row.status != "live" and not (asked.preferences.include_alpha and row.status == "alpha"):
+    status = row.status if row.overridden is None else row.overridden.status
+    if status != "live" and not (asked.preferences.include_alpha and status == "alpha"):
         return False
     sees = not asked.images or "image" in row.modalities
     writes = asked.tokens_out is None or asked.tokens_out <= row.tokens_out_max
@@ -406,7 +439,12 @@ def row_serves(row: Row, case: Case) -> bool:
 
 def phi_is_lawful(row: Row, region: str, at_s: float, age_s: float) -> bool:
     """An agreement for the region, in force, without retention or training, at a proven place, by a
-    catalog that is not over its greatest age."""
+    catalog that is not over its greatest age; never at another address than the provider's own,
+    unless that is trusted."""
+    if row.override is not None and row.overridden is not None:
+        if not row.override.phi_trusted:
+            return False
+        row = row.overridden
     contract = row.agreement
     return (
         contract is not None
@@ -625,6 +663,35 @@ def as_if_it_took_all(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked,
     return replace(row, drops=NOTHING), asked, stand
 
 
+def as_if_trusted(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    if row.override is not None:
+        row = replace(row, override=TRUSTED)
+    return row, asked, stand
+
+
+def as_if_at_home(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    return row.reviewed, asked, stand
+
+
+def as_if_trust_were_an_agreement(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    if row.override == TRUSTED and row.overridden is not None:
+        agreement = make_agreement(regions=frozenset(REGIONS))
+        row = replace(row, overridden=replace(row.overridden, agreement=agreement))
+    return row, asked, stand
+
+
+def as_if_confidential_by_name(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    return replace(row, confidential=row.reviewed.confidential), asked, stand
+
+
+def as_if_every_override_were_live(
+    row: Row, asked: Asked, stand: Stand
+) -> tuple[Row, Asked, Stand]:
+    if row.overridden is not None:
+        row = replace(row, overridden=replace(row.overridden, status="live"))
+    return row, asked, stand
+
+
 def adds_a_row_back(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
     route = decide(catalog, asked, stand)
     back = tuple(catalog.rows_by_id[rejection.row] for rejection in route.rejections[:1])
@@ -808,6 +875,14 @@ MUTANTS: dict[str, tuple[Subject, str]] = {
     "an alias is never confidential": (naming(without_aliases), CONFIDENTIAL_LAW),
     "an upstream id is never confidential": (naming(without_upstream_ids), CONFIDENTIAL_LAW),
     "ignore the key's policy": (naming(without_policy), CONFIDENTIAL_LAW),
+    "send PHI to an override that nobody trusts": (deceived(as_if_trusted), PHI_LAW),
+    "take an override for the provider": (deceived(as_if_at_home), PHI_LAW),
+    "take trust for an agreement": (deceived(as_if_trust_were_an_agreement), PHI_LAW),
+    "take an override for an enclave": (deceived(as_if_confidential_by_name), CANDIDATES_LAW),
+    "serve an alpha row because it is overridden": (
+        deceived(as_if_every_override_were_live),
+        CANDIDATES_LAW,
+    ),
     "take a row that drops a parameter": (deceived(as_if_it_took_all), CANDIDATES_LAW),
     "attempts without end": (Subject(attempts=TriesWithoutEnd), TRIES_LAW),
     "refuse everything": (Subject(decide=refuses_all), CANDIDATES_LAW),
@@ -914,6 +989,36 @@ RULES: dict[str, tuple[Row, Asked, Stand, str | None]] = {
         make_asked(tokens_out=8_193),
         make_stand(),
         "capability_tokens_out",
+    ),
+    "another address": (
+        overridden_row(make_row(), UNTRUSTED),
+        make_asked(),
+        make_stand(unproven_allowed=EVERYTHING),
+        None,
+    ),
+    "another address, PHI": (
+        overridden_row(make_row(), UNTRUSTED),
+        make_asked(phi=True),
+        make_stand(unproven_allowed=EVERYTHING),
+        "phi_overridden",
+    ),
+    "a trusted address, PHI": (
+        overridden_row(make_row(), TRUSTED),
+        make_asked(phi=True),
+        make_stand(unproven_allowed=EVERYTHING),
+        None,
+    ),
+    "a trusted address of a row without an agreement": (
+        overridden_row(make_row(agreement=None), TRUSTED),
+        make_asked(phi=True),
+        make_stand(unproven_allowed=EVERYTHING),
+        "phi_no_agreement",
+    ),
+    "a trusted address where unproven rows are not allowed": (
+        overridden_row(make_row(), TRUSTED),
+        make_asked(phi=True),
+        make_stand(),
+        "residency_unproven",
     ),
     "no agreement": (
         make_row(agreement=None),

@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestServer
 from phigate.core.errors import NotSent
 from phigate.core.fetch import UpstreamFetch
 from phigate.core.protocols import UpstreamRequest
-from phigate.core.types import Row
+from phigate.core.reach import overridden_row
+from phigate.core.types import Override, Row
 from phigate.effects.access import Access
 from phigate.effects.http_upstream import HttpUpstream
 from phigate.effects.served_catalog import NOT_CALLED
@@ -107,6 +108,39 @@ async def test_a_changed_product_is_in_the_next_url_with_its_own_key() -> None:
         ("/7/v1/chat/completions", "Bearer old"),
         ("/8/v1/chat/completions", "Bearer new"),
     ]
+
+
+OVERRIDE, TRUSTED = Override("x.example"), Override("x.example", phi_trusted=True)
+# The override of the access, and the row as the order knows it.
+STRANGERS: dict[str, tuple[Override | None, Row]] = {
+    "an order that knows of none": (OVERRIDE, make_row()),
+    "an order that knows of none, a trusted one": (TRUSTED, make_row()),
+    "an order that trusts it": (OVERRIDE, overridden_row(make_row(), TRUSTED)),
+    "an order that knows of another": (
+        TRUSTED,
+        overridden_row(make_row(), Override("y.example", phi_trusted=True)),
+    ),
+    "an order that knows of one where there is none": (None, overridden_row(make_row(), OVERRIDE)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(("override", "row"), STRANGERS.values(), ids=STRANGERS)
+@pytest.mark.anyio
+async def test_nothing_goes_to_an_address_that_its_order_was_not_judged_by(
+    override: Override | None, row: Row, call: Call
+) -> None:
+    access = {"acme": access_of("k")}
+    async with reached(access) as (provider, upstream, known):
+        url = known.places["CH"].base_url.replace("{product_id}", "7")
+        access["acme"] = replace(access["acme"], base_url=url, override=override)
+        with pytest.raises(NotSent) as raised:
+            await call(upstream, row)
+        assert raised.value.outcome == "overridden"
+        assert provider.seen == []
+        knowing = known if override is None else overridden_row(known, override)
+        await call(upstream, knowing)
+    assert len(provider.seen) == 1
 
 
 # What became of an access between the route and the request.

@@ -20,6 +20,7 @@ from phigate.core.catalog import (
 )
 from phigate.core.errors import Overloaded
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
+from phigate.core.types import Override
 from phigate.effects.dynamodb import NotAccepted, Unavailable
 from phigate.effects.dynamodb_catalog import RETRY_AFTER_S, DynamoCatalog, push_snapshot
 from phigate.effects.signer import KeyFileSigner
@@ -193,6 +194,23 @@ def test_providers_without_a_key_are_marked_when_read() -> None:
         view = await stack.source.current()
         assert view.catalog.rows_by_id["together-glm-5.2"].status == "no_key"
         assert view.catalog.sha256 == pushed
+
+    run(story)
+
+
+def test_overrides_and_simulators_are_marked_in_every_snapshot_that_is_read() -> None:
+    async def story() -> None:
+        stack = Stack(overrides={"infomaniak": Override("x.example")}, simulated=["scaleway"])
+        for status in ("live", "alpha"):
+            pushed = await stack.push(document_bytes(infomaniak=status))
+            stack.clock.time_s += CATALOG_PHI_AGE_MAX_S + 1  # so old that the reading is waited for
+            view = await stack.source.current()
+            assert view.catalog.sha256 == pushed
+            row = view.catalog.rows_by_id["infomaniak-gemma-4-31b"]
+            assert (row.status, row.agreement) == ("overridden", None)
+            assert row.reviewed.status == status
+            assert view.catalog.rows_by_id["scaleway-gemma-4-26b"].is_simulated
+            assert not view.catalog.rows_by_id["together-glm-5.2"].is_simulated
 
     run(story)
 

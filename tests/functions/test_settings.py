@@ -12,6 +12,7 @@ from phigate.aws.settings import (
     read_settings,
 )
 from phigate.core.limits import JSON_TIMEOUT_S, STREAM_TIMEOUT_S
+from tests.builders import repository_catalog
 from tests.functions.world import ENVIRONMENT, TASKS
 
 WHOLE = {**ENVIRONMENT, **TASKS, "PHIGATE_DIGEST_BUCKET": "digests"}
@@ -81,6 +82,11 @@ WRONG: dict[str, tuple[Function, dict[str, str], str]] = {
         {"PHIGATE_INFOMANIAK_BASE_URL": "https://elsewhere.example"},
         "PHIGATE_INFOMANIAK_BASE_URL may not be set on AWS",
     ),
+    "PHI for another place": (
+        "sweeper",
+        {"PHIGATE_INFOMANIAK_PHI": "trusted"},
+        "PHIGATE_INFOMANIAK_PHI may not be set on AWS",
+    ),
     "a provider's key": (
         "catalog_sync",
         {"PHIGATE_OPENAI_API_KEY": ""},
@@ -115,6 +121,18 @@ def test_what_is_wrong_is_said_in_one_line(
     with pytest.raises(SettingsRefused, match=line) as refused:
         read_settings(WHOLE | changes, function)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["", "trusted", "https://elsewhere.example"])
+@pytest.mark.parametrize("name", ["BASE_URL", "API_KEY", "PHI"])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_starts_where_a_providers_place_is_set(
+    function: Function, name: str, value: str
+) -> None:
+    for provider in sorted({row.provider for row in repository_catalog().rows}):
+        variable = f"PHIGATE_{provider.upper()}_{name}"
+        with pytest.raises(SettingsRefused, match=f"{variable} may not be set on AWS"):
+            read_settings(WHOLE | {variable: value}, function)
 
 
 def test_every_fault_is_named_at_once() -> None:

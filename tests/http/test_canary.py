@@ -164,12 +164,13 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     state = tmp_path_factory.mktemp("canary") / "state"
     with echoing() as upstream:
         echoed = ("PHIGATE_INFOMANIAK_BASE_URL", "PHIGATE_PHALA_BASE_URL")
-        with started(state, variables=dict.fromkeys(echoed, upstream.base_url)) as stack:
+        variables = dict.fromkeys(echoed, upstream.base_url)
+        variables["PHIGATE_INFOMANIAK_PHI"] = "trusted"
+        with started(state, variables=variables) as stack:
             key = stack.new_key("acme")
-            _confidential(stack, key, "answer:signed")
-            assert len(upstream.gets) == 3, "a report, and two tries at a signature"
-            _confidential(stack, key, "answer:named")
-            assert any(CANARY.encode() in asked for asked in upstream.gets), "asked for by its id"
+            for words in ("answer:signed", "answer:named"):
+                _no_enclave(stack, key, words)
+            assert upstream.gets == [], "an override is asked for no report and no signature"
             _answered(stack, key)
             _refused(stack, key)
             assert all(CANARY.encode() in request for request in upstream.requests)
@@ -235,6 +236,17 @@ def _confidential(stack: RunningStack, key: str, words: str) -> None:
         kept = stack.call("GET", f"/v1/receipts/{call_id}", key=key).json
         if "upstream_signature" in kept:
             return
+
+
+def _no_enclave(stack: RunningStack, key: str, words: str) -> None:
+    """What a confidential model's provider answers, and gives to be asked, at another address."""
+    asked = body(words) | {"model": "phala/qwen3.5-27b"}
+    lifted = {"provider": {"confidential": False, "allow_fallbacks": False}}
+    told = stack.chat(asked | lifted, key, x_region="WORLD")
+    assert told.status == 200, told
+    call_id = told.headers["x-phi-receipt"]
+    for query in (f"signature/{call_id}?model={CANARY}", f"attestation/report?nonce={CANARY}"):
+        stack.call("GET", f"/v1/{query}&signing_algo={CANARY}", key=key)
 
 
 def _refused(stack: RunningStack, key: str) -> None:

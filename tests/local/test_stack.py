@@ -350,6 +350,7 @@ def test_a_provider_can_be_pointed_elsewhere(state: Path) -> None:
             variables={
                 "PHIGATE_INFOMANIAK_BASE_URL": upstream.base_url,
                 "PHIGATE_INFOMANIAK_API_KEY": "a-key-of-theirs",
+                "PHIGATE_INFOMANIAK_PHI": "trusted",
             },
         ) as stack,
     ):

@@ -167,6 +167,7 @@ class Books:
         roots: Roots | None = None,
         uncertified_max: int = 0,
         tombstones_max: int | None = None,
+        overrides_allowed: frozenset[str] = frozenset(),
     ) -> Report:
         """Audit the days from `first` to `last`, both counted from 0."""
         self.operator.clock.time_s = audited_at_s(self.traffic) if now_s is None else now_s
@@ -179,6 +180,7 @@ class Books:
             saved=saved,
             uncertified_max=uncertified_max,
             tombstones_max=tombstones_max,
+            overrides_allowed=overrides_allowed,
         )
         report = asyncio.run(audit(self.dynamo, self.operator.clock, period))
         assert report is not None

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import hmac
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import pytest
@@ -18,8 +19,10 @@ from phigate.core.ids import new_id
 from phigate.core.limits import FINDINGS_KEPT_MAX
 from phigate.core.receipt import Signed
 from phigate.core.receipt_item import signed_members, signed_of
+from phigate.core.types import Json
 from phigate.proof.certificate import read_certificate
 from phigate.proof.roots import CERTIFICATES, DIGESTS
+from tests.fakes import Item
 from tests.proof.books import (
     TRAFFIC,
     Books,
@@ -463,6 +466,72 @@ def test_what_an_operator_signs_against_the_rules_is_found(
     found = rules(books.audit())
     # A record that cannot be read is not signed over: its day stays open.
     assert found - {"digest"} == broken - {"digest"}
+
+
+ELSEWHERE = "10.0.0.7:9"
+ALLOWED = {
+    "nothing is allowed": (frozenset[str](), True),
+    "another host": (frozenset({"10.0.0.8:9", "10.0.0.70"}), True),
+    "another port": (frozenset({"10.0.0.7:90"}), True),
+    "the host": (frozenset({"10.0.0.7"}), False),
+    "the host and its port": (frozenset({"other", ELSEWHERE}), False),
+}
+
+
+def overridden(books: Books, kind: Callable[[Item], bool], **changes: Any) -> Json:
+    """A receipt of that kind, signed as a stack does whose provider is reached elsewhere."""
+    name = next(n for day in range(8) for n in books.names(kind, day))
+    record = books.record(name)
+    hosts = {attempt[0]: ELSEWHERE for attempt in record["attempts"]}
+    said = {"override": True, "overrides": hosts, "agreements": ..., "agreement": None}
+    books.signed_anew(name, **{**said, "residency": "unproven", **changes})
+    books.close_again()
+    return record
+
+
+@pytest.mark.parametrize(("allowed", "is_found"), ALLOWED.values(), ids=ALLOWED)
+def test_phi_at_another_address_is_a_finding_until_its_host_is_allowed(
+    books: Books, allowed: frozenset[str], is_found: bool
+) -> None:
+    record = overridden(books, is_phi)
+    report = books.audit(overrides_allowed=allowed)
+    assert rules(report) == ({"override"} if is_found else set())
+    assert report.overrides == {(ELSEWHERE, "phi"): 1}
+    assert report.findings == int(is_found)
+    if is_found:
+        (found,) = report.found
+        assert (found.subject, ELSEWHERE in found.sentence) == (record["id"], True)
+    assert f"1 phi at {ELSEWHERE}" in page(report, "the table itself")
+
+
+def test_general_traffic_at_another_address_is_counted_and_no_finding(books: Books) -> None:
+    overridden(books, is_general)
+    report = books.audit()
+    assert report.found == []
+    assert report.overrides == {(ELSEWHERE, "general"): 1}
+
+
+def test_an_allowed_host_excuses_no_other_rule(books: Books) -> None:
+    overridden(books, is_phi, residency="contract")
+    assert rules(books.audit(overrides_allowed=frozenset({ELSEWHERE}))) == {"override"}
+
+
+def test_trust_in_an_address_does_not_outlast_the_catalogs_agreement(books: Books) -> None:
+    record = overridden(books, is_phi)
+    row, region, *_ = record["attempts"][-1]
+    late_ms = 20 * 365 * DAY_S * 1000
+    overridden(books, is_phi, attempts=[[row, region, "ok", 900, late_ms]])
+    report = books.audit(overrides_allowed=frozenset({ELSEWHERE}))
+    (sentence,) = [found.sentence for found in report.found if found.rule == "agreement"]
+    assert f"{row} saw PHI while" in sentence
+
+
+def test_simulated_answers_are_counted(books: Books) -> None:
+    name = next(n for day in range(8) for n in books.names(is_phi, day))
+    books.signed_anew(name, simulated=[books.record(name)["row"]])
+    books.close_again()
+    report = books.audit()
+    assert (report.found, report.simulated) == ([], 1)
 
 
 def test_an_agreement_that_lapsed_between_two_attempts_is_found(books: Books) -> None:

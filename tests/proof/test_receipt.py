@@ -282,6 +282,32 @@ def unseen(ms: int = 30_000, out: int = 6_000, source: str = "estimated") -> Jso
     }
 
 
+HOST = "127.0.0.1:9"
+
+
+def answered_elsewhere(**changes: Any) -> Json:
+    """PHI answered by rows whose providers are reached elsewhere; it agrees with itself."""
+    said = {"override": True, "overrides": {"acme-one": HOST, "bolt-two": HOST}}
+    members = {**said, "residency": "unproven", "agreement": None, **changes}
+    return {**without(answer(), "agreements"), **members}
+
+
+def test_another_address_is_told_and_never_counts_as_good() -> None:
+    verified = verify(MINT.bundle(answered_elsewhere()), Evidence(MINT.roots))
+    assert not verified.fails
+    assert outcomes(verified)["override"] == "open"
+    assert [HOST in check.message for check in verified.checks if check.name == "override"] == [
+        True
+    ]
+    assert "override" not in outcomes(verify(MINT.bundle(answer()), Evidence(MINT.roots)))
+
+
+def test_a_simulated_answer_holds() -> None:
+    verified = verify(MINT.bundle(answer(simulated=["acme-one"])), Evidence(MINT.roots))
+    assert not verified.fails
+    assert outcomes(verified)["record"] == "holds"
+
+
 CONTRADICTIONS: dict[str, tuple[Json, str]] = {
     "another region served": (answer(region_served="EU"), "region CH was asked, EU served"),
     "an attempt in another region": (
@@ -295,6 +321,30 @@ CONTRADICTIONS: dict[str, tuple[Json, str]] = {
     "PHI served without one": (
         answer(attempts=[["acme-one", "CH", "ok", 1, 0]], agreements={}, agreement=None),
         "served by acme-one without an agreement",
+    ),
+    "an agreement for another address": (
+        answer(override=True, overrides={"acme-one": HOST}, residency="unproven"),
+        f"acme-one was tried at {HOST}, where no agreement is in force",
+    ),
+    "a residency for another address": (
+        answered_elsewhere(residency="contract"),
+        f"the residency of {HOST} is said to be contract",
+    ),
+    "another address that was never tried": (
+        answered_elsewhere(overrides={"acme-one": HOST, "bolt-two": HOST, "carl-three": HOST}),
+        "carl-three is named as overridden or simulated and was never tried",
+    ),
+    "an override of one row excuses no other": (
+        answered_elsewhere(overrides={"acme-one": HOST}),
+        "PHI was sent to bolt-two without an agreement",
+    ),
+    "simulated and never tried": (
+        answer(simulated=["carl-three"]),
+        "carl-three is named as overridden or simulated and was never tried",
+    ),
+    "simulated at another address": (
+        answered_elsewhere(simulated=["acme-one"]),
+        f"acme-one was tried at {HOST}",
     ),
     "an agreement that had ended": (
         answer(agreements={"acme-one": TERMS, "bolt-two": OVER}),
@@ -438,6 +488,13 @@ MALFORMED: dict[str, Json] = {
     "without agreements, under PHI": without(answer(), "agreements"),
     "a number beyond 2**53": answer(seq=2**53 + 1),
     "a member that no version has": answer(prompt="hello"),
+    "an override without its host": answer(override=True),
+    "a host without override": answer(overrides={"acme-one": "x.example"}),
+    "an override that is none": answer(override=False, overrides={"acme-one": "x.example"}),
+    "an override of nothing": answer(override=True, overrides={}),
+    "a host of two lines": answer(override=True, overrides={"acme-one": "x\nok"}),
+    "nothing simulated": answer(simulated=[]),
+    "simulated as a flag": answer(simulated=True),
     "a flag as a number": answer(seq=True),
     "a negative number": answer(seq=-1),
     "a fraction": answer(time=float(TIME_S)),

@@ -28,7 +28,7 @@ from phigate.core.runs import Run
 from phigate.core.types import Asked, Attempt, Json, Principal, Row
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused
-from phigate.signing import agreements, signed, uncertified
+from phigate.signing import agreements, overrides, signed, simulated, uncertified
 from phigate.tally import Tally
 from phigate.watched import Watched
 from phigate.wire.openai import Stamp
@@ -368,6 +368,8 @@ class Ticket:
             row=row,
             charge=self.charge,
             agreements=agreements(order, self.attempts),
+            overrides=overrides(order, self.attempts),
+            simulated=simulated(order, self.attempts),
             is_certified=is_certified,
             image=self.image,
             runs=self.runs,

@@ -197,7 +197,12 @@ def decision(order: Order) -> Json:
         "code": route.code,
         "confidential": asked.confidential,
         "candidates": [
-            {"row": r.id, "region": asked.region, "cost_max_micro": bound(r, asked).micros}
+            {
+                "row": r.id,
+                "region": asked.region,
+                "cost_max_micro": bound(r, asked).micros,
+                **({"override": r.override.host} if r.override else {}),
+            }
             for r in rows
         ],
         "rejections": [{"row": r.row, "rule": r.rule} for r in route.rejections],

@@ -7,7 +7,7 @@ import orjson
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import SigningKey
 from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Facts, Signed, hash_text, record
-from phigate.core.types import Agreement, Attempt
+from phigate.core.types import Agreement, Attempt, Row
 from phigate.order import Order
 from phigate.wire.jws import signing_input
 
@@ -26,9 +26,23 @@ def signed(facts: Facts, key: SigningKey) -> Signed:
 
 def agreements(order: Order | None, attempts: Iterable[Attempt]) -> dict[str, Agreement]:
     """Those of the rows that were tried."""
-    rows = {} if order is None else order.catalog.rows_by_id
-    tried = [rows[attempt.row] for attempt in attempts if attempt.row in rows]
+    tried = _tried(order, attempts)
     return {row.id: row.agreement for row in tried if row.agreement is not None}
+
+
+def overrides(order: Order | None, attempts: Iterable[Attempt]) -> dict[str, str]:
+    """The hosts that were tried in the place of providers' own, by row."""
+    return {row.id: row.override.host for row in _tried(order, attempts) if row.override}
+
+
+def simulated(order: Order | None, attempts: Iterable[Attempt]) -> list[str]:
+    """The rows that were tried and that the stack plays itself."""
+    return sorted({row.id for row in _tried(order, attempts) if row.is_simulated})
+
+
+def _tried(order: Order | None, attempts: Iterable[Attempt]) -> list[Row]:
+    rows = {} if order is None else order.catalog.rows_by_id
+    return [rows[attempt.row] for attempt in attempts if attempt.row in rows]
 
 
 def uncertified() -> Overloaded:

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from phigate.core.overrides import read_override
 from phigate.core.protocols import (
     Clock,
     Journal,
@@ -19,7 +20,7 @@ from phigate.core.protocols import (
     SharedBreaker,
 )
 from phigate.core.text_signer import TextSigner
-from phigate.core.types import Catalog
+from phigate.core.types import Catalog, Override
 from phigate.effects.access import Access
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_catalog import DynamoCatalog
@@ -78,6 +79,8 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
             parts.journal,
             parts.trusted_keys,
             providers_without_key=parts.providers_without_key,
+            overrides=overrides_of(parts.access),
+            simulated=simulated_providers(parts.access),
         ),
         upstream=upstream,
         sandboxes=parts.sandboxes,
@@ -114,7 +117,8 @@ def _receipt_signer(parts: Parts, receipts: DynamoReceipts) -> EnvironmentSigner
 def local_access(
     catalog: Catalog, simulated_url: str, environ: Mapping[str, str] | None = None
 ) -> dict[str, Access]:
-    """How a local stack reaches each provider: as PHIGATE_<NAME>_… say, else simulated."""
+    """How a local stack reaches each provider: as PHIGATE_<NAME>_… say, else simulated. Raises
+    MissingVariable, OverrideRefused."""
     variables = os.environ if environ is None else environ
     names = sorted({row.provider for row in catalog.rows})
     return {name: _access(name, catalog, simulated_url, variables) for name in names}
@@ -122,17 +126,29 @@ def local_access(
 
 def simulated_providers(access: Mapping[str, Access]) -> list[str]:
     """The providers that a local stack simulates."""
-    return [name for name, reached in access.items() if reached.api_key == _SIMULATED_KEY]
+    return [name for name, reached in access.items() if reached.is_simulated]
+
+
+def variable(provider: str, name: str) -> str:
+    """The variable of a provider."""
+    return f"PHIGATE_{provider.upper().replace('-', '_')}_{name}"
+
+
+def overrides_of(access: Mapping[str, Access]) -> dict[str, Override]:
+    """What takes the place of providers' own addresses, by provider."""
+    return {name: reached.override for name, reached in access.items() if reached.override}
 
 
 def _access(name: str, catalog: Catalog, simulated_url: str, environ: Mapping[str, str]) -> Access:
-    prefix = f"PHIGATE_{name.upper().replace('-', '_')}_"
-    key, base_url = environ.get(f"{prefix}API_KEY"), environ.get(f"{prefix}BASE_URL")
-    if base_url:
-        return Access(api_key=key or "none", base_url=base_url)
+    prefix = variable(name, "")
+    key, override = environ.get(f"{prefix}API_KEY"), read_override(prefix, environ)
+    if override is not None:
+        base_url = environ[f"{prefix}BASE_URL"]
+        return Access(api_key=key or "none", base_url=base_url, override=override)
     if key:
         return Access(api_key=key, variables=_variables(name, prefix, catalog, environ))
-    return Access(api_key=_SIMULATED_KEY, base_url=f"{simulated_url}/{name}/v1")
+    base_url = f"{simulated_url}/{name}/v1"
+    return Access(api_key=_SIMULATED_KEY, base_url=base_url, is_simulated=True)
 
 
 def _variables(

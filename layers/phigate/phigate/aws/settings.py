@@ -1,7 +1,8 @@
 """The settings of each function on AWS: read once by a table, refused in one line when wrong.
 
 Law: nothing is guessed. What is missing or malformed stops the start, and so does a variable that
-would say where a provider's data goes: on AWS only the catalog and the secrets say that.
+would say where a provider's data goes, or that PHI may go there: on AWS only the catalog and the
+secrets say that.
 """
 
 import re
@@ -14,7 +15,7 @@ from phigate.core.types import REGIONS
 Function = Literal["chat", "math", "directory", "catalog_sync", "sweeper"]
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
 
-_LOCAL_ONLY = re.compile(r"PHIGATE_[A-Z0-9_]+_(?:BASE_URL|API_KEY)")
+_LOCAL_ONLY = re.compile(r"PHIGATE_[A-Z0-9_]+_(?:BASE_URL|API_KEY|PHI)")
 _ROW_REGION = re.compile(r"[a-z0-9][a-z0-9.-]*/[A-Z]+")
 _AWS_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
 _SERVERS: frozenset[Function] = frozenset({"chat", "math", "directory"})

@@ -57,6 +57,15 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="more tombstones than N are a finding (default: they are counted and listed)",
     )
+    parser.add_argument(
+        "--allow-override",
+        type=str.lower,
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="accept PHI at an address that the operator set in a provider's place "
+        "(PHIGATE_<NAME>_BASE_URL), with or without its port; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     place_flags(parser)
 
@@ -75,6 +84,7 @@ async def _audit(store: Store, flags: argparse.Namespace) -> int:
         saved=saved,
         uncertified_max=flags.allow_uncertified,
         tombstones_max=flags.max_tombstones,
+        overrides_allowed=frozenset(flags.allow_override),
     )
     report = await audit(store.dynamodb, store.clock, period)
     if report is None:

@@ -72,6 +72,12 @@ def as_json(report: Report, anchor: str) -> Json:
             "accepted_max": question.uncertified_max,
             "ids": list(report.uncertified_ids),
         },
+        "overrides": [
+            {"host": host, "tier": tier, "receipts": count}
+            for (host, tier), count in sorted(report.overrides.items())
+        ],
+        "overrides_allowed": sorted(question.overrides_allowed),
+        "simulated": report.simulated,
         "digests": {
             "days_closed": report.days_closed,
             "days_open": list(report.days_open),
@@ -105,6 +111,8 @@ def _summary(report: Report, anchor: str) -> Iterable[tuple[str, str]]:
     yield "charged", amount(report.charged_micros)
     yield "refusals", _counted(report.refusals) or "none"
     yield "uncertified", _uncertified(report)
+    yield "overrides", _overrides(report)
+    yield "simulated", f"{report.simulated} receipts" if report.simulated else "none"
     yield "digests", _digests(report)
     yield "saved", f"{len(question.saved)} compared" if question.saved else UNSAVED
     yield "catalogs", ", ".join(sha256[:16] for sha256 in report.catalogs) or "none"
@@ -131,6 +139,12 @@ def _uncertified(report: Report) -> str:
     named = _cut(report.uncertified_ids, report.uncertified)
     accepted = f"up to {report.question.uncertified_max} accepted"
     return f"{report.uncertified}, {accepted}: {named}; {FORGEABLE}"
+
+
+def _overrides(report: Report) -> str:
+    """Where other addresses than providers' own were tried, and what went there."""
+    told = [f"{count} {tier} at {host}" for (host, tier), count in sorted(report.overrides.items())]
+    return ", ".join(told) or "none"
 
 
 def _digests(report: Report) -> str:

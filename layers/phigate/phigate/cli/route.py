@@ -12,6 +12,7 @@ from pathlib import Path
 from phigate.cli import values
 from phigate.cli.catalog_source import document_bytes, stored_view
 from phigate.cli.command import Command, Environment, WrongUsage
+from phigate.cli.overrides import as_reached
 from phigate.cli.store import Place, Store, on_store, place_flags, place_of
 from phigate.cli.tables import amount, columns, facts, usd
 from phigate.core.catalog import catalog_from_bytes
@@ -28,7 +29,7 @@ from phigate.wire.chat_body import RouteBody
 _STDIN = Path("-")
 _COST = "GREATEST COST USD"
 _MANY = IMAGES_MAX + 1
-_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 _FUNCTION = {"type": "function", "function": {"name": "any", "parameters": {"type": "object"}}}
 _SCHEMA = {"type": "json_schema", "json_schema": {"name": "any", "schema": {"type": "object"}}}
 
@@ -53,13 +54,16 @@ def _run(flags: argparse.Namespace, environ: Environment) -> int:
     place = place_of(flags, environ)
     call, stack = _call(flags), _stack(place, flags.region)
 
+    def reached(view: CatalogView) -> CatalogView:
+        return view if place.state is None else as_reached(view, place.state, environ)
+
     async def on_stored(store: Store, flags: argparse.Namespace) -> int:
-        return _answer(call, stack, await stored_view(store), flags)
+        return _answer(call, stack, reached(await stored_view(store)), flags)
 
     if flags.catalog is None:
         return on_store(on_stored)(flags, environ)
     catalog = catalog_from_bytes(document_bytes(flags.catalog))
-    return _answer(call, stack, CatalogView(catalog, WallClock().now_s()), flags)
+    return _answer(call, stack, reached(CatalogView(catalog, WallClock().now_s())), flags)
 
 
 def _stack(place: Place, region: str | None) -> Stack:
@@ -145,7 +149,7 @@ def _shown(order: Order) -> str:
     tables = [facts(lines)]
     if decided["candidates"]:
         ordered = enumerate(decided["candidates"], start=1)
-        rows = [(str(i), c["row"], usd(c["cost_max_micro"])) for i, c in ordered]
+        rows = [(str(i), _candidate(c), usd(c["cost_max_micro"])) for i, c in ordered]
         tables.append(columns(("", "CANDIDATE", _COST), rows, right=frozenset({"", _COST})))
     if decided["rejections"]:
         rejected = [(r["row"], r["rule"]) for r in decided["rejections"]]
@@ -159,6 +163,13 @@ _CONFIDENTIAL: Mapping[ConfidentialBy, str] = {
     "policy": "required by the key's policy",
     "lifted": "not required: provider.confidential lifts it",
 }
+
+
+def _candidate(candidate: Json) -> str:
+    row, host = candidate["row"], candidate.get("override")
+    return str(row) if host is None else f"{row} at {host}"
+
+
 COMMANDS = (
     Command(
         words="route",

@@ -129,6 +129,10 @@ def _told(record: Json) -> list[tuple[str, str]]:
         told.append(("agreement", _agreement(record)))
     else:
         told.append(("refused", f"{record['verdict']} in {record['region_asked'] or 'no region'}"))
+    for row, host in sorted(record.get("overrides", {}).items()):
+        told.append(("override", f"{row} was tried at {host}, where no agreement is in force"))
+    if "simulated" in record:
+        told.append(("simulated", f"{', '.join(record['simulated'])}: played by the stack itself"))
     if "cost" in record:
         source = record["usage"]["source"]
         told.append(("charged", f"{record['cost']['charged']} micro-USD, usage {source}"))

@@ -164,7 +164,15 @@ def model_item(catalog: Catalog, row: Row) -> Json:
         "context": row.context,
         "tokens_out_max": row.tokens_out_max,
         "price": price_members(row.price),
+        **_reach_members(row),
     }
+
+
+def _reach_members(row: Row) -> Json:
+    """What is said of a row whose provider is reached elsewhere."""
+    if row.override is None:
+        return {}
+    return {"override": {"host": row.override.host, "phi_trusted": row.override.phi_trusted}}
 
 
 def _agreement_item(agreement: Agreement) -> Json:

@@ -217,7 +217,8 @@ class CallerCaused(UpstreamFailed):
 
 
 class NotSent(UpstreamFailed):
-    """Nothing was sent, so no provider has failed: `unsuited`, `drops_parameters`, `no_key`."""
+    """Nothing was sent, so no provider has failed: `unsuited`, `drops_parameters`, `no_key`,
+    `overridden`."""
 
 
 class SvgRefused(ValueError):

@@ -15,6 +15,7 @@ from typing import Literal
 
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.members import unsupported
+from phigate.core.reach import permitting_row
 from phigate.core.types import Asked, Rejection, Row
 
 Code = Literal["no_route", "phi_blocked", "key_policy"]
@@ -102,9 +103,10 @@ def _unproven_allowed(row: Row, asked: Asked, stand: Stand) -> bool:
 
 
 def _status(row: Row, asked: Asked, stand: Stand) -> str | None:
-    if row.status == "live" or (row.status == "alpha" and asked.preferences.include_alpha):
+    status = row.reviewed.status if row.status == "overridden" else row.status
+    if status == "live" or (status == "alpha" and asked.preferences.include_alpha):
         return None
-    return f"status_{row.status}"
+    return f"status_{status}"
 
 
 def _modality(row: Row, asked: Asked, stand: Stand) -> str | None:
@@ -135,6 +137,9 @@ def _phi(row: Row, asked: Asked, stand: Stand) -> str | None:
 
 
 def _phi_terms(row: Row, asked: Asked) -> str | None:
+    if row.override is not None and not row.override.phi_trusted:
+        return "phi_overridden"
+    row = permitting_row(row)
     agreement = row.agreement
     if agreement is None or asked.region not in agreement.regions:
         return "phi_no_agreement"
@@ -153,7 +158,7 @@ def _agreement(row: Row, asked: Asked, stand: Stand) -> str | None:
         return None
     if not 0 <= stand.catalog_age_s <= CATALOG_PHI_AGE_MAX_S:
         return "phi_catalog_stale"
-    agreement = row.agreement
+    agreement = permitting_row(row).agreement
     if agreement is None or not agreement.effective_at_s <= stand.now_s < agreement.expires_at_s:
         return "phi_agreement_not_in_force"
     return None

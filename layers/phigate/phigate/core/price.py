@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from phigate.core.reach import permitting_row
 from phigate.core.types import Catalog, Json, Price, Row
 
 MARGIN_PERCENT = 10
@@ -33,7 +34,7 @@ def usd_per_mtok(micros: int) -> str:
 
 def tier_of(row: Row) -> str:
     """The best data tier that the row can carry: `phi` where it has an agreement."""
-    return "general" if row.agreement is None else "phi"
+    return "general" if permitting_row(row).agreement is None else "phi"
 
 
 def card_sha256(card: Json) -> str:
@@ -83,7 +84,8 @@ def _card_row(row: Row) -> Json:
         "provider": row.provider,
         "model": row.model,
         "regions": sorted(row.places),
-        "tier": tier_of(row),
+        # Hashed with the prices, which an override leaves as they are.
+        "tier": tier_of(row.reviewed),
         "status": row.status,
         **price_members(row.price),
     }

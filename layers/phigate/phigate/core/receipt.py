@@ -92,9 +92,11 @@ class Facts:
     """Everything that a record says. `row` and `charge` are None for a refusal.
 
     `time_s` is when the request began, `signed_at_s` when its record was signed. `agreements` are
-    those of the rows that were tried, by row. `upstream_hashes` are of the bytes that went to the
-    upstream that answered and came from it; of confidential rows in general traffic alone. `image`
-    is what the programs of `runs` ran in. `confidential` is what made an enclave necessary.
+    those of the rows that were tried, by row. `overrides` are the hosts that were tried in place of
+    providers' own, by row, `simulated` the rows that the stack played itself. `upstream_hashes` are
+    of the bytes that went to the upstream that answered and came from it; of confidential rows
+    in general traffic alone. `image` is what the programs of `runs` ran in. `confidential` is what
+    made an enclave necessary.
     """
 
     id: str
@@ -117,6 +119,8 @@ class Facts:
     row: Row | None = None
     charge: Charge | None = None
     agreements: Mapping[str, Agreement] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    simulated: Sequence[str] = ()
     refusals_without_receipt: int = 0
     upstream_id: str | None = None
     upstream_hashes: tuple[str, str] | None = None
@@ -162,6 +166,7 @@ def record(facts: Facts) -> Json:
         }
     if facts.confidential is not None:
         members["confidential"] = facts.confidential
+    members |= _reached(facts)
     if facts.image is not None:
         members["sandbox"] = sandbox_told(facts.image, facts.runs)
     if facts.refusals_without_receipt:
@@ -169,6 +174,16 @@ def record(facts: Facts) -> Json:
     if not facts.is_certified:
         # Nobody vouches for the key; general traffic goes on when certification fails.
         members["certified"] = False
+    return members
+
+
+def _reached(facts: Facts) -> Json:
+    """Where bytes of this call went that is no provider's own address: no agreement covers that."""
+    members: Json = {}
+    if facts.overrides:
+        members |= {"override": True, "overrides": dict(facts.overrides)}
+    if facts.simulated:
+        members["simulated"] = list(facts.simulated)
     return members
 
 

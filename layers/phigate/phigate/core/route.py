@@ -43,9 +43,15 @@ def confidential_by(catalog: Catalog, asked: Asked) -> ConfidentialBy | None:
     wished = asked.preferences.confidential
     if asked.confidential == "policy":
         return "policy"
-    if asked.model != AUTO and all(row.confidential for row in rows_of_model(catalog, asked.model)):
+    if asked.model != AUTO and _is_confidential(catalog, asked.model):
         return "lifted" if wished is False else "name"
     return "preference" if wished else None
+
+
+def _is_confidential(catalog: Catalog, model: str) -> bool:
+    """Whether every row that the name means is, as the catalog has it: what a name promises does
+    not go away because its provider is reached elsewhere."""
+    return all(row.reviewed.confidential for row in rows_of_model(catalog, model))
 
 
 def decide(catalog: Catalog, asked: Asked, stand: Stand, steps: Steps | None = None) -> Route:

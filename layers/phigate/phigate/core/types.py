@@ -13,7 +13,8 @@ from phigate.core.limits import TOKENS_OUT_PER_S_DEFAULT
 Json = dict[str, Any]
 
 Residency = Literal["endpoint", "request_field", "contract", "unproven"]
-Status = Literal["live", "staged", "alpha", "no_key"]
+# `no_key` and `overridden` are found out at start, never written in a catalog.
+Status = Literal["live", "staged", "alpha", "no_key", "overridden"]
 Tier = Literal["phi", "general"]
 Task = Literal["chat", "vision", "math"]
 PhiPolicy = Literal["required", "allowed", "forbidden"]
@@ -62,6 +63,17 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """An address that takes the place of a provider's own; `host` with its port, where it has one.
+
+    `phi_trusted`: the operator vouches for it. No agreement covers it either way.
+    """
+
+    host: str
+    phi_trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One model as one provider serves it. `catalog/README.md` owns the meaning of each field."""
 
@@ -94,6 +106,15 @@ class Row:
     cache_key_name: str = ""
     cache_is_per_key: bool = False
     tokens_out_per_s: int = TOKENS_OUT_PER_S_DEFAULT
+    # Set on the local stack alone, by `core.reach`.
+    override: Override | None = None
+    overridden: "Row | None" = None  # the row as the catalog has it
+    is_simulated: bool = False
+
+    @property
+    def reviewed(self) -> "Row":
+        """The row as the catalog has it, whatever address took its provider's place."""
+        return self if self.overridden is None else self.overridden
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import aiohttp
 
 from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import Clock
+from phigate.core.types import Override
 from phigate.effects.google_token import GoogleTokens, ServiceAccount, ServiceAccountUnusable
 
 
@@ -18,13 +19,16 @@ from phigate.effects.google_token import GoogleTokens, ServiceAccount, ServiceAc
 class Access:
     """How this stack reaches one provider.
 
-    `base_url` replaces every row's own (the local stack's simulated providers); `variables` fill
-    the names in a row's base URL.
+    `base_url` replaces every row's own (the local stack's simulated providers, and overrides);
+    `variables` fill the names in a row's base URL. `override` is what the operator said of the
+    address in `base_url`, `is_simulated` that it is the stack's own simulator.
     """
 
     api_key: str
     base_url: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    override: Override | None = None
+    is_simulated: bool = False
 
 
 Header = tuple[str, str]

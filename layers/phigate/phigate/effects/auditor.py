@@ -41,6 +41,7 @@ class Period:
     saved: Sequence[tuple[str, str]] = ()
     uncertified_max: int = 0
     tombstones_max: int | None = None
+    overrides_allowed: frozenset[str] = frozenset()
 
 
 class Kept(Generic[T]):
@@ -81,6 +82,7 @@ async def audit(dynamo: Dynamo, clock: Clock, period: Period) -> Report | None:
         saved=period.saved,
         uncertified_max=period.uncertified_max,
         tombstones_max=period.tombstones_max,
+        overrides_allowed=period.overrides_allowed,
         spent_micros=standing.spent_micros,
         created_s=standing.created_s,
     )

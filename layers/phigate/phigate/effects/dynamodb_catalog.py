@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from phigate.core.catalog import (
@@ -32,7 +32,8 @@ from phigate.core.errors import InternalError, Overloaded, PhigateError
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
 from phigate.core.price import CARD_PREFIX, card_sha256
 from phigate.core.protocols import CatalogView, Clock, Journal
-from phigate.core.types import Catalog
+from phigate.core.reach import with_overrides, with_simulated
+from phigate.core.types import Catalog, Override
 from phigate.effects.dynamodb import Dynamo, NotAccepted, Transient, repeat
 from phigate.effects.signer import PublicKey, Signer, verify
 from phigate.proof.roots import CATALOGS, Roots
@@ -93,12 +94,16 @@ class DynamoCatalog:
         trusted: Mapping[str, PublicKey],
         *,
         providers_without_key: frozenset[str] = frozenset(),
+        overrides: Mapping[str, Override] | None = None,
+        simulated: Collection[str] = (),
     ) -> None:
         self._db = db
         self._clock = clock
         self._journal = journal
         self._trusted = dict(trusted)
         self._providers_without_key = providers_without_key
+        self._overrides = dict(overrides or {})
+        self._simulated = frozenset(simulated)
         self._view: CatalogView | None = None
         self._failed_at_s: float | None = None
         self._flight: asyncio.Task[None] | None = None
@@ -177,7 +182,8 @@ class DynamoCatalog:
         if item is None:
             raise SnapshotRefused("missing")
         catalog = _verified(name, item, self._trusted)
-        return with_missing_keys(catalog, self._providers_without_key)
+        catalog = with_missing_keys(catalog, self._providers_without_key)
+        return with_overrides(with_simulated(catalog, self._simulated), self._overrides)
 
 
 async def read_snapshot(db: Dynamo, clock: Clock, name: str, roots: Roots) -> Catalog:

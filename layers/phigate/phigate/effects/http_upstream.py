@@ -18,6 +18,7 @@ from phigate.core.protocols import Clock, Head, UpstreamRequest
 from phigate.core.types import Row
 from phigate.effects.access import AUTHS, Access, Credential
 from phigate.effects.clock import WallClock
+from phigate.effects.resolver import UpstreamResolver
 
 _READ_BUFFER_BYTES = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -34,7 +35,10 @@ class HttpUpstream:
         self._credentials: dict[tuple[str, str], tuple[str, Credential]] = {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=limits.SOCKET_UNUSED_MAX_S, ttl_dns_cache=60
+                limit=0,
+                keepalive_timeout=limits.SOCKET_UNUSED_MAX_S,
+                ttl_dns_cache=60,
+                resolver=UpstreamResolver(),
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.CONNECT_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -83,6 +87,9 @@ class HttpUpstream:
         place = row.places[region]
         if access is None or not access.api_key:
             raise NotSent("no_key")
+        if access.override != row.override:
+            # Nothing goes to an address that the order does not know of: the gate judged another.
+            raise NotSent("overridden")
         try:
             base = access.base_url or place.base_url.format_map(access.variables)
         except KeyError:

@@ -5,11 +5,12 @@ not with the receipts. Law: what is read is judged, and never ends the audit.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from phigate.core.days import DAY_S, begins_at_s, day_at, next_day
 from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX, RECEIPT_DAYS
+from phigate.core.overrides import without_port
 from phigate.core.types import Catalog, Json
 from phigate.proof.chain import Closed, Items, chain_faults, digest_faults, saved_faults
 from phigate.proof.day import Leaf, receipt_leaf, tombstone_leaf
@@ -29,6 +30,7 @@ class Question:
     else: what was given out later may still be under way. `saved` are digests kept elsewhere, each
     with the place where it was. `uncertified_max` is how many general receipts the operator accepts
     whose key nobody vouches for, `tombstones_max` how many tombstones; None: any.
+    `overrides_allowed` are hosts at which PHI is accepted although no agreement covers them.
     """
 
     account: str
@@ -42,6 +44,7 @@ class Question:
     saved: Sequence[tuple[str, str]] = ()
     uncertified_max: int = 0
     tombstones_max: int | None = None
+    overrides_allowed: frozenset[str] = frozenset()
     spent_micros: int = 0
     created_s: int | None = None
 
@@ -77,6 +80,8 @@ class Report:
     days_open: Sequence[str]
     uncertified: int
     uncertified_ids: Sequence[str]
+    overrides: Mapping[tuple[str, str], int]  # receipts by host and tier
+    simulated: int
 
     @property
     def findings(self) -> int:
@@ -99,6 +104,7 @@ class Audit:
         self._stacks: set[str] = set()
         self._catalogs: dict[str, str | None] = {}
         self._uncertified_ids: list[str] = []
+        self._overrides: Counter[tuple[str, str]] = Counter()
         self._tombstones_listed: list[tuple[str, str]] = []
         self._numbers = Numbers()
         self._lasts = {c.day: c.digest.tally["last"] for c in question.closed if c.digest}
@@ -118,6 +124,7 @@ class Audit:
         found = list(faults(entry, self._question.account, day, key))
         if entry.record is not None:
             found += self._against_catalog(entry.record, catalog)
+            found += self._count_overrides(entry.record)
             self._count_record(entry.record)
             if is_uncertified(entry.record, key):
                 found += self._count_uncertified(entry.id, entry.record)
@@ -179,6 +186,8 @@ class Audit:
             days_open=self._days_open,
             uncertified=self._counts["uncertified"],
             uncertified_ids=self._uncertified_ids,
+            overrides=dict(self._overrides),
+            simulated=self._counts["simulated"],
         )
 
     def _note(self, subject: str, found: Iterable[Finding]) -> None:
@@ -236,6 +245,15 @@ class Audit:
             return []
         sentence = "nobody vouches for its key, so that its signature proves nothing"
         return [("uncertified", f"{sentence}; {most} are accepted" if most else sentence)]
+
+    def _count_overrides(self, record: Json) -> Iterator[Finding]:
+        """PHI at an address that is not its provider's is a finding until the host is named."""
+        self._counts["simulated"] += "simulated" in record
+        for host in sorted(set(record.get("overrides", {}).values())):
+            self._overrides[host, record["tier"] or "phi"] += 1
+            allowed = self._question.overrides_allowed
+            if record["phi"] is not False and allowed.isdisjoint({host, without_port(host)}):
+                yield "override", f"PHI went to {host}, where no agreement is in force"
 
     def _count_record(self, record: Json) -> None:
         self._stacks.add(record["stack"])

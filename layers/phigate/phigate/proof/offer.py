@@ -44,6 +44,8 @@ def _region(record: Json, catalog: Catalog) -> Iterator[str]:
 def _residency(record: Json, catalog: Catalog) -> Iterator[str]:
     row = catalog.rows_by_id.get(record.get("row", ""))
     place = None if row is None else row.places.get(record["region_served"])
+    if record.get("row") in record.get("overrides", {}):
+        return  # what the catalog says is of the provider's own address
     if place is not None and place.residency != record["residency"]:
         yield f"the residency is {place.residency}, the receipt says {record['residency']}"
 
@@ -87,6 +89,21 @@ def _agreement(record: Json, catalog: Catalog) -> Iterator[str]:
             yield f"the agreement of {row_id} is not the catalog's, or has other dates"
         if record["phi"] is not False:
             yield from _unfit(row, region)
+    yield from _untimely(record, catalog)
+
+
+def _untimely(record: Json, catalog: Catalog) -> Iterator[str]:
+    """PHI at an override outside the dates of the agreement by whose terms it was trusted: the
+    receipt names none."""
+    overrides = {} if record["phi"] is False else record.get("overrides", {})
+    for row_id, _, _, _, at_ms in record["attempts"]:
+        row = catalog.rows_by_id.get(row_id)
+        agreement = None if row is None or row_id not in overrides else row.agreement
+        if agreement is None:
+            continue
+        tried_ms = record["time"] * 1000 + at_ms
+        if not agreement.effective_at_s * 1000 <= tried_ms < agreement.expires_at_s * 1000:
+            yield f"{row_id} saw PHI while {agreement.id} was not in force"
 
 
 def _unfit(row: Row, region: str) -> Iterator[str]:

@@ -122,6 +122,7 @@ def verify(bundle: Bundle, evidence: Evidence) -> Verified:
         _bytes("request", record, evidence.request, evidence.nonce),
         _bytes("response", record, evidence.response, evidence.nonce),
         *_upstream(bundle, record, evidence),
+        *_override(record),
     )
     return Verified(checks, record)
 
@@ -224,6 +225,15 @@ def _upstream(bundle: Bundle, record: Json, evidence: Evidence) -> Iterator[Chec
     signature = bundle.upstream if evidence.upstream is None else evidence.upstream
     if signature is not None or evidence.attestation is not None or "upstream_id" in record:
         yield check_upstream(record, signature, evidence.attestation)
+
+
+def _override(record: Json) -> Iterator[Check]:
+    """That the bytes went where the operator said, under no agreement, is no fault of the receipt;
+    but nothing in it says that they might."""
+    hosts = sorted(set(record.get("overrides", {}).values()))
+    if hosts:
+        message = f"the operator sent this to {', '.join(hosts)}: no agreement is in force there"
+        yield Check("override", "open", message)
 
 
 def _bytes(name: str, record: Json, content: bytes | None, nonce: bytes | None) -> Check:

@@ -100,18 +100,34 @@ def _agreement(record: Json) -> Iterator[str]:
     """Also where the headers do not tell whether it was PHI: then nothing may have been tried."""
     if record["phi"] is False:
         return
-    agreements = record.get("agreements", {})
-    for row, _, _, _, at_ms in record["attempts"]:
+    agreements, overrides = record.get("agreements", {}), record.get("overrides", {})
+    # Of an override it says itself that there is none, and who audits it decides about the host.
+    covered = [attempt for attempt in record["attempts"] if attempt[0] not in overrides]
+    for row, _, _, _, at_ms in covered:
         if row not in agreements:
             yield f"PHI was sent to {row} without an agreement"
             continue
         agreement_id, _, effective_s, expires_s = agreements[row]
         if not effective_s * 1000 <= record["time"] * 1000 + at_ms < expires_s * 1000:
             yield f"PHI was sent to {row} while its agreement {agreement_id} was not in force"
-    if "row" in record and record["residency"] == "unproven":
+    if "row" not in record or record["row"] in overrides:
+        return
+    if record["residency"] == "unproven":
         yield f"PHI was served by {record['row']}, whose residency is unproven"
-    if "row" in record and record["row"] not in agreements:
+    if record["row"] not in agreements:
         yield f"PHI was served by {record['row']} without an agreement"
+
+
+def _override(record: Json) -> Iterator[str]:
+    """What is said of other addresses than providers' own, and of rows that the stack plays."""
+    tried = {attempt[0] for attempt in record["attempts"]}
+    overrides, simulated = record.get("overrides", {}), record.get("simulated", ())
+    for row in sorted({*overrides, *simulated} - tried):
+        yield f"{row} is named as overridden or simulated and was never tried"
+    for row in sorted(overrides.keys() & {*record.get("agreements", {}), *simulated}):
+        yield f"{row} was tried at {overrides[row]}, where no agreement is in force"
+    if record.get("row") in overrides and record["residency"] != "unproven":
+        yield f"the residency of {overrides[record['row']]} is said to be {record['residency']}"
 
 
 def _served(record: Json) -> Iterator[str]:
@@ -181,6 +197,7 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "tier": _tier,
     "region": _region,
     "agreement": _agreement,
+    "override": _override,
     "served": _served,
     "cost": _cost,
     "worked": _worked,
@@ -322,6 +339,11 @@ OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "upstream_response_sha256": _sha256,
     "refusals_without_receipt": _count,
     "certified": lambda value: value is False,
+    "override": lambda value: value is True,
+    "overrides": lambda value: (
+        isinstance(value, dict) and bool(value) and all(map(_name, [*value, *value.values()]))
+    ),
+    "simulated": lambda value: isinstance(value, list) and bool(value) and all(map(_name, value)),
 }
 # Members that stand only where another one does: nothing is charged without a row.
 NEEDS = {"cost": "row", "turns": "cost", "worked": "cost"}
@@ -329,4 +351,5 @@ NEEDS = {"cost": "row", "turns": "cost", "worked": "cost"}
 TOGETHER = (
     frozenset({"row", "provider", "region_served", "residency", "agreement"}),
     frozenset({"usage", "price", "cost"}),
+    frozenset({"override", "overrides"}),
 )
