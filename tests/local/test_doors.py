@@ -157,3 +157,71 @@ def test_a_page_in_a_browser_gets_no_grant_and_no_data(
     doors = doors_to(running, account, headers=PAGES[page])
     assert [door for door in doors if door != "the socket"] == []
     assert available(running, account) == CREDIT_MICROS
+
+
+# A user namespace in which no other namespace may be made, as root of a plain container has it.
+WITHOUT_NAMESPACES = (
+    "echo 0 > /proc/sys/user/max_net_namespaces && echo 0 > /proc/sys/user/max_user_namespaces "
+    '&& exec "$@"'
+)
+STARTER = """
+import sys
+from pathlib import Path
+from local import engine
+try:
+    running = engine.start(Path(sys.argv[1]))
+except engine.EngineFailed as failed:
+    print(failed)
+else:
+    print(running.name, running.durable, running.why)
+    running.stop()
+"""
+
+
+def started_without_namespaces(state: Path) -> str:
+    """What a start says where the system refuses every namespace."""
+    shell = ["unshare", "--user", "--map-root-user", "sh", "-c", WITHOUT_NAMESPACES, "sh"]
+    ran = subprocess.run(
+        [*shell, sys.executable, "-P", "-c", STARTER, str(state)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout
+
+
+def test_where_the_engine_cannot_be_shut_off_another_one_serves(tmp_path: Path) -> None:
+    told = started_without_namespaces(tmp_path / "state")
+    assert told.startswith("moto False this system refuses the network namespace")
+
+
+def test_a_database_that_cannot_be_shut_off_is_not_opened_and_not_set_aside(tmp_path: Path) -> None:
+    """An empty one in its place would make a new key and lose the old one."""
+    engine.start(tmp_path).stop()
+    told = started_without_namespaces(tmp_path)
+    assert str(tmp_path) in told and "network namespace" in told and "--state" in told
+    assert told.count("\n") == 1
+    engine.start(tmp_path).stop()
+
+
+def test_a_state_that_lies_deep_is_reached_too(tmp_path: Path, account: str) -> None:
+    """A socket's address has 107 bytes."""
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    running = engine.start(deep)
+    try:
+        opened(running, account)
+        assert available(running, account) == CREDIT_MICROS
+    finally:
+        running.stop()
+
+
+def test_an_engine_sees_no_interface_but_its_own_loopback(tmp_path: Path) -> None:
+    running = engine.start(tmp_path)
+    try:
+        lines = Path(f"/proc/{running.pid}/net/dev").read_text().splitlines()[2:]
+        assert [line.partition(":")[0].strip() for line in lines] == ["lo"]
+        ours, its = (os.readlink(f"/proc/{pid}/ns/net") for pid in ("self", running.pid))
+        assert ours != its
+    finally:
+        running.stop()
