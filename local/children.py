@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from local.engine import BIND, STOP_TIMEOUT_S
+from local.state import private_file
 
 
 @contextlib.contextmanager
 def child(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a child with its output in `log`; stopped at the end."""
-    with log.open("wb") as output:
+    with private_file(log) as output:
         process = subprocess.Popen(
             [*BIND, str(os.getpid()), *command],
             stdin=subprocess.DEVNULL,

@@ -1,7 +1,8 @@
 """The local DynamoDB: dynoxide with its file in the state directory, else moto in memory.
 
-Laws: it listens on loopback only, is ready when `start` returns, and ends with the process that
-started it. With dynoxide an answered write outlives kill -9; with moto nothing outlives anything.
+Laws: it is reached through a socket of mode 0600 in the state directory and through no port, is
+ready when `start` returns, and ends with the process that started it. With dynoxide an answered
+write outlives kill -9; with moto nothing outlives anything.
 """
 
 import argparse
@@ -9,21 +10,24 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from local.isolated_engine import HOST, NO_NAMESPACE
 from local.state import TABLE, StartRefused, locked
+from phigate.effects.handed_socket import SCHEME, handed_socket_now
 
 DATABASE = "dynamodb.sqlite"
-START_TRIES_MAX = 3  # another process may take the free port in between
+DATABASE_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm")
+SOCKET = "engine.sock"
 READY_TIMEOUT_S = 20.0  # dynoxide needs 10 ms, moto's imports 2 s, a busy machine some more
 READY_PAUSE_S = 0.02
 STOP_TIMEOUT_S = 5.0
 
+DYNOXIDE, MOTO = "dynoxide", "moto"
 HERE = Path(__file__).resolve().parent
 BIND = [sys.executable, "-I", "-S", str(HERE / "bound_to_parent.py")]
 
@@ -33,12 +37,19 @@ class EngineFailed(Exception):  # named by what happened, like every error here
 
 
 class Engine:
-    """A running engine. `durable` says whether it survives the end of its process."""
+    """A running engine. `durable` says whether it survives the end of its process.
 
-    def __init__(self, *, name: str, url: str, durable: bool, process: subprocess.Popen[bytes]):
+    `why` says why it is not the better one, in a few words; empty where it is.
+    """
+
+    def __init__(
+        self, name: str, path: Path, process: subprocess.Popen[bytes], *, why: str = ""
+    ) -> None:
         self.name = name
-        self.url = url
-        self.durable = durable
+        self.url = f"{SCHEME}:{path}"
+        self.durable = name == DYNOXIDE
+        self.why = why
+        self._path = path
         self._process = process
 
     @property
@@ -54,6 +65,7 @@ class Engine:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(STOP_TIMEOUT_S)
+        self._path.unlink(missing_ok=True)
 
 
 def dynoxide_path() -> Path:
@@ -62,14 +74,33 @@ def dynoxide_path() -> Path:
 
 
 def start(state: Path, binary: Path | None = None) -> Engine:
-    """Start dynoxide where its binary is, else moto. Raises EngineFailed."""
+    """Start dynoxide where its binary is and others can be shut out, else moto.
+
+    Raises EngineFailed.
+    """
     binary = binary or dynoxide_path()
+    state = state.resolve()
     if not os.access(binary, os.X_OK):
-        return _start("moto", [sys.executable, "-P", str(HERE / "moto_engine.py")], durable=False)
+        return _moto(state, "dynoxide is not installed")
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = str(state.resolve() / DATABASE)
-    command = [str(binary), "--host", "127.0.0.1", "--db-path", database, "--port"]
-    return _start("dynoxide", command, durable=True)
+    for name in DATABASE_FILES:  # an older release may have left them open to others
+        with contextlib.suppress(FileNotFoundError):
+            (state / name).chmod(0o600)
+    database = str(state / DATABASE)
+    isolated = [sys.executable, "-P", "-m", "local.isolated_engine", str(state / SOCKET)]
+    # Bound after it has left the network: to do that ends what binds it.
+    command = [*isolated, *_bound(), str(binary), "--host", HOST, "--db-path", database, "--port"]
+    engine, status = _started(DYNOXIDE, command, state / SOCKET)
+    if engine is not None:
+        return engine
+    if status != NO_NAMESPACE:
+        raise _not_started(DYNOXIDE)
+    if (state / DATABASE).exists():
+        raise EngineFailed(
+            f"the database in {state} can be shut off from this machine's other users only in a "
+            "network namespace, which this system refuses; choose another state with --state"
+        )
+    return _moto(state, "this system refuses the network namespace that dynoxide needs")
 
 
 @contextlib.contextmanager
@@ -82,38 +113,55 @@ def running(state: Path) -> Iterator[Engine]:
         engine.stop()
 
 
-def _start(name: str, command: list[str], *, durable: bool) -> Engine:
-    for _ in range(START_TRIES_MAX):
-        port = _free_port()
-        process = subprocess.Popen(
-            [*BIND, str(os.getpid()), *command, str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            # A Ctrl-C reaches the gateway, which still has receipts to write.
-            start_new_session=True,
-        )
-        url = f"http://127.0.0.1:{port}"
-        engine = Engine(name=name, url=url, durable=durable, process=process)
-        if _is_ready(process, port):
-            return engine
-        engine.stop()
-    raise EngineFailed(f"the local DynamoDB ({name}) did not start")
+def _moto(state: Path, why: str) -> Engine:
+    command = [*_bound(), sys.executable, "-P", "-m", "local.moto_engine", str(state / SOCKET)]
+    engine, _ = _started(MOTO, command, state / SOCKET, why)
+    if engine is None:
+        raise _not_started(MOTO)
+    return engine
 
 
-def _is_ready(process: subprocess.Popen[bytes], port: int) -> bool:
+def _bound() -> list[str]:
+    return [*BIND, str(os.getpid())]
+
+
+def _started(
+    name: str, command: list[str], path: Path, why: str = ""
+) -> tuple[Engine | None, int | None]:
+    """The engine once it answers; else None, and the status that it has ended with by itself."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # A Ctrl-C reaches the gateway, which still has receipts to write.
+        start_new_session=True,
+    )
+    engine = Engine(name, path, process, why=why)
+    if _is_ready(process, path):
+        return engine, None
+    status = process.poll()
+    engine.stop()
+    return None, status
+
+
+def _not_started(name: str) -> EngineFailed:
+    return EngineFailed(f"the local DynamoDB ({name}) did not start")
+
+
+def _is_ready(process: subprocess.Popen[bytes], path: Path) -> bool:
     """Wait for the first answer; false when the process ends, or stays silent too long."""
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline_s:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if _answers(port):
+            if _answers(path):
                 return True
         time.sleep(READY_PAUSE_S)
     return False
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=READY_TIMEOUT_S)
+def _answers(path: Path) -> bool:
+    connection = http.client.HTTPConnection(HOST, timeout=READY_TIMEOUT_S)
     headers = {
         "Content-Type": "application/x-amz-json-1.0",
         "X-Amz-Target": "DynamoDB_20120810.ListTables",
@@ -122,14 +170,9 @@ def _answers(port: int) -> bool:
         "X-Amz-Date": "20260101T000000Z",
     }
     with contextlib.closing(connection):
+        connection.sock = handed_socket_now(str(path), READY_TIMEOUT_S)
         connection.request("POST", "/", b"{}", headers)
         return connection.getresponse().status == 200
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> int:
@@ -140,6 +183,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.engine")
     parser.add_argument("--state", type=Path, required=True)
     state = parser.parse_args().state.absolute()
+    os.umask(0o077)
     try:
         with locked(state), running(state) as engine:
             line = {"url": engine.url, "table": TABLE, "durable": engine.durable}

@@ -1,15 +1,22 @@
-"""moto's DynamoDB behind a small HTTP server, for machines that dynoxide is not made for.
+"""moto's DynamoDB behind a unix socket, for machines that dynoxide is not made for, or cannot be
+shut off on.
 
 moto is not atomic across threads: conditional writes of 32 clients spend the same credit twice.
-One lock round each call repairs that. Nothing is written to disk.
+One lock round each call repairs that. Nothing is written to disk, and no port is opened.
 """
 
+import os
+import socket
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
 
 import requests
 from moto import mock_aws
+
+from local.handover import hand_out, listen
 
 # moto answers for this host inside the process; no packet is sent to it.
 AWS_URL = "https://dynamodb.us-east-1.amazonaws.com/"
@@ -17,22 +24,29 @@ FORWARDED = ("Content-Type", "X-Amz-Target", "Authorization", "X-Amz-Date")
 TIMEOUT_S = 10.0
 
 
-class Server(ThreadingHTTPServer):
-    """Listens on loopback; `lock` is held by the one call that is at work."""
+class Moto:
+    """The process's moto; `lock` is held by the one call that is at work."""
 
-    daemon_threads = True
-
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", port), Endpoint)
+    def __init__(self) -> None:
         self.lock = threading.Lock()
+
+    def connect(self) -> socket.socket:
+        """One end of a new connection; a thread serves the other."""
+        ours, theirs = socket.socketpair()
+        threading.Thread(target=self._serve, args=(ours,), daemon=True).start()
+        return theirs
+
+    def _serve(self, connection: socket.socket) -> None:
+        server: Any = self  # all that the handler looks for in it is the lock
+        with connection:
+            Endpoint(connection, None, server)
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """One POST is one call."""
+    """One connection; one POST is one call."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: Server
+    server: Any
 
     def do_POST(self) -> None:
         """Hand the call to moto and its answer back."""
@@ -51,9 +65,11 @@ class Endpoint(BaseHTTPRequestHandler):
 
 
 def main(arguments: list[str]) -> int:
-    """Serve on the given port until killed."""
-    with mock_aws(), Server(int(arguments[0])) as server:
-        server.serve_forever()
+    """Serve on the socket of the given path until killed."""
+    os.umask(0o077)
+    listener = listen(Path(arguments[0]))
+    with mock_aws():
+        hand_out(listener, Moto().connect)
     return 0
 
 

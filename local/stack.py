@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import resource
+import shlex
 import socket
 import sys
 import time
@@ -136,7 +137,7 @@ async def _serve(
     dynamodb = local_dynamodb(resources.engine.url, clock)
     signers = _signers(options.state)
     journal = LineJournal(sys.stdout, clock)
-    key = await _filled(dynamodb, options.state, resources.catalog_bytes, signers, clock)
+    key, is_new = await _filled(dynamodb, options.state, resources.catalog_bytes, signers, clock)
     math = sandboxes(dynamodb, clock, journal, warm=options.sandboxes)
     gateway, upstream = build_gateway(
         Parts(
@@ -155,7 +156,7 @@ async def _serve(
             drawings=DRAWINGS,
         )
     )
-    server = _server(gateway, _hello(options, key, resources))
+    server = _server(gateway, _hello(options, key, resources, is_new=is_new))
     math.pool.begin()
     sweeper = asyncio.ensure_future(sweep_for_ever(dynamodb, signers[DIGESTS], clock, journal))
     try:
@@ -174,8 +175,8 @@ async def _filled(
     catalog_bytes: bytes,
     signers: Mapping[str, KeyFileSigner],
     clock: Clock,
-) -> str:
-    """The table with its roots, its catalog and a key; the key."""
+) -> tuple[str, bool]:
+    """The table with its roots, its catalog and a key; the key, and whether it is new."""
     now_s = int(clock.now_s())
     await create_table(dynamodb, clock)
     await publish(signers, DynamoReceipts(dynamodb, clock), now_s)
@@ -286,31 +287,36 @@ def _access(catalog: Catalog, simulated_url: str) -> dict[str, Access]:
         raise StartRefused(str(exc)) from exc
 
 
-async def _test_key(state: Path, dynamodb: DynamoDB, clock: Clock) -> str:
-    """The key of an earlier start if it still works, else a new one; with free credit, once."""
+async def _test_key(state: Path, dynamodb: DynamoDB, clock: Clock) -> tuple[str, bool]:
+    """The key of an earlier start if it still works, else a new one, and whether it is new; with
+    free credit, once."""
     admin = DynamoAdmin(dynamodb, clock)
     await admin.create_account(LOCAL_ACCOUNT)
     await admin.add_credit(LOCAL_ACCOUNT, FREE_CREDIT_MICROS, "free credit of the local stack")
     known = parse_key(read_env(state).get("OPENAI_API_KEY", ""))
     if known is not None and await DynamoKeys(dynamodb, clock).principal(known.sha256) is not None:
-        return read_env(state)["OPENAI_API_KEY"]
-    return await admin.create_key(LOCAL_ACCOUNT, "test", KeyPolicy())
+        return read_env(state)["OPENAI_API_KEY"], False
+    return await admin.create_key(LOCAL_ACCOUNT, "test", KeyPolicy()), True
 
 
-def _hello(options: Options, key: str, resources: Resources) -> str:
-    """Says where it serves, and writes that where SDKs can read it."""
+def _hello(options: Options, key: str, resources: Resources, *, is_new: bool) -> str:
+    """Says where it serves, and writes that where SDKs can read it.
+
+    The key is shown once: what a terminal or a log keeps of later starts opens nothing.
+    """
     base_url = f"http://{HOST}:{options.port}/v1"
-    write_env(options.state, {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": key})
+    variables = {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": key}
+    path = shlex.quote(str(write_env(options.state, variables)))
     engine, simulated = resources.engine, simulated_providers(resources.access)
-    durable = "" if engine.durable else ": the state is lost when it stops"
+    durable = "" if engine.durable else f" ({engine.why}): the state is lost when it stops"
     return f"""phigate serves {base_url}
-  key        {key}
+  key        {key if is_new else "as before"}, in {path}
   database   {engine.name}{durable}
   simulated  {", ".join(simulated) or "no provider"}
 {_elsewhere(resources.access)}  residency  unproven rows are allowed here, never for PHI
   programs   {described(options.sandboxes)}
-  try        curl {base_url}/chat/completions -H "Authorization: Bearer {key}" \\
-               -H "X-Region: CH" -H "X-PHI: true" \\
+  try        . {path}; echo "Authorization: Bearer $OPENAI_API_KEY" | \\
+               curl {base_url}/chat/completions -H @- -H "X-Region: CH" -H "X-PHI: true" \\
                -d '{{"model": "gemma-4", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 ready
 """

@@ -1,4 +1,7 @@
-"""The state directory: one stack at a time, and what it leaves for the commands to find."""
+"""The state directory: one stack at a time, and what it leaves for the commands to find.
+
+Law: what stands in it is its owner's alone, whatever the umask: directories 0700, the rest 0600.
+"""
 
 import contextlib
 import fcntl
@@ -7,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 from phigate.core.types import Override
 
@@ -15,6 +19,7 @@ _LOCK = "lock"
 _ENGINE = "engine.json"
 _ENV = "local.env"
 _OVERRIDES = "overrides.json"
+_WRITABLE = 0o022  # by others: who may put another file in a secret's place need not read it
 
 
 class StartRefused(Exception):
@@ -29,7 +34,11 @@ def locked(state: Path) -> Iterator[None]:
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock_file = (state / _LOCK).open("w")
+        if state.stat().st_mode & _WRITABLE:
+            raise StartRefused(
+                f"others may write in the state directory {state}; run chmod 700 {state}"
+            )
+        lock_file = private_file(state / _LOCK)
     except OSError as exc:
         raise StartRefused(f"the state directory {state} cannot be used: {exc.strerror}") from exc
     with lock_file as lock:
@@ -44,9 +53,8 @@ def locked(state: Path) -> Iterator[None]:
 def engine_named(state: Path, url: str, *, durable: bool) -> Iterator[None]:
     """Tell the commands where the engine is, while it runs."""
     path = state / _ENGINE
-    path.write_text(
-        json.dumps({"url": url, "table": TABLE, "pid": os.getpid(), "durable": durable})
-    )
+    with private_file(path) as file:
+        json.dump({"url": url, "table": TABLE, "pid": os.getpid(), "durable": durable}, file)
     try:
         yield
     finally:
@@ -57,7 +65,8 @@ def engine_named(state: Path, url: str, *, durable: bool) -> Iterator[None]:
 def overrides_named(state: Path, overrides: Mapping[str, Override]) -> Iterator[None]:
     """Tell the commands which providers this start reaches elsewhere, while it runs."""
     path = state / _OVERRIDES
-    path.write_text(json.dumps({name: asdict(each) for name, each in overrides.items()}))
+    with private_file(path) as file:
+        json.dump({name: asdict(each) for name, each in overrides.items()}, file)
     try:
         yield
     finally:
@@ -77,8 +86,14 @@ def write_env(state: Path, values: dict[str, str]) -> Path:
     """Write `local.env`, readable by its owner alone: it holds a key."""
     path = state / _ENV
     aside = path.with_suffix(".new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with private_file(aside) as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())
     aside.replace(path)
     return path
+
+
+def private_file(path: Path) -> TextIO:
+    """The file, empty, to be written; also one that stood there is its owner's alone from now."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w")

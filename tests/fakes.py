@@ -576,7 +576,7 @@ class StaticKeys:
     def __init__(self, principals: Mapping[str, Principal]) -> None:
         self._principals = principals
 
-    async def principal(self, key_sha256: str) -> Principal | None:
+    async def principal(self, key_sha256: str, *, age_max_s: float = 0) -> Principal | None:
         """As the Protocol says."""
         return self._principals.get(key_sha256)
 

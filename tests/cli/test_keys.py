@@ -1,6 +1,7 @@
 """`phigate keys` on a real engine."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -158,10 +159,12 @@ def test_list_shows_ids_and_policies_and_no_key(terminal: Terminal) -> None:
 @pytest.mark.parametrize("account_flag", [(), ("--account", "clinic")], ids=["searched", "named"])
 @pytest.mark.parametrize("by_id", [True, False], ids=["by its id", "by the key"])
 def test_disable_stops_the_key_and_no_other(
-    terminal: Terminal, by_id: bool, account_flag: tuple[str, ...]
+    terminal: Terminal, tmp_path: Path, by_id: bool, account_flag: tuple[str, ...]
 ) -> None:
     key, other = made(terminal), made(terminal)
-    ran = terminal("keys", "disable", id_of(key) if by_id else key, *account_flag)
+    (tmp_path / "key").write_text(f"{key}\n")
+    named = (id_of(key),) if by_id else ("--key-file", str(tmp_path / "key"))
+    ran = terminal("keys", "disable", *named, *account_flag)
     assert ran.status == 0
     assert key not in ran.out + ran.err
     assert principal(terminal, key) is None
@@ -219,7 +222,7 @@ def test_a_key_that_is_none_is_refused_and_not_repeated(
 def test_a_key_is_found_in_its_own_account_alone(terminal: Terminal) -> None:
     key = made(terminal)
     terminal("keys", "create", "--account", "lab")
-    ran = terminal("keys", "disable", key, "--account", "lab")
+    ran = terminal("keys", "disable", id_of(key), "--account", "lab")
     assert ran.status == 1
     assert principal(terminal, key) is not None
 

@@ -15,6 +15,7 @@ from local.engine import DATABASE, Engine, running
 from local.state import engine_named, locked
 from phigate.cli.main import main, parser
 from phigate.cli.store import Place, place_of
+from tests.local.engine_port import on_a_port
 
 KEY = ("keys", "create", "--account", "clinic", "--credit-usd", "1.00")
 SHOW = ("account", "show", "clinic", "--json")
@@ -62,10 +63,11 @@ def test_two_commands_at_once_wait_for_each_other(state: Path) -> None:
 
 
 STALE = {
-    "the stack was killed": {"url": "http://127.0.0.1:{port}", "pid": 2**22 + 1, "durable": True},
-    "nothing answers there": {"url": "http://127.0.0.1:1", "pid": 1, "durable": True},
-    "half a file": {"url": "http://127.0.0.1:{port}"},
+    "the stack was killed": {"url": "{url}", "pid": 2**22 + 1, "durable": True},
+    "nothing answers there": {"url": "unix:/nowhere/engine.sock", "pid": 1, "durable": True},
+    "half a file": {"url": "{url}"},
     "no address": {"url": "nowhere", "pid": 1, "durable": True},
+    "the port of an older release": {"url": "http://127.0.0.1:1", "pid": 1, "durable": True},
 }
 
 
@@ -73,8 +75,8 @@ STALE = {
 def test_an_engine_file_that_is_left_over_is_not_believed(
     state: Path, engine: Engine, named: dict[str, object]
 ) -> None:
-    """Another state's engine may listen on the port by now."""
-    url = str(named["url"]).format(port=engine.url.rpartition(":")[2])
+    """What is named is another state's."""
+    url = str(named["url"]).format(url=engine.url)
     content = {"table": "phigate"} | named | {"url": url}
     (state / "engine.json").write_text(json.dumps(content))
     assert main((*KEY, "--state", str(state)), {}) == 0
@@ -175,8 +177,8 @@ IN_ZURICH = CREDENTIALS | {"AWS_REGION": "eu-central-2"}
 
 def test_a_table_is_reached_with_the_usual_credentials(state: Path) -> None:
     assert main((*KEY, "--state", str(state)), {}) == 0
-    with running(state) as engine:
-        ran = on_aws(engine.url, *SHOW, PHIGATE_TABLE="phigate", **IN_ZURICH)
+    with running(state) as engine, on_a_port(engine.url) as url:
+        ran = on_aws(url, *SHOW, PHIGATE_TABLE="phigate", **IN_ZURICH)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["available_micro"] == 1_000_000
     assert ran.stderr == "phigate: working on table phigate in eu-central-2\n"
@@ -194,7 +196,8 @@ AWS_FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
 def test_what_fails_on_aws_is_one_line(
     engine: Engine, argv: tuple[str, ...], environ: dict[str, str], said: str
 ) -> None:
-    ran = on_aws(engine.url, *argv, "--table", "missing", **environ)
+    with on_a_port(engine.url) as url:
+        ran = on_aws(url, *argv, "--table", "missing", **environ)
     assert (ran.returncode, ran.stdout) == (1, "")
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("phigate: ") and said in last

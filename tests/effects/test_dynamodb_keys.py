@@ -7,7 +7,7 @@ import pytest
 from phigate.core.account import key_pk
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.keys import key_id_of, key_sha256, parse_key
-from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S
+from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S, KEY_FRESH_S
 from phigate.core.protocols import Held, HoldRequest
 from phigate.core.types import KeyPolicy
 from phigate.effects.dynamodb_admin import DynamoAdmin, NoSuchAccount, NoSuchKey, create_table
@@ -92,17 +92,41 @@ async def test_an_unknown_key_is_nobody_and_fills_no_cache() -> None:
     assert office.reads() == 2
 
 
-@pytest.mark.parametrize(
-    ("passed_s", "reads"), [(0.0, 1), (KEY_CACHE_S - 0.1, 1), (KEY_CACHE_S, 2), (-1.0, 2)]
-)
-async def test_a_key_is_read_again_when_it_was_read_long_ago(passed_s: float, reads: int) -> None:
+# How old the knowledge may be, how old it is, and the reads it then takes.
+AGES = {
+    "at once": (KEY_FRESH_S, 0.0, 1),
+    "for what does not hold, young": (KEY_FRESH_S, KEY_FRESH_S - 0.1, 1),
+    "for what does not hold, old": (KEY_FRESH_S, KEY_FRESH_S, 2),
+    "for a call that holds, young": (KEY_CACHE_S, KEY_CACHE_S - 0.1, 1),
+    "for a call that holds, old": (KEY_CACHE_S, KEY_CACHE_S, 2),
+    "longer than anybody may know": (KEY_CACHE_S * 9, KEY_CACHE_S, 2),
+    "of a clock that was set back": (KEY_CACHE_S, -1.0, 2),
+}
+
+
+@pytest.mark.parametrize(("age_max_s", "passed_s", "reads"), AGES.values(), ids=AGES)
+async def test_a_key_is_read_again_when_it_was_read_long_ago(
+    age_max_s: float, passed_s: float, reads: int
+) -> None:
     office = Office()
     sha256 = key_sha256(await office.key())
     before = office.reads()
     await office.keys.principal(sha256)
     office.clock.time_s += passed_s
-    await office.keys.principal(sha256)
+    await office.keys.principal(sha256, age_max_s=age_max_s)
     assert office.reads() - before == reads
+
+
+async def test_what_one_endpoint_learns_of_a_key_all_know() -> None:
+    """A call that may know less is not left with what another has read to be over."""
+    office = Office()
+    key = key_sha256(await office.key())
+    await office.keys.principal(key)
+    await office.admin.disable_key("acme", key_id_of(key))
+    assert await office.keys.principal(key, age_max_s=KEY_CACHE_S) is not None
+    office.clock.time_s += KEY_FRESH_S
+    assert await office.keys.principal(key) is None
+    assert await office.keys.principal(key, age_max_s=KEY_CACHE_S) is None
 
 
 class SlowDynamo:

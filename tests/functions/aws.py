@@ -5,14 +5,12 @@ Every action is recorded, and the table is as closed to a function as its role i
 import base64
 import contextlib
 import datetime
-import http.client
 import json
 import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import boto3
 from botocore import xform_name
@@ -24,6 +22,7 @@ from moto import mock_aws
 from moto.moto_api import state_manager
 
 from tests.functions.actions import kind_of
+from tests.local.engine_port import connection_to
 from tests.template.cloudformation import Json, read
 from tests.template.policy import (
     ATTRIBUTES,
@@ -66,7 +65,7 @@ class Aws:
         self.told: list[dict[str, Any]] = []
         self.refused_puts = 0
         self.url = ""
-        self._dynamo = urlsplit(dynamo_url)
+        self._dynamo_url = dynamo_url
 
     def endpoint(self, service: str, aws_region: str) -> str:
         """See Outside.endpoint."""
@@ -130,8 +129,7 @@ class Aws:
         return self._dynamodb(operation, asked, headers, body)
 
     def _dynamodb(self, operation: str, asked: Any, headers: Any, body: bytes) -> Answer:
-        connection = http.client.HTTPConnection(self._dynamo.netloc, timeout=10)
-        with contextlib.closing(connection):
+        with contextlib.closing(connection_to(self._dynamo_url)) as connection:
             kept = ("Content-Type", "X-Amz-Target", "Authorization", "X-Amz-Date")
             connection.request("POST", "/", body, {name: headers[name] for name in kept})
             answer = connection.getresponse()

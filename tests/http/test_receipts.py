@@ -120,7 +120,8 @@ def test_an_sdk_call_is_verified_with_the_network_off_and_fails_by_any_changed_b
     stack: RunningStack, key: str, tmp_path: Path, stream: bool, phi: bool
 ) -> None:
     call = kept(stack, key, tmp_path, stream=stream, phi=phi)
-    more = ["--nonce", nonce(key, call.receipt_id).hex()] if phi else []
+    (tmp_path / "nonce").write_text(nonce(key, call.receipt_id).hex() + "\n")
+    more = ["--nonce-file", str(tmp_path / "nonce")] if phi else []
     good = call.verify(*more)
     assert good.returncode == 0, good.stdout + good.stderr
     shown = [line.split()[:2] for line in good.stdout.split("\n\n")[1].splitlines()]

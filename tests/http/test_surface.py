@@ -203,7 +203,7 @@ class _View:
 class _Keys:
     """A key store with a bug."""
 
-    async def principal(self, key_sha256: str) -> Any:
+    async def principal(self, key_sha256: str, *, age_max_s: float = 0) -> Any:
         """A bug."""
         raise RuntimeError(CANARY)
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from local.state import TABLE, StartRefused
 from phigate.core.account import ACCOUNT_SK, account_pk
 from phigate.core.attributes import number, text
 from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.keys import key_sha256
 from phigate.core.types import Catalog, Json
 from phigate.effects.dynamodb import DynamoDB
 from phigate.wiring import MissingVariable, local_access, simulated_providers
@@ -48,6 +50,8 @@ STRANGERS = {
     "HTTP_PROXY": "http://127.0.0.1:1",
     "http_proxy": "http://127.0.0.1:1",
 }
+# The simulated providers, the engine, and what hands its connections out.
+CHILDREN = 3
 SIMULATED_URL = "http://127.0.0.1:1"
 
 
@@ -191,18 +195,116 @@ def test_a_state_that_cannot_be_used_is_refused_in_one_line(state: Path, name: s
     assert_refused(Options(free_port(), state, CATALOG), word)
 
 
+MODES = {
+    ".": 0o700,
+    "lock": 0o600,
+    "engine.json": 0o600,
+    "engine.sock": 0o600,
+    "dynamodb.sqlite": 0o600,
+    "dynamodb.sqlite-shm": 0o600,
+    "dynamodb.sqlite-wal": 0o600,
+    "local.env": 0o600,
+    "overrides.json": 0o600,
+    "simulated.log": 0o600,
+    "catalog-key.pem": 0o600,
+    "receipt-root.pem": 0o600,
+    "day-root.pem": 0o600,
+    "redpill-key.pem": 0o600,
+}
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """For whatever is started meanwhile."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def modes_in(state: Path) -> dict[str, int]:
+    """Every file of a state directory, and itself."""
+    paths = {".": state} | {path.name: path for path in state.iterdir()}
+    return {name: stat.S_IMODE(path.stat().st_mode) for name, path in paths.items()}
+
+
 def test_what_it_leaves_is_its_owners_alone(running: RunningStack) -> None:
-    modes = {
-        path.name: stat.S_IMODE(path.stat().st_mode)
-        for path in (running.state, *running.state.iterdir())
-    }
-    assert modes["state"] == 0o700
-    assert modes["local.env"] == modes["catalog-key.pem"] == 0o600
+    assert modes_in(running.state) == MODES
     lines = (running.state / "local.env").read_text().splitlines()
     assert lines == [
         f"OPENAI_BASE_URL={running.base_url}",
         f"OPENAI_API_KEY={running.key}",
     ]
+
+
+def test_what_was_left_open_to_others_is_closed_by_the_next_start(state: Path) -> None:
+    """Whatever the shell's umask, whoever made the files."""
+    with umask(0):
+        with started(state):
+            assert modes_in(state) == MODES
+        for path in state.iterdir():
+            if path.suffix != ".pem":  # one that others may read is refused, see _has_a_broken_key
+                path.chmod(0o666)
+        with started(state):
+            assert modes_in(state) == MODES
+
+
+def test_a_command_alone_leaves_nothing_open_to_others(tmp_path: Path) -> None:
+    """The first key of a state is made before its stack was ever started."""
+    argv = ["keys", "create", "--account", "ward", "--state", str(tmp_path / "state")]
+    with umask(0):
+        subprocess.run(
+            [sys.executable, "-m", "phigate.cli.main", *argv], check=True, capture_output=True
+        )
+    found = modes_in(tmp_path / "state")
+    assert "dynamodb.sqlite" in found
+    assert found == {name: MODES[name] for name in found}
+
+
+def test_a_state_that_others_may_write_in_is_refused_in_one_line(state: Path) -> None:
+    """They need not read a secret in whose place they can put their own."""
+    state.mkdir()
+    state.chmod(0o775)
+    assert_refused(Options(free_port(), state, CATALOG), str(state), "chmod 700")
+
+
+def command_lines() -> Iterator[str]:
+    """Of every process of this machine, as every user of it can read them."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield path.read_text("utf-8", "replace")
+
+
+def test_no_process_shows_a_secret_on_its_command_line(state: Path) -> None:
+    provider_key = "a-secret-of-the-provider"
+    variables = {
+        "PHIGATE_INFOMANIAK_API_KEY": provider_key,
+        "PHIGATE_INFOMANIAK_PRODUCT_ID": "4711",
+    }
+    with started(state, "--sandboxes", "1", variables=variables) as stack:
+        pem_lines = [
+            line
+            for path in state.glob("*.pem")
+            for line in path.read_text().splitlines()
+            if "-----" not in line
+        ]
+        kept = [stack.key, key_sha256(stack.key), provider_key, *pem_lines]
+        assert len(kept) > 3 + 4
+        # Its own processes, and whatever they have started that is no child of theirs any more.
+        shown = "".join(command_lines())
+        assert f"--state\0{state}" in shown
+        assert [secret for secret in kept if secret in shown] == []
+
+
+def test_the_key_is_shown_by_the_first_start_alone(state: Path) -> None:
+    with started(state) as first:
+        key = first.key
+        assert first.output.count(key.encode()) == 1
+    with started(state) as again:
+        assert again.key == key
+        assert key.encode() not in again.output
+        assert str(state / "local.env").encode() in again.output
 
 
 def test_it_listens_on_loopback_alone(running: RunningStack) -> None:
@@ -219,7 +321,7 @@ def test_it_listens_on_loopback_alone(running: RunningStack) -> None:
         for fields in map(str.split, Path(f"/proc/net/{table}").read_text().splitlines()[1:])
         if fields[3] == "0A" and fields[9] in inodes
     ]
-    assert len(listening) == 3
+    assert len(listening) == 2, "the gateway and the simulated providers"
     assert set(listening) == {"0100007F"}
 
 
@@ -231,11 +333,11 @@ def test_keys_without_our_prefix_mean_nothing(running: RunningStack) -> None:
 def test_the_hello_says_what_is_simulated_and_how_to_call_it(running: RunningStack) -> None:
     hello = running.output.decode()
     assert f"phigate serves {running.base_url}\n" in hello
-    assert running.key in hello
+    assert f"key        {running.key}, in {running.state / 'local.env'}\n" in hello
     assert f"simulated  {', '.join(PROVIDERS)}\n" in hello
-    curl = hello[hello.index("curl ") : hello.index("ready\n")]
+    curl = hello[hello.index("  try ") + len("  try ") : hello.index("ready\n")]
     ran = subprocess.run(
-        ["bash", "-c", f"{curl.strip()} -sS -o /dev/null -w '%{{http_code}}'"],
+        ["sh", "-c", f"{curl.strip()} -sS -o /dev/null -w '%{{http_code}}'"],
         capture_output=True,
         text=True,
         timeout=30,
@@ -250,7 +352,7 @@ def test_a_signal_stops_everything_that_was_started(
 ) -> None:
     with started(state) as stack:
         children = family(stack.process.pid)
-        assert len(children) == 2
+        assert len(children) == CHILDREN
         assert stack.chat(HELLO, stack.key).status == 200
         stack.process.send_signal(number_sent)
         assert stack.ended() == 0
@@ -300,7 +402,7 @@ def test_a_kill_ends_the_children_and_costs_neither_credit_nor_key(state: Path) 
             stack.process.kill()
             assert stack.ended() == -signal.SIGKILL
         wait_until_ended(children)
-        assert len(children) == 2
+        assert len(children) == CHILDREN
 
     with started(state) as again:
         assert again.key == key

@@ -23,7 +23,7 @@ from phigate.core.errors import (
 )
 from phigate.core.extras import extras
 from phigate.core.keys import parse_key
-from phigate.core.limits import WRITE_BYTES_MAX
+from phigate.core.limits import KEY_CACHE_S, KEY_FRESH_S, WRITE_BYTES_MAX
 from phigate.core.protocols import Out
 from phigate.core.receipt import Ended
 from phigate.core.request import Pinned
@@ -66,7 +66,8 @@ def _internal_error(gateway: Gateway, bug: Exception, ticket: Ticket | None = No
 async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
     ticket: Ticket | None = None
     try:
-        principal = await authenticate(gateway, call)
+        # A disabled key is found by the hold, in its own write; a refusal holds too.
+        principal = await authenticate(gateway, call, key_age_max_s=KEY_CACHE_S)
         await call.arrive()
         ticket = Ticket(gateway, call, principal)
         pinned = read_pinned(call, principal.policy, gateway.stack)
@@ -144,7 +145,9 @@ async def _read(
     return await gateway.beside(read, heavy=is_heavy(marks))
 
 
-async def authenticate(gateway: Gateway, call: Call) -> Principal:
+async def authenticate(
+    gateway: Gateway, call: Call, *, key_age_max_s: float = KEY_FRESH_S
+) -> Principal:
     """The caller behind the bearer token. Raises InvalidApiKey."""
     key = parse_key(call.key)
     if key is None:
@@ -152,7 +155,7 @@ async def authenticate(gateway: Gateway, call: Call) -> Principal:
             "The API key is missing or not a key of this gateway. Send it as "
             "Authorization: Bearer phi_live_… or phi_test_…."
         )
-    principal = await gateway.keys.principal(key.sha256)
+    principal = await gateway.keys.principal(key.sha256, age_max_s=key_age_max_s)
     if principal is None:
         raise InvalidApiKey("The API key is not known here.")
     expires_at_s = principal.expires_at_s

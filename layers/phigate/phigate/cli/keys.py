@@ -8,8 +8,9 @@ import re
 from typing import get_args
 
 from phigate.cli import values
-from phigate.cli.command import Command, CommandFailed, Environment, WrongUsage, remark
-from phigate.cli.store import Store, on_store, place_flags
+from phigate.cli.command import Command, CommandFailed, Environment, Run, WrongUsage, remark
+from phigate.cli.secret_input import secret_flag, secret_in
+from phigate.cli.store import Store, Work, on_store, place_flags
 from phigate.cli.tables import amount, columns, day, usd
 from phigate.core.errors import Overloaded
 from phigate.core.keys import KeyKind, key_id_of, key_sha256, parse_key
@@ -142,16 +143,32 @@ def _policy_text(policy: KeyPolicy) -> str:
 
 
 def _one_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("key", metavar="KEY_OR_ID", help="the whole key, or its id in keys list")
+    parser.add_argument("id", metavar="ID", nargs="?", help="the key's id, as keys list shows it")
+    secret_flag(parser, "key", "the whole key instead")
     parser.add_argument("--account", type=values.account, metavar="A", help="look here alone")
     place_flags(parser)
 
 
+def _on_key(work: Work) -> Run:
+    """A command's `run` on the key that is named by its id, or given in a file."""
+
+    def run(flags: argparse.Namespace, environ: Environment) -> int:
+        if (flags.id is None) == (flags.key_file is None):
+            raise WrongUsage("name the key by its id, or give --key-file FILE")
+        if flags.key_file is not None:
+            parts = parse_key(secret_in(flags.key_file))
+            if parts is None:
+                raise CommandFailed("--key-file holds no key of this gateway")
+            flags.id = parts.key_id
+        return on_store(work)(flags, environ)
+
+    return run
+
+
 async def _find(store: Store, flags: argparse.Namespace) -> KeyView:
-    parts = parse_key(flags.key)
-    key_id = flags.key if parts is None else parts.key_id
+    key_id = flags.id
     if _KEY_ID.fullmatch(key_id) is None:
-        raise CommandFailed("this is no key and no key id; phigate keys list shows the ids")
+        raise CommandFailed("this is no key id; phigate keys list shows the ids")
     accounts = [flags.account] if flags.account else await store.ledger.accounts()
     view = await store.admin.find_key(key_id, accounts)
     if view is None:
@@ -202,13 +219,13 @@ COMMANDS = (
         summary="Stop a key. No new call can hold credit with it from now on.",
         example="phigate keys disable 3f9a0c1b2d4e --account clinic",
         flags=_one_flags,
-        run=on_store(_disable),
+        run=_on_key(_disable),
     ),
     Command(
         words="keys rotate",
         summary="Replace a key by a new one with the same policy and expiry, printed alone.",
         example="phigate keys rotate 3f9a0c1b2d4e",
         flags=_one_flags,
-        run=on_store(_rotate),
+        run=_on_key(_rotate),
     ),
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 from phigate.cli import account, audit, catalog, credit, days, keys, local, route, sweep, verify
 from phigate.cli.command import Command, CommandFailed, Environment, Parser, WrongUsage, remark
+from phigate.cli.secret_input import refuse_keys
 from phigate.core.catalog import CatalogInvalid
 from phigate.core.errors import PhigateError
 from phigate.effects.day_closer import KeepingFailed
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None, environ: Environment | None = None) 
     # A command's defaults come from the environment of the shell it was typed in.
     variables = os.environ if environ is None else environ  # noqa: TID251
     try:
+        refuse_keys(sys.argv[1:] if argv is None else argv)
         flags = parser().parse_args(argv)
         command: Command = flags.command
         status = command.run(flags, variables)

@@ -8,19 +8,18 @@ import contextlib
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from phigate.cli.command import CommandFailed
+from phigate.effects.handed_socket import SCHEME, handed_socket_now
 
 ENGINE_FILE = "engine.json"
-CONNECT_TIMEOUT_S = 1.0  # an engine on loopback answers at once or is not there
+CONNECT_TIMEOUT_S = 1.0  # an engine of this machine answers at once or is not there
 STOP_TIMEOUT_S = 5.0  # the child's own stop takes a few milliseconds
 LOCK_TRIES_MAX = 6  # another command holds the lock for half a second; a try takes 0.1 s
 LOCK_PAUSE_S = 0.2
@@ -73,14 +72,13 @@ def _running(state: Path) -> Engine | None:
     try:
         named = json.loads(text)
         engine, pid = _engine(named), int(named["pid"])
-        address = urlsplit(engine.url)
-        host, port = str(address.hostname), int(address.port or 0)
+        scheme, _, path = engine.url.partition(":")
     except (ValueError, KeyError, TypeError):
         return None  # being written, or cut off by a crash
-    # A stack that was killed leaves the file, and its port may serve another state by now.
-    if not _is_alive(pid):
+    # A stack that was killed leaves the file and the socket; an older release named a port.
+    if scheme != SCHEME or not _is_alive(pid):
         return None
-    with contextlib.suppress(OSError), socket.create_connection((host, port), CONNECT_TIMEOUT_S):
+    with contextlib.suppress(OSError), handed_socket_now(path, CONNECT_TIMEOUT_S):
         return engine
     return None
 

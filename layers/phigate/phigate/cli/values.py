@@ -21,7 +21,6 @@ PORT_MAX = 65_535
 
 _USD = re.compile(rf"([0-9]{{1,{DOLLAR_DIGITS_MAX}}})(?:\.([0-9]{{1,6}}))?")
 _COUNT = re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}")
-_NONCE = re.compile(r"[0-9a-fA-F]{64}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -90,13 +89,6 @@ def receipt_id(text: str) -> str:
     except MalformedId as exc:
         raise argparse.ArgumentTypeError(f"is no receipt id: {exc}") from None
     return name
-
-
-def nonce(text: str) -> bytes:
-    """The 32 bytes of HMAC-SHA256 as hex."""
-    if _NONCE.fullmatch(text) is None:
-        raise argparse.ArgumentTypeError("must be 64 hex digits, as phigate nonce prints them")
-    return bytes.fromhex(text)
 
 
 def reference(text: str) -> str:

@@ -5,13 +5,15 @@ Exit status of verify: 0 it holds, 1 a check fails, 3 nothing fails but no key s
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from phigate.cli import values
-from phigate.cli.command import Command, CommandFailed, Environment, remark
+from phigate.cli.command import Command, CommandFailed, Environment, WrongUsage, remark
 from phigate.cli.key_sets import roots_from
+from phigate.cli.secret_input import STANDARD_INPUT, refused_flag, secret_flag, secret_in
 from phigate.cli.tables import day, facts, moment, plain
 from phigate.core.keys import parse_key
 from phigate.core.receipt import nonce
@@ -20,6 +22,7 @@ from phigate.proof.failed import ProofFailed
 from phigate.proof.receipt import Bundle, Check, Evidence, Outcome, Verified, read_bundle, verify
 
 NOT_ANCHORED = 3
+_NONCE = re.compile(r"[0-9a-fA-F]{64}")
 _KEY_VARIABLE = "OPENAI_API_KEY"
 _SHOWN: dict[Outcome, str] = {"holds": "ok", "fails": "FAIL", "open": "open"}
 
@@ -42,22 +45,21 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         ("attestation", "its attestation report: GET /v1/attestation/report"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
-    parser.add_argument(
-        "--nonce",
-        type=values.nonce,
-        metavar="HEX",
-        help="opens the hashes of a PHI call; phigate nonce prints it",
-    )
+    secret_flag(parser, "nonce", "what opens the hashes of a PHI call (phigate nonce prints it)")
+    refused_flag(parser, "nonce")
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
 def _verify(flags: argparse.Namespace, environ: Environment) -> int:
+    if flags.receipt == flags.nonce_file == STANDARD_INPUT:
+        raise WrongUsage("standard input holds either the receipt or the nonce")
+    nonce_given = _nonce_in(flags.nonce_file)
     bundle = _bundle(flags)
     evidence = Evidence(
         roots=None if flags.jwks is None else roots_from(flags.jwks),
         request=_bytes_of(flags.request),
         response=_bytes_of(flags.response),
-        nonce=flags.nonce,
+        nonce=nonce_given,
         card=_bytes_of(flags.card),
         upstream=_bytes_of(flags.upstream),
         attestation=_bytes_of(flags.attestation),
@@ -76,7 +78,9 @@ def _verify(flags: argparse.Namespace, environ: Environment) -> int:
 def _bundle(flags: argparse.Namespace) -> Bundle:
     try:
         content = (
-            sys.stdin.buffer.read() if flags.receipt == "-" else Path(flags.receipt).read_bytes()
+            sys.stdin.buffer.read()
+            if flags.receipt == STANDARD_INPUT
+            else Path(flags.receipt).read_bytes()
         )
         bundle = read_bundle(content)
     except ProofFailed as exc:
@@ -85,6 +89,15 @@ def _bundle(flags: argparse.Namespace) -> Bundle:
         certificate = flags.certificate.read_text("utf-8", "replace").strip()
         return replace(bundle, certificate=certificate)
     return bundle
+
+
+def _nonce_in(name: str | None) -> bytes | None:
+    if name is None:
+        return None
+    text = secret_in(name)
+    if _NONCE.fullmatch(text) is None:
+        raise CommandFailed("--nonce-file holds no 64 hex digits, as phigate nonce prints them")
+    return bytes.fromhex(text)
 
 
 def _bytes_of(path: Path | None) -> bytes | None:
@@ -154,7 +167,7 @@ def _nonce_flags(parser: argparse.ArgumentParser) -> None:
 
 def _nonce(flags: argparse.Namespace, environ: Environment) -> int:
     """The key comes from the environment or standard input: a command line is seen by others."""
-    text = environ.get(_KEY_VARIABLE) or sys.stdin.readline().strip()
+    text = environ.get(_KEY_VARIABLE) or secret_in(STANDARD_INPUT)
     if parse_key(text) is None:
         raise CommandFailed(f"{_KEY_VARIABLE} (or standard input) holds no key of this gateway")
     print(nonce(text, flags.receipt_id).hex())

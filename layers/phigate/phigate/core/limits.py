@@ -112,7 +112,8 @@ ADVICE_TIMEOUT_S = 0.2  # what an answer without streaming waits for others to b
 # Catalog and keys.
 CATALOG_FRESH_S = 300.0
 CATALOG_PHI_AGE_MAX_S = 3_600.0
-KEY_CACHE_S = 60.0
+KEY_CACHE_S = 60.0  # for a call that holds: the hold's own write looks whether the key works
+KEY_FRESH_S = 5.0  # for everything else: a disabled key is refused everywhere within this
 KEY_CACHE_ENTRIES_MAX = 10_000  # unknown keys are not cached, so only real keys fill it
 
 # The ledger.

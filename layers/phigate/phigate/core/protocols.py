@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from phigate.core.breaker import Counted
 from phigate.core.fetch import Fetched, UpstreamFetch
+from phigate.core.limits import KEY_FRESH_S
 from phigate.core.receipt import Signed
 from phigate.core.runs import Language
 from phigate.core.types import Catalog, Principal, Row
@@ -170,9 +171,14 @@ class ReceiptSigner(Protocol):
 
 
 class Keys(Protocol):
-    """Finds a key's Principal by the SHA-256 of the whole key (hex). None: unknown key."""
+    """Finds a key's Principal by the SHA-256 of the whole key (hex). None: unknown key.
 
-    async def principal(self, key_sha256: str) -> Principal | None: ...
+    `age_max_s` is how old the knowledge may be: over KEY_FRESH_S only where a hold looks again.
+    """
+
+    async def principal(
+        self, key_sha256: str, *, age_max_s: float = KEY_FRESH_S
+    ) -> Principal | None: ...
 
 
 @dataclass(frozen=True, slots=True)

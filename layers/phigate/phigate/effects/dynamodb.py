@@ -94,7 +94,9 @@ class Dynamo(Protocol):
 
 
 class DynamoDB:
-    """The client. `calls` counts by operation. Use it from one event loop, then `close` it."""
+    """The client. `calls` counts by operation. Use it from one event loop, then `close` it.
+
+    `endpoint` is a URL, or `unix:` and a path (see Posts)."""
 
     def __init__(
         self,
@@ -109,7 +111,11 @@ class DynamoDB:
         self.calls: dict[str, int] = {}
         self._clock = clock
         self._signer = Signer(
-            host=urlsplit(endpoint).netloc, region=region, service="dynamodb", source=credentials
+            # A socket has no host, and HTTP wants one.
+            host=urlsplit(endpoint).netloc or "localhost",
+            region=region,
+            service="dynamodb",
+            source=credentials,
         )
         self._posts = Posts(
             endpoint=endpoint,

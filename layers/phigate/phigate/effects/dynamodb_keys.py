@@ -1,4 +1,4 @@
-"""Keys on DynamoDB: who a key belongs to and what it may do, cached for KEY_CACHE_S.
+"""Keys on DynamoDB: who a key belongs to and what it may do, cached for KEY_CACHE_S at most.
 
 Laws: a key's text is never stored. A key of a stored policy that cannot be read is not served.
 Unknown and disabled keys are not cached, so guessing fills nothing and a new key works at once.
@@ -25,7 +25,7 @@ from phigate.core.attributes import (
 )
 from phigate.core.errors import InternalError
 from phigate.core.keys import KeyKind, MalformedPolicy, policy_from_json, policy_to_json
-from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S
+from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S, KEY_FRESH_S
 from phigate.core.protocols import Clock
 from phigate.core.types import KeyPolicy, Principal
 from phigate.effects.dynamodb import Dynamo, read_item
@@ -54,7 +54,9 @@ class DynamoKeys:
         self._cache: dict[str, tuple[Principal, float]] = {}
         self._reads: dict[str, asyncio.Task[Principal | None]] = {}
 
-    async def principal(self, key_sha256: str) -> Principal | None:
+    async def principal(
+        self, key_sha256: str, *, age_max_s: float = KEY_FRESH_S
+    ) -> Principal | None:
         """Whose key it is; None for an unknown or disabled one. Expiry is the caller's to check.
 
         Raises Overloaded, and InternalError where the stored policy cannot be read.
@@ -62,9 +64,8 @@ class DynamoKeys:
         cached = self._cache.get(key_sha256)
         if cached is not None:
             principal, read_at_s = cached
-            if 0 <= self._clock.now_s() - read_at_s < KEY_CACHE_S:
+            if 0 <= self._clock.now_s() - read_at_s < min(age_max_s, KEY_CACHE_S):
                 return principal
-            self._cache.pop(key_sha256)
         read = self._reads.get(key_sha256)
         if read is None:
             read = asyncio.ensure_future(self._read(key_sha256))
@@ -76,6 +77,7 @@ class DynamoKeys:
     async def _read(self, sha256: str) -> Principal | None:
         read_at_s = self._clock.now_s()
         item = await read_item(self._dynamo, self._clock, key_pk(sha256), KEY_SK)
+        self._cache.pop(sha256, None)
         if item is None or not flag_at(item, "live"):
             return None
         principal = _principal(item)

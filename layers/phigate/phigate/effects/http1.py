@@ -8,11 +8,13 @@ Specification: https://www.rfc-editor.org/rfc/rfc9112
 import asyncio
 import functools
 import re
+import socket
 import ssl
 from typing import cast
 from urllib.parse import urlsplit
 
 from phigate.core.protocols import Clock
+from phigate.effects.handed_socket import SCHEME, handed_socket
 
 ANSWER_BYTES_MAX = 32 * 1024 * 1024  # DynamoDB's largest answer is 16 MB
 HEAD_BYTES_MAX = 16 * 1024  # its heads have some 300 bytes
@@ -28,7 +30,10 @@ class ConnectionBroken(OSError):
 
 
 class Posts:
-    """A pool for one endpoint, a URL. At most `connections_max` calls are on their way at once."""
+    """A pool for one endpoint. At most `connections_max` calls are on their way at once.
+
+    The endpoint is a URL, or `unix:` and the path of a socket that hands connections out.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Posts:
         tls = url.scheme == "https"
         self._host = url.hostname or ""
         self._port = url.port or (443 if tls else 80)
+        self._handed_by = url.path if url.scheme == SCHEME else None
         self._tls = _trusting_the_systems_authorities() if tls else None
         self._clock = clock
         self._connect_timeout_s = connect_timeout_s
@@ -88,10 +94,22 @@ class Posts:
     async def _connect(self) -> "Connection":
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._connect_timeout_s):
+            if self._handed_by is not None:
+                return await _connection_on(await handed_socket(self._handed_by))
             _, protocol = await loop.create_connection(
                 Connection, self._host, self._port, ssl=self._tls
             )
         return protocol
+
+
+async def _connection_on(connected: socket.socket) -> "Connection":
+    """A connection on a socket that is connected already: TCP, or half a pair."""
+    loop = asyncio.get_running_loop()
+    is_tcp = connected.family == socket.AF_INET
+    take = loop.create_connection if is_tcp else loop.create_unix_connection
+    connected.setblocking(False)
+    _, protocol = await take(Connection, sock=connected)
+    return protocol
 
 
 @functools.cache
