@@ -149,7 +149,7 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
             named = await ticket.refuse(error)
         except PhigateError as worse:
             error = worse
-    body = orjson.dumps(error.envelope())
+    body = orjson.dumps(_envelope(error, ticket))
     headers = {
         **error.headers,
         **named,
@@ -161,6 +161,16 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
         headers |= {"x-request-id": ticket.id, "x-phi-attempts": str(ticket.rows_sent)}
     await out.start(error.status, headers)
     await out.write(body, last=True)
+
+
+def _envelope(error: PhigateError, ticket: Ticket | None) -> Json:
+    """The error's body. It may quote an upstream, which a math agent's caller may show as well."""
+    envelope = error.envelope()
+    if ticket is not None and ticket.order is not None and ticket.order.asked.task == "math":
+        drawings = ticket.gateway.drawings
+        if drawings is not None:
+            drawings.clean_error(envelope)
+    return envelope
 
 
 async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
@@ -201,7 +211,7 @@ async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[An
             answered = await _turn(ticket, Turn(ticket, following, out))
     finally:
         loop.close()
-    answered.dropped += await loop.finish(answered.body)
+    answered.dropped += loop.finish(answered.body)
     if (usage := loop.usage()) is not None:
         answered.body["usage"] = usage
     if order.wanted.any:
@@ -213,6 +223,7 @@ async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[An
             answered.exchanged,
             sandbox=ticket.sandbox,
         )
+    await loop.clean(answered.body)
     body = openai.completion(answered.body, ticket.stamp(answered.row))
     ticket.response.update(body)
     ended: Ended = "complete" if out.gone_at_s is None else "hang_up"
