@@ -78,6 +78,25 @@ def test_json_stays_json_that_says_the_same(text: str, is_ascii: bool) -> None:
         assert clean == written
 
 
+PARTED: dict[str, tuple[str, str]] = {
+    "code that is never closed": ("```html\n<div>", "```html\n<div>\n```"),
+    "code that is closed by more": ("```html\n<div>\n`````\n", "```html\n<div>\n```\n"),
+    "code in a list": ("- ```html\n  <div>\n  ```", "- ```html\n  < div>\n  ```"),
+    "code in a quote": ("> ```html\n> <div>\n> ```", "> ```html\n> < div>\n> ```"),
+    "code that some would end": ("```\na ```\n<div>\n```", "```\na ```\n< div>\n```"),
+    "a reference": ("&lt;div> &#60;div> &#x3C;div>", "&lt; div> &#60; div> &#x3C; div>"),
+    "an escape": ("\\u003cdiv> \\\\x3cdiv>", "\\u003c div> \\\\x3c div>"),
+    "an escaped slash": ("<\\/script>", "< \\/script>"),
+    "an escaped name": ("<\\u0073cript> <&#115;cript>", "< \\u0073cript> < &#115;cript>"),
+}
+
+
+@pytest.mark.parametrize(("text", "parted"), PARTED.values(), ids=PARTED)
+def test_what_some_reader_could_take_for_an_element_is_parted(text: str, parted: str) -> None:
+    assert clean_text(text, sanitise) == parted
+    assert clean_text(parted, sanitise) == parted
+
+
 def test_a_handler_in_another_string_does_not_complete_a_tag() -> None:
     clean = clean_value('{"a": "x<y", "b": " onclick=alert(1) ", "c": ">"}', sanitise)
     assert in_html(clean) == []
