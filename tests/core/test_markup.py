@@ -15,6 +15,7 @@ from phigate.wire.svg import sanitise
 from tests.active_markup import in_diagram, in_html, in_markdown
 from tests.hostile_text import ALL, BARE, BARE_DIAGRAMS, HARMLESS, HTML, LATENT, LINKS, TEXTS
 
+STRINGS: dict[str, str] = {**BARE, **HTML, **LINKS}
 BYTES = 1_000_000
 # Ten times what the slowest of the inputs takes here, and a hundredth of what quadratic work would.
 CPU_S = 12.0
@@ -39,7 +40,7 @@ def test_not_even_a_page_that_takes_text_for_html_runs_it(text: str) -> None:
         assert in_html(clean_text(text, sanitise)) == []
 
 
-@pytest.mark.parametrize("text", {**BARE, **HTML, **LINKS}.values(), ids={**BARE, **HTML, **LINKS})
+@pytest.mark.parametrize("text", STRINGS.values(), ids=STRINGS)
 def test_a_string_that_may_be_anything_acts_nowhere(text: str) -> None:
     clean = clean_value(text, sanitise)
     assert in_markdown(clean) == []

@@ -113,9 +113,9 @@ def shown(site: Site, shows: str, folder: Path) -> list[str]:
 def rendered(text: str, site: Site) -> str:
     """A text as the most permissive renderer makes it, its drawings drawn as they stand."""
     markdown = renderer()
-    html = markdown.render(text.replace(EVIL, f"{site.url}/evil"))
+    html: str = markdown.render(text.replace(EVIL, f"{site.url}/evil"))
     drawn = [t.content for t in markdown.parse(text) if t.type == "fence" and t.info == "svg"]
-    return html + "".join(drawn)
+    return f"{html}{''.join(drawn)}"
 
 
 # One page for each would take a browser's start each; those that only run together are parted.
