@@ -150,6 +150,13 @@ def test_a_diagram_in_json_neither_links_nor_configures(text: str) -> None:
     assert in_diagram(json.loads(content(told))["diagram"]) == []
 
 
+def test_json_that_nobody_asked_for_is_clean_as_text_and_in_its_strings() -> None:
+    written = json.dumps({"a": ["[a]\n\n[a]: javascript:alert(1)", "<script>"]})
+    text = content(Math(answers(written)).ask())
+    assert acting([text]) == []
+    assert json.loads(text) == {"a": ["[a]\n\n[a] : javascript:alert(1)", "< script>"]}
+
+
 def test_an_svg_in_json_is_drawn_still() -> None:
     hostile = SVG.replace("<path", '<script>alert(1)</script><path onload="x()"')
     stage = Math(answers(json.dumps({"figure": hostile})))

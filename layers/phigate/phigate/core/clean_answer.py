@@ -46,6 +46,9 @@ def clean_answer(body: Json, figures: Sequence[str] | None, sanitise: Sanitise) 
         message["content"] = content and clean_value(content, sanitise)
         return
     named = name_images(content or "", len(figures))
+    if _is_json(named):
+        # Whoever reads it as such shows its strings; whoever does not shows it as it stands.
+        named = _clean_json(named, sanitise, 0, 0)
     text, _ = stitch(named if is_plain(named) else clean_text(named, sanitise), figures)
     message["content"] = text if text or content is not None else None
 
