@@ -120,8 +120,8 @@ test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and n
 	$(BIN)/pytest tests/slow/test_node_sdk.py
 
 .PHONY: test-browser
-test-browser: setup-dev setup-sandbox-once ## a math answer's figures in headless Chromium (skipped without it)
-	$(BIN)/pytest tests/slow/test_figures_in_browser.py
+test-browser: setup-dev setup-sandbox-once ## a math answer's figures, and its hostile texts, in headless Chromium (skipped without it)
+	$(BIN)/pytest tests/slow/test_figures_in_browser.py tests/slow/test_answers_in_browser.py
 
 .PHONY: test-sandbox
 test-sandbox: setup-dev setup-sandbox-once ## the sandbox's tests and 200 sessions, eight at a time

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sandbox_fargate import linux
-from sandbox_fargate.place import Place, command, environment
+from sandbox_fargate.place import Place, command, environment, interpreter
 from sandbox_fargate.policy import Policy
 
 # Where any uid can write; the image leaves no other such folder.
@@ -44,7 +44,7 @@ def enter(policy: Policy, place: Place, uid: int, parent_pid: int, program: byte
     version = linux.landlock_version()
     if version:
         package = str(Path(place.runner).with_name("__init__.py"))
-        own = (place.prefix, place.libraries, place.runner, package, place.fonts)
+        own = (*interpreter(place), place.libraries, place.runner, package, place.fonts)
         linux.landlock(
             version,
             # The import system lists the folders that a package lies in.

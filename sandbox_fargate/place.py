@@ -5,12 +5,14 @@ a font cache, and nothing else.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 RUNNER = Path(__file__).resolve().parent / "runner"
 
-# An interpreter below these is used where it lies; its libraries are in the view already.
+# An interpreter below these is used where it lies, and is shown in its parts: others' things stand
+# beside them.
 SYSTEM_PREFIXES = ("/usr", "/usr/local")
 
 # Where `make setup-sandbox` and the Dockerfile put the font cache inside the venv.
@@ -63,8 +65,19 @@ def own_binds(place: Place) -> list[Bind]:
         Bind(place.fonts, "/sandbox/fonts"),
     ]
     if place.prefix in SYSTEM_PREFIXES:
-        return [*binds, Bind(place.python, place.python)]
+        return [*binds, *(Bind(part, part) for part in interpreter(place))]
     return [*binds, Bind(place.prefix, "/sandbox/python")]
+
+
+def interpreter(place: Place, shared_prefixes: Sequence[str] = SYSTEM_PREFIXES) -> list[str]:
+    """The interpreter's own files: all that lies under its prefix, where that is its alone; of one
+    that the system shares its binary, its library folder and what it is linked against."""
+    if place.prefix not in shared_prefixes:
+        return [place.prefix]
+    # The folder in the venv is named after the version: lib/python3.11/site-packages.
+    folder = Path(place.prefix, "lib", Path(place.libraries).parent.name)
+    shared = sorted(folder.parent.glob(f"lib{folder.name}*.so*"))
+    return [place.python, *(str(part) for part in (folder, *shared) if part.exists())]
 
 
 def seen(place: Place) -> Place:

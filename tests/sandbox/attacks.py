@@ -112,6 +112,33 @@ FILES = (
     asks(
         "reads the image's code", 'open("/opt/phigate/sandbox_fargate/server.py").read()', NO_FILE
     ),
+    Attack(
+        "lists what others have under /usr/local/lib",
+        "own = {'R'}\n"
+        "if sys.base_prefix in ('/usr', '/usr/local'): own.add(f'python3.{sys.version_info[1]}')\n"
+        "def others(path, own):\n"
+        "    return [name for name in os.listdir(path) if name not in own]\n"
+        "try: print([name for name in others('/usr/local/lib', own) if name[:9] != 'libpython'],"
+        " others('/usr/local/lib/R', {'site-library'}))\n"
+        "except OSError as error: print(name_of(error))",
+        (*NO_FILE, "[] []"),
+    ),
+    asks("reads what others have there", 'open("/usr/local/lib/PLANTED/secret").read()', NO_FILE),
+    Attack(
+        "lists from R what others have under /usr/local/lib",
+        'found <- setdiff(list.files("/usr/local/lib"), "R")\n'
+        'found <- found[!grepl("^(lib)?python", found)]\n'
+        'cat(if (length(found)) found else "none")',
+        ("none",),
+        language="r",
+    ),
+    Attack(
+        "reads from R what others have there",
+        'cat(tryCatch({readLines("/usr/local/lib/PLANTED/secret"); "DONE"},'
+        ' error=function(e) "ENOENT", warning=function(w) "ENOENT"))',
+        NO_FILE,
+        language="r",
+    ),
     asks("reads Docker's socket", 'open("/var/run/docker.sock").read()', (*NO_FILE, "ENXIO")),
     asks("reads kernel memory", 'open("/dev/kmem").read(1)', NO_FILE),
     asks("reads the disk", 'open("/dev/vda", "rb").read(1)', NO_FILE),

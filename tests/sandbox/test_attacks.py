@@ -1,7 +1,9 @@
 """Every hostile program, on both launchers: it gets what its row says, and the next one works."""
 
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +38,19 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def planted() -> Iterator[str]:
+    """A folder of somebody else's beside the machine's own libraries, with a file in it."""
+    folder = Path(f"/usr/local/lib/phigate-tests-{os.getpid()}")
+    if os.geteuid() == 0:
+        folder.mkdir()
+        (folder / "secret").write_text("x\n", encoding="ascii")
+    yield folder.name
+    if os.geteuid() == 0:
+        (folder / "secret").unlink()
+        folder.rmdir()
+
+
 @pytest.fixture(scope="module", params=launchers())
 def sandbox(request: pytest.FixtureRequest, outer: tuple[str, ...]) -> Iterator[Sandbox]:
     """One session for all rows of a launcher; at its end nothing is left of it."""
@@ -54,7 +69,11 @@ def sandbox(request: pytest.FixtureRequest, outer: tuple[str, ...]) -> Iterator[
 
 @pytest.mark.parametrize("attack", ROWS)
 def test_hostile_program_gets_its_result_and_the_next_one_works(
-    attack: Attack, sandbox: Sandbox, outer: tuple[str, ...], listener: socket.socket
+    attack: Attack,
+    sandbox: Sandbox,
+    outer: tuple[str, ...],
+    listener: socket.socket,
+    planted: str,
 ) -> None:
     if attack.is_swarm and not outer and sandbox.launcher != "docker":
         pytest.skip("no cgroup can be made here to bound a program that could take the machine")
@@ -62,6 +81,7 @@ def test_hostile_program_gets_its_result_and_the_next_one_works(
         "LISTENER": str(listener.getsockname()[1]),
         "PROJECT": str(ROOT),
         "MARKER": sandbox.token,
+        "PLANTED": planted,
     }
     result = sandbox.run(program(attack, words), attack.language, attack.timeout_s)
     if attack.language == "r" and result["limits"] == ["unavailable"]:

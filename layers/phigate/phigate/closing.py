@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-import orjson
-
 from phigate.core.errors import (
     GatewayError,
     InvalidApiKey,
@@ -244,9 +242,9 @@ class Ticket:
             self._settled = True
             await self.gateway.shielded(self._settle(self.held, self._charged_micros))
 
-    async def refuse(self, error: PhigateError) -> Mapping[str, str]:
-        """The receipt of a refusal or failure; the headers that name it. Only turns that were
-        answered before it cost something."""
+    async def refuse(self, error: PhigateError, body: bytes) -> Mapping[str, str]:
+        """The receipt of a refusal or failure, which is answered with `body`; the headers that name
+        it. Only turns that were answered before it cost something."""
         if self._charged_micros is not None:
             return self.receipt_headers()
         if self._in_doubt:
@@ -255,7 +253,7 @@ class Ticket:
             if self.held is None and not await self._hold_refusal():
                 return {}
             self._response = None  # an answer that was withheld is not what is sent
-            self.response.update(orjson.dumps(error.envelope()))
+            self.response.update(body)
             await self.receipt(error.code, "refused", self.tally.last_row)
         except Overloaded:
             # The refusal stands; that it has no receipt is the operator's to see.

@@ -3,26 +3,51 @@
 It is handed to a gateway made: what it loads is not for processes that only chat.
 """
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
-from phigate.core.figures import clean_text, stitch
+import orjson
+
+from phigate.core.clean_answer import clean_answer, clean_members, refuse_drawing
+from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.core.types import Json
 from phigate.gateway import Drawings
 from phigate.wire.svg import sanitise
 
 
-def illustrate(message: Json, figures: Sequence[str]) -> None:
-    """Clean everything that a math answer says, and put its figures where its text names them."""
-    content = message.get("content")
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        content = "".join(text for text in parts if isinstance(text, str))
-    text, _ = stitch(clean_text(content if isinstance(content, str) else "", sanitise), figures)
-    if text or content is not None:
-        message["content"] = text
-    for name in message.keys() - {"content", "role", "tool_calls"}:
-        if isinstance(message[name], str):
-            message[name] = clean_text(message[name], sanitise)
+def _clean_answer(body: Json, figures: Sequence[str] | None) -> None:
+    """See Drawings. What was written out as it came is opened first, a part at a time."""
+    _open_parts(body)
+    clean_answer(body, figures, sanitise)
 
 
-DRAWINGS = Drawings(sanitise, illustrate)
+def _open_parts(root: Any) -> None:
+    pending: list[Any] = [root]
+    while pending:
+        container = pending.pop()
+        places = container.items() if isinstance(container, dict) else enumerate(container)
+        for place, value in list(places):
+            if isinstance(value, orjson.Fragment):
+                container[place] = _clean_part(value)
+            elif isinstance(value, dict | list):
+                pending.append(value)
+
+
+def _clean_part(part: orjson.Fragment) -> orjson.Fragment | None:
+    """A part, clean; nothing of one that is larger than an event: reading it would hold the loop of
+    every other request."""
+    contents = orjson.dumps(part)
+    if len(contents) > EVENT_BYTES_MAX:
+        return None
+    held = [orjson.loads(contents)]
+    clean_members({"": held}, sanitise)
+    return orjson.Fragment(orjson.dumps(held[0]))
+
+
+DRAWINGS = Drawings(
+    clean=sanitise,
+    clean_answer=_clean_answer,
+    # An error draws nothing.
+    clean_error=functools.partial(clean_members, sanitise=refuse_drawing),
+)

@@ -136,14 +136,16 @@ class ReceiptStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Drawings:
-    """What makes a math agent's drawings safe.
+    """What makes a math agent's answers safe.
 
-    `clean` gives an SVG back clean, or raises SvgRefused; `illustrate` cleans the message of an
-    answer in place, and puts figures that are clean where its text names them.
+    `clean` gives an SVG back clean, or raises SvgRefused. `clean_answer` cleans all of an answer in
+    place, and puts figures that are clean where its text names them (None: JSON was asked for).
+    `clean_error` does the same for an error's envelope, which may quote an upstream.
     """
 
     clean: Callable[[str], str]
-    illustrate: Callable[[Json, Sequence[str]], None]
+    clean_answer: Callable[[Json, Sequence[str] | None], None]
+    clean_error: Callable[[Json], None]
 
 
 @dataclass(slots=True)

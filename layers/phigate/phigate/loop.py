@@ -120,9 +120,9 @@ class Loop:
         if self.programs is not None:
             self.programs.close()
 
-    async def finish(self, body: Json) -> tuple[str, ...]:
-        """The answer's end: a choice whose calls were all the gateway's has stopped; a math agent's
-        is illustrated and cleaned. Returns what could not be honoured."""
+    def finish(self, body: Json) -> tuple[str, ...]:
+        """The answer's end: a choice whose calls were all the gateway's has stopped. Returns what
+        could not be honoured."""
         order = self._order
         first = body["choices"][0]
         message = first["message"]
@@ -131,14 +131,26 @@ class Loop:
             first["finish_reason"] = "stop"
         if self._drawings is None:
             return ()
-        body["choices"] = [first]  # more than was asked for would go out as it came
+        body["choices"] = [first]  # one was asked for
         figures = () if self.programs is None else self.programs.figures
-        if (order.body.get("response_format") or {}).get("type") in _JSON_FORMATS:
+        if self._wants_json:
             # Figures would end the JSON that was asked for.
             return (*order.dropped, "figures") if figures else order.dropped
-        await asyncio.to_thread(self._drawings.illustrate, message, figures)
         self._ticket.figures = len(figures)
         return order.dropped
+
+    async def clean(self, body: Json) -> None:
+        """The last step before a math answer's bytes: everything in it leaves clean, its figures
+        with it. Cleaning takes a moment for which nobody else waits."""
+        if self._drawings is not None:
+            figures = () if self.programs is None else self.programs.figures
+            shown = None if self._wants_json else figures
+            await asyncio.to_thread(self._drawings.clean_answer, body, shown)
+
+    @property
+    def _wants_json(self) -> bool:
+        asked = self._order.body.get("response_format") or {}
+        return asked.get("type") in _JSON_FORMATS
 
     async def _result(self, call: Json, tools: ServerTools) -> str:
         if self.programs is not None and call["function"]["name"] in tools.programs:

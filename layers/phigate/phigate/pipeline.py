@@ -167,13 +167,13 @@ async def authenticate(
 async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> None:
     """The OpenAI error envelope, with a receipt when the key is known."""
     named: Mapping[str, str] = {}
+    body = _envelope(error, ticket)
     if ticket is not None:
         try:
-            named = await ticket.refuse(error)
+            named = await ticket.refuse(error, body)
         except PhigateError as worse:
-            error = worse
+            error, body = worse, _envelope(worse, ticket)
             named = ticket.receipt_headers()
-    body = orjson.dumps(error.envelope())
     headers = {
         **error.headers,
         **named,
@@ -185,6 +185,16 @@ async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> 
         headers |= {"x-request-id": ticket.id, "x-phi-attempts": str(ticket.rows_sent)}
     await out.start(error.status, headers)
     await out.write(body, last=True)
+
+
+def _envelope(error: PhigateError, ticket: Ticket | None) -> bytes:
+    """The error's body. It may quote an upstream, which a math agent's caller may show as well."""
+    envelope = error.envelope()
+    if ticket is not None and ticket.order is not None and ticket.order.asked.task == "math":
+        drawings = ticket.gateway.drawings
+        if drawings is not None:
+            drawings.clean_error(envelope)
+    return orjson.dumps(envelope)
 
 
 async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
@@ -229,7 +239,7 @@ async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[An
             answered = await _turn(ticket, Turn(ticket, following, out))
     finally:
         loop.close()
-    answered.dropped += await loop.finish(answered.body)
+    answered.dropped += loop.finish(answered.body)
     if (usage := loop.usage()) is not None:
         answered.body["usage"] = usage
     if order.wanted.any:
@@ -241,6 +251,7 @@ async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[An
             answered.exchanged,
             sandbox=ticket.sandbox,
         )
+    await loop.clean(answered.body)
     written = openai.assembled if answered.is_assembled else openai.completion
     body = written(answered.body, ticket.stamp(answered.row))
     await _hash(ticket, body)

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from phigate.core.errors import SvgRefused
-from phigate.core.markdown import Line, fenced, outside_fences, read, relabelled
+from phigate.core.markdown import Line, fenced, read, relabelled
+from phigate.core.markup import Prose
 from phigate.core.mermaid import clean_diagram
 from phigate.core.programs import figure_label
 
@@ -25,30 +26,39 @@ _IMAGE = re.compile(
 _HEADING = re.compile(r"#{1,6}(?: |$)")
 
 
-def clean_text(text: str, sanitise: Callable[[str], str]) -> str:
-    """The model's final text, every drawing in it cleaned, or shown as text.
+def clean_text(text: str, sanitise: Callable[[str], str], after: int = 0) -> str:
+    """The model's final text, every drawing in it cleaned, or shown as text, and what else a page
+    would run, load or follow parted (core.markup).
 
-    `sanitise` gives an SVG back clean or raises SvgRefused.
+    `sanitise` gives an SVG back clean or raises SvgRefused; `after` says what follows the text.
     """
+    lines = read(text)
+    plain = [relabelled(line.text) for line in lines]
+    prose = Prose(plain, after)
     cleaned: list[str] = []
-    block: list[Line] = []
-    for line in read(text):
-        if block and line.kind not in ("inside", "closes"):
-            cleaned.extend(_block(block, sanitise))
-            block = []
-        if line.kind == "text":
-            cleaned.append(outside_fences(line))
-        else:
-            block.append(line)
-            if line.kind == "closes":
-                cleaned.extend(_block(block, sanitise))
-                block = []
-    return "\n".join(cleaned + _block(block, sanitise))
+    at = 0
+    while at < len(lines):
+        if lines[at].kind == "text":
+            cleaned.append(prose.line(at))
+            at += 1
+            continue
+        end = _block_end(lines, at)
+        parted = [prose.line(number) for number in range(at, end)]
+        cleaned.extend(
+            _block(lines[at:end], sanitise) or _code(lines[at:end], plain[at:end], parted)
+        )
+        at = end
+    return "\n".join(cleaned)
+
+
+def name_images(text: str, count: int) -> str:
+    """The text with a figure's name where the model wrote an image of it."""
+    return _IMAGE.sub(lambda found: _plain(found, count), text)
 
 
 def stitch(text: str, figures: Sequence[str]) -> tuple[str, int]:
     """The cleaned text with the cleaned figures in it, and how many they are."""
-    plain = _IMAGE.sub(lambda found: _plain(found, len(figures)), text)
+    plain = name_images(text, len(figures))
     lines = read(plain) if plain.strip() else []
     places: dict[int, list[list[str]]] = {}
     named = _first_named(lines)
@@ -71,19 +81,43 @@ def stitch(text: str, figures: Sequence[str]) -> tuple[str, int]:
     return "\n".join(out), len(figures)
 
 
-def _block(lines: list[Line], sanitise: Callable[[str], str]) -> list[str]:
-    """A fenced block, from the line that opens it; it may lack the one that closes it."""
-    if not lines or lines[0].label is None:
-        return [lines[0].text, *(relabelled(line.text) for line in lines[1:])] if lines else []
+def _block_end(lines: list[Line], at: int) -> int:
+    """Where the block that opens here ends; it may lack the line that closes it."""
+    for end in range(at + 1, len(lines)):
+        if lines[end].kind == "closes":
+            return end + 1
+        if lines[end].kind != "inside":
+            return end
+    return len(lines)
+
+
+def _block(lines: list[Line], sanitise: Callable[[str], str]) -> list[str] | None:
+    """A fenced drawing, clean; None where it is none."""
     opening = lines[0]
+    if opening.label is None:
+        return None
     source = "\n".join(line.content for line in lines if line.kind == "inside")
-    clean = _cleaned(opening.label or "", source, sanitise)
+    clean = _cleaned(opening.label, source, sanitise)
     if clean is None:
-        return [relabelled(line.text) for line in lines]
-    first, *rest = fenced(clean, opening.label or "")
+        return None
+    first, *rest = fenced(clean, opening.label)
     # The opening line may begin the containers that the others continue: `- ` and two spaces.
     before = opening.text.expandtabs(4)[: opening.start]
     return [before + first, *(opening.prefix + relabelled(line) for line in rest)]
+
+
+def _code(lines: list[Line], plain: list[str], parted: list[str]) -> list[str]:
+    """A fenced block that is shown as text.
+
+    It stays as it is where every reader takes it for code: at the margin, closed by the very fence
+    that opens it, which stands nowhere inside. Elsewhere readers differ, and it is read as prose.
+    """
+    opening = lines[0]
+    inside = plain[1:-1] if lines[-1].kind == "closes" else plain[1:]
+    is_code = opening.text.startswith(opening.mark) and not any(
+        opening.mark in line for line in inside
+    )
+    return [parted[0], *inside, opening.mark] if is_code and parted != plain else parted
 
 
 def _cleaned(label: str, source: str, sanitise: Callable[[str], str]) -> str | None:

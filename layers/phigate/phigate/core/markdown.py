@@ -1,7 +1,7 @@
 """Reads Markdown just far enough to know which lines stand in fenced code and which open it.
 
 Law 1: containers, paragraphs and fences are read as CommonMark 0.31 does (the numbers are its
-sections), but for HTML blocks (4.6), in which nothing is a fence: `outside_fences` prevents them.
+sections), but for HTML blocks (4.6), in which nothing is a fence: `core.markup` prevents them.
 Law 2: other readers may disagree, so a line that any of them could take for the start of an `svg`
 or `mermaid` fence, and that is none here, loses that label. A fence of colons is none here.
 """
@@ -23,24 +23,10 @@ _QUOTE = re.compile(">")  # 5.1
 _HEADING = re.compile(r"#{1,6}(?: |$)")  # 4.2
 _SETEXT = re.compile(r" {0,3}(?:=+|-+) *$")  # 4.3
 _LINE_END = re.compile(r"\r\n|\n|\r")  # 2.1
-_ANY_CONTAINERS = re.compile(r"[\s>*+\-.)0-9]*")
 _ANY_FENCE = re.compile(
     r"([\s>*+\-.)0-9]*(?:`{3,}(?=[^`]*$)|~{3,}|:{3,})[ \t]*)([^ \t]*)(.*)$", re.DOTALL
 )
 _LABEL = re.compile(r"(?<![a-z0-9])(svg|mermaid)(?![a-z0-9])")
-# 4.6, all seven starts at once, the last one (a lone tag) a little wider than there.
-_HTML_BLOCK = re.compile(
-    r"""<(?=[!?]
-    |/?(?:address|article|aside|base|basefont|blockquote|body|caption|center|col|colgroup|dd|details
-        |dialog|dir|div|dl|dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head
-        |header|hr|html|iframe|legend|li|link|main|menu|menuitem|meta|nav|noframes|ol|optgroup
-        |option|p|param|pre|script|search|section|style|summary|svg|table|tbody|td|textarea|tfoot
-        |th|thead|title|tr|track|ul)(?:[ \t/>]|$)
-    |(?![a-z][a-z0-9+.-]{1,31}:)/?[a-z].*>\s*$)""",
-    re.IGNORECASE | re.VERBOSE,
-)
-# What ends a tag's name: https://html.spec.whatwg.org/multipage/parsing.html#tag-name-state
-_RAW_SVG = re.compile(r"<(?=/?svg(?:[\s/>]|$))", re.IGNORECASE)
 
 
 class _Container(NamedTuple):
@@ -100,16 +86,6 @@ def relabelled(line: str) -> str:
     in_braces = _LABEL.search(_classes(html.unescape(found[2] + found[3]).lower()))
     rest = "" if in_braces else found[3]
     return f"{found[1]}text{rest}"
-
-
-def outside_fences(line: Line) -> str:
-    """A line of prose that starts no HTML block, no raw svg element and no drawing's fence."""
-    text = relabelled(line.text)
-    # Whatever containers a reader sees before it: they differ on what goes on lazily.
-    block = _ANY_CONTAINERS.match(text)
-    if block and _HTML_BLOCK.match(text, block.end()):
-        text = f"{block[0]}&lt;{text[block.end() + 1 :]}"
-    return _RAW_SVG.sub("&lt;", text)
 
 
 def fenced(content: str, label: str) -> list[str]:

@@ -10,6 +10,12 @@ import re
 _KIND = re.compile(
     r"(?:flowchart(?:-elk)?|graph|sequenceDiagram|erDiagram|gantt|stateDiagram(?:-v2)?)(?![\w-])"
 )
+# Every kind that a renderer knows; https://mermaid.js.org/intro/
+_ANY_KIND = re.compile(
+    rf"(?:{_KIND.pattern}|classDiagram|journey|pie|quadrantChart|requirement|gitGraph|C4|mindmap"
+    r"|timeline|zenuml|sankey|xychart|block|packet|kanban|architecture|radar|treemap|info|swimlane)"
+)
+_MAY_BE_BARE = re.compile(rf"[\s\ufeff]*+(?:%%|---|{_ANY_KIND.pattern}[^;\n]*[;\n])")
 # The renderer takes an unclosed directive for one, so its end is optional here as well.
 _DIRECTIVE = re.compile(r"%%\{.*?(?:\}\s*%%|\Z)", re.DOTALL)
 _FRONT_MATTER = re.compile(r"\A---.*?(?:\n[ \t]*---[^\n]*|\Z)", re.DOTALL)
@@ -33,20 +39,36 @@ _KEPT = re.compile(rf"({_BREAK.pattern}|{_STEREOTYPE.pattern})", re.I)
 
 def clean_diagram(source: str) -> str | None:
     """The diagram, clean, or None where it is none of the kinds that are drawn."""
+    text = _without_configuration(source)
+    kind = _KIND.match(_first_word(text))
+    return None if kind is None else _without_links(text, in_sequence=kind[0].startswith("seq"))
+
+
+def bare_diagram(text: str) -> str | None:
+    """A text that is a diagram of whatever kind without a fence round it, clean; None where it is
+    none. Nobody can be told that it is none of the five kinds, so the others are kept as well."""
+    if _MAY_BE_BARE.match(text) is None:
+        return None
+    clean = _without_configuration(text)
+    return _without_links(clean, in_sequence=True) if _ANY_KIND.match(_first_word(clean)) else None
+
+
+def _without_configuration(source: str) -> str:
     # Each step leaves a space or a line end in its place, so none completes what another looks for.
     text = _DIRECTIVE.sub("\n", _without_tags(source)).strip(_BLANK)
     text = _FRONT_MATTER.sub("", text, count=1).strip(_BLANK)
-    text = _METADATA.sub(" ", text)
-    lines = text.split("\n")
-    first = next(
-        (line for line in lines if line.strip() and not line.lstrip().startswith("%%")), ""
-    )
-    kind = _KIND.match(first.lstrip())
-    if kind is None:
-        return None
-    in_sequence = kind[0].startswith("sequence")
-    cleaned = (_line(line, in_sequence=in_sequence) for line in lines)
+    return _METADATA.sub(" ", text)
+
+
+def _without_links(text: str, *, in_sequence: bool) -> str:
+    cleaned = (_line(line, in_sequence=in_sequence) for line in text.split("\n"))
     return "\n".join(line for line in cleaned if line is not None).strip(_BLANK)
+
+
+def _first_word(text: str) -> str:
+    """The first line that is no comment, from its first word on."""
+    lines = (line.lstrip() for line in text.split("\n"))
+    return next((line for line in lines if line and not line.startswith("%%")), "")
 
 
 def _line(line: str, *, in_sequence: bool) -> str | None:
