@@ -94,9 +94,9 @@ def in_html(text: str) -> list[str]:
     return reader.found
 
 
-def renderer() -> MarkdownIt:
-    """The most permissive that Markdown readers come."""
-    markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+def renderer(*, html: bool = True) -> MarkdownIt:
+    """The most permissive that Markdown readers come; without HTML they read what it would hide."""
+    markdown = MarkdownIt("commonmark", {"html": html}).enable(["table", "strikethrough"])
     markdown.validateLink = lambda url: True  # type: ignore[method-assign]
     return markdown
 
@@ -104,7 +104,7 @@ def renderer() -> MarkdownIt:
 def in_markdown(text: str) -> list[str]:
     """What would act where the text is rendered, its drawings drawn."""
     markdown = renderer()
-    found = in_html(markdown.render(text))
+    found = in_html(markdown.render(text)) + in_html(renderer(html=False).render(text))
     for token in markdown.parse(text):
         if token.type == "fence" and _FENCE_LANGUAGE.search(html.unescape(token.info).lower()):
             drawn = token.content

@@ -89,6 +89,9 @@ LINKS: Mapping[str, str] = {
     "a link with a title": "[a](javascript:alert(1) 'b')",
     "a link of VBScript": "[a](vbscript:msgbox(1))",
     "a link to data": "[a](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
+    "a link in pieces": "[a](java\n\nscript:alert(1))",
+    "a link behind a bracket's space": "[a] (javascript:alert(1))",
+    "a link of angles behind a space": "[a] \t( <javascript:alert(1)>)",
     "a link to a blob": "[a](blob:https://evil.invalid/1)",
     "a link to a file": "[a](file:///etc/passwd)",
     "a link with brackets in its text": "[a [b]](javascript:alert(1))",
@@ -127,7 +130,12 @@ BARE: Mapping[str, str] = {
     "<a href='javascript:alert(1)'><rect width='1' height='1'/></a></svg>",
     "an svg that is not well-formed": "<svg onload=alert(1)><rect>",
     "an svg behind a declaration": "<?xml version='1.0'?><svg onload='alert(1)'/>",
+    "an svg whose text is Markdown": "<svg xmlns='http://www.w3.org/2000/svg'><text>"
+    f"![a]({EVIL}/x.png) [b](javascript:alert(1))</text></svg>",
     "an address alone": "javascript:alert(1)",
+    "an address behind many controls": "\x01" * 600 + "javascript:alert(1)",
+    "an address in pieces far apart": "java" + "\n" * 600 + "script:alert(1)",
+    "an address with many references": "java" + "&Tab;" * 200 + "script:alert(1)",
     "an address in pieces": " java\nscript\t:alert(1)",
     "an address in references": "&#x6a;avascript&colon;alert(1)",
     "an address of data": "data:text/html,<script>alert(1)</script>",
@@ -140,6 +148,9 @@ BARE_DIAGRAMS: Mapping[str, str] = {
     "a directive alone": "%%{init: {'securityLevel': 'loose'}}%%\ngraph TD\nA-->B",
     "front matter alone": "---\nconfig:\n  securityLevel: loose\n---\nflowchart LR\nA-->B",
     "another kind alone": 'classDiagram\nclass A\nclick A href "javascript:alert(1)"',
+    "a diagram that shows an image": f"pie\n\n![a]({EVIL}/x.png)",
+    "a diagram of prose": f"information; see ![a]({EVIL}/x.png) or [b](data:text/html,c)",
+    "a diagram behind a comment": f"%% a\nblock\n[a]: {EVIL}\n![a] &lt;script>alert(1)&lt;/script>",
     "a sequence alone": "sequenceDiagram\nlinks A: {'a': 'javascript:alert(1)'}\nA->>B: c",
 }
 TEXTS: Mapping[str, str] = {**HTML, **LINKS, **DRAWINGS}
@@ -149,6 +160,9 @@ LATENT = frozenset(
         "a script of a null",
         "a comment that never ends",
         "a link behind a tab",
+        "a link in pieces",
+        "a link behind a bracket's space",
+        "a link of angles behind a space",
         "a diagram in colons",
     }
 )
@@ -170,5 +184,8 @@ HARMLESS: Mapping[str, str] = {
     "a colon behind brackets": "as in [1]: note: the sum\nx[i]: y:z and [Figure 1]:\n\n- a",
     "references": "a &lt; b &amp; c, &#60; 3 and AT&T",
     "a comparison in code": "- ```c\n  for (i=0; i<n; i++) a<b>c;\n  ```",
+    "an interval": "on [0, 1] (note: closed) and [a, b] (c) and $[x] (y)$",
+    "commands of TeX": "$\\href{https://example.org}{x}$ \\bbox[red]{y} \\bbox{u} \\unicode{65} "
+    "\\bbox[5px, border: 2px solid red]{z} \\textstyle\\urlx\\hbar & \\& \\alpha&\\beta",
     "a line of Latin": "data, javascript and svg; click here: on = off",
 }

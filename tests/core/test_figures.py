@@ -48,7 +48,7 @@ CLEAN: dict[str, tuple[str, str]] = {
     "a media type for a label": ("```image/svg+xml\nshape\n```", "```svg\n<svg>shape</svg>\n```"),
     "a label in references": ("```s&#118;&#x67;\nshape\n```", "```svg\n<svg>shape</svg>\n```"),
     "a label that only begins so": ("```svgo\nshape\n```", "```svgo\nshape\n```"),
-    "another language": ("```xml svg\n<svg/>\n```", "```xml svg\n<svg/>\n```"),
+    "another language": ("```xml svg\n<svg/>\n```", "```xml svg\n< svg/>\n```"),
     "no label": ("```\nshape\n```", "```\nshape\n```"),
     "tildes": ("~~~svg\nshape\n~~~", "```svg\n<svg>shape</svg>\n```"),
     "backticks after tildes": ("~~~svg `a`\nshape\n~~~", "```svg\n<svg>shape</svg>\n```"),

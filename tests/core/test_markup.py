@@ -54,6 +54,7 @@ def test_a_string_that_may_be_anything_acts_nowhere(text: str) -> None:
 def test_a_diagram_without_a_fence_neither_links_nor_configures(text: str) -> None:
     clean = clean_value(text, sanitise)
     assert in_diagram(clean) == []
+    assert in_markdown(clean) + in_html(clean) == []
     assert clean_value(clean, sanitise) == clean
 
 
@@ -87,6 +88,37 @@ PARTED: dict[str, tuple[str, str]] = {
     "code that some would end": ("```\na ```\n<div>\n```", "```\na ```\n< div>\n```"),
     "a reference": ("&lt;div> &#60;div> &#x3C;div>", "&lt; div> &#60; div> &#x3C; div>"),
     "an escape": ("\\u003cdiv> \\\\x3cdiv>", "\\u003c div> \\\\x3c div>"),
+    # Showdown takes spaces before the bracket, and after it one.
+    "a link to no address of the web": ("[a](data:x)", "[a] (  data:x)"),
+    "a link that has its space": ("[a] (data:x)", "[a] (  data:x)"),
+    "a link of angles that has its space": ("[a]\t( <data:x y>)", "[a]\t(   < data:x y>)"),
+    "a link that goes on": ("[a](java\n\nscript:b)", "[a] (  java\n\nscript:b)"),
+    # Showdown knows one word behind a fence, Pandoc gives this one to the page, GitHub to MathJax.
+    "code of two words": ("```js a=b\n<div>\n```", "```js a=b\n< div>\n```"),
+    "code of the page's own": ("```{=html}\n<div>\n```", "```{=html}\n< div>\n```"),
+    "code that is mathematics": (
+        "```math\n\\href{javascript:a}{b}\n```",
+        "```math\n\\ href{javascript:a}{b}\n```",
+    ),
+    # https://docs.mathjax.org/en/latest/input/tex/extensions/html.html
+    "a link of TeX": ("$\\href{javascript:a}{b}$", "$\\ href{javascript:a}{b}$"),
+    "a link of TeX by another name": (
+        "\\let\\b\\href \\def\\c#1{\\href{#1}{d}}",
+        "\\let\\b\\ href \\def\\c#1{\\ href{#1}{d}}",
+    ),
+    "a link of TeX in references": (
+        "&#92;href{a} &bsol;href{b} \\hr&#101;f{https://c} &#x5C;&#104;ref&#123;",
+        "&#92; href{a} &bsol; href{b} \\ hr&#101;f{https://c} &#x5C; &#104;ref&#123;",
+    ),
+    "styles of TeX": (
+        "\\style{a:url(b)}{c} \\bbox[background:url(a)]{b} \\unicode[a;b:url(c)]{65}",
+        "\\ style{a:url(b)}{c} \\ bbox[background:url(a)]{b} \\ unicode[a;b:url(c)]{65}",
+    ),
+    "what else TeX loads": (
+        "\\includegraphics{a} \\mmlToken{mi}[href=b]{c} \\htmlData{a}{b} \\htmlStyle{a}{b}\\url{a}",
+        "\\ includegraphics{a} \\ mmlToken{mi}[href=b]{c} \\ htmlData{a}{b} \\ htmlStyle{a}{b}"
+        "\\ url{a}",
+    ),
     "an escaped slash": ("<\\/script>", "< \\/script>"),
     "an escaped name": ("<\\u0073cript> <&#115;cript>", "< \\u0073cript> < &#115;cript>"),
 }
@@ -96,6 +128,7 @@ PARTED: dict[str, tuple[str, str]] = {
 def test_what_some_reader_could_take_for_an_element_is_parted(text: str, parted: str) -> None:
     assert clean_text(text, sanitise) == parted
     assert clean_text(parted, sanitise) == parted
+    assert clean_value(text, sanitise) == parted
 
 
 def test_a_handler_in_another_string_does_not_complete_a_tag() -> None:
@@ -203,8 +236,13 @@ LARGE = (
     "\n```x",
     "=\\",
     "\\u003c",
+    "] (",
+    "] (a",
+    "]\t",
+    "\\hr&#101;",
+    "\\bbox[",
 )
-LARGE_STRINGS = ('{"', "graph;\n", "&lt;", " ")
+LARGE_STRINGS = ('{"', "graph;\n", "&lt;", " ", ":&Tab;")
 
 
 @pytest.mark.parametrize("piece", LARGE)

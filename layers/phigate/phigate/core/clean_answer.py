@@ -15,7 +15,7 @@ from typing import Any
 
 from phigate.core.errors import SvgRefused
 from phigate.core.figures import clean_text, name_images, stitch
-from phigate.core.markup import ahead, is_plain
+from phigate.core.markup import Prose, ahead, is_plain
 from phigate.core.mermaid import bare_diagram
 from phigate.core.types import Json
 
@@ -74,7 +74,8 @@ def clean_value(text: str, sanitise: Sanitise, after: int = 0, level: int = 0) -
     """A string that may be taken for anything; `after` says what follows it in a text around it."""
     diagram = bare_diagram(text)
     if diagram is not None:
-        return diagram
+        # Whoever takes it for none reads Markdown.
+        return clean_text(diagram, sanitise, after)
     if level < _LEVELS_MAX and _is_json(text):
         return _clean_json(text, sanitise, after, level)
     is_address = _ACTIVE_ADDRESS.match(_as_address(text)) is not None
@@ -82,7 +83,7 @@ def clean_value(text: str, sanitise: Sanitise, after: int = 0, level: int = 0) -
         return text
     if _SVG_START.match(text):
         try:
-            return sanitise(text)
+            return _part_marks(sanitise(text))
         except SvgRefused:
             pass
     if is_address:
@@ -135,5 +136,13 @@ def _is_json(text: str) -> bool:
 
 
 def _as_address(text: str) -> str:
-    head = text.lstrip()[:_ADDRESS_CHARS]
-    return _IGNORED.sub("", html.unescape(head)) if ":" in head or "&" in head else ""
+    if ":" not in text and "&" not in text:
+        return ""
+    # What is ignored may be of any length, and before any letter.
+    return _IGNORED.sub("", html.unescape(text))[:_ADDRESS_CHARS]
+
+
+def _part_marks(svg: str) -> str:
+    lines = svg.split("\n")
+    prose = Prose(lines)
+    return "\n".join(prose.marks(at) for at in range(len(lines)))

@@ -23,6 +23,7 @@ _REFERENCE = re.compile(r"\[[\s*_]*figure[\s*_]+([0-9]{1,3})[\s*_]*\]", re.IGNOR
 _IMAGE = re.compile(
     r"!(\[[\s*_]*figure[\s*_]+([0-9]{1,3})\b[^\]\n]{0,200}\])\([^()\n]{0,200}\)", re.IGNORECASE
 )
+_LANGUAGE = re.compile(r" *+(?!(?:math|katex)\b)[\w+#.-]*+", re.IGNORECASE)
 _HEADING = re.compile(r"#{1,6}(?: |$)")
 
 
@@ -109,13 +110,16 @@ def _block(lines: list[Line], sanitise: Callable[[str], str]) -> list[str] | Non
 def _code(lines: list[Line], plain: list[str], parted: list[str]) -> list[str]:
     """A fenced block that is shown as text.
 
-    It stays as it is where every reader takes it for code: at the margin, closed by the very fence
-    that opens it, which stands nowhere inside. Elsewhere readers differ, and it is read as prose.
+    It stays as it is where every reader takes it for code: at the margin, its language one word,
+    closed by the very fence that opens it, which stands nowhere inside. Elsewhere readers differ,
+    and it is read as prose; as mathematics, or as the page's own HTML, it is meant to be no code.
     """
     opening = lines[0]
     inside = plain[1:-1] if lines[-1].kind == "closes" else plain[1:]
-    is_code = opening.text.startswith(opening.mark) and not any(
-        opening.mark in line for line in inside
+    is_code = (
+        opening.text.startswith(opening.mark)
+        and _LANGUAGE.fullmatch(plain[0], len(opening.mark)) is not None
+        and not any(opening.mark in line for line in inside)
     )
     return [parted[0], *inside, opening.mark] if is_code and parted != plain else parted
 

@@ -2,12 +2,14 @@
 
 Law 1: only spaces are put in, so formulas, code and JSON stay what they are: a `<` that could begin
 an element that acts is parted from its name, an image from its mark, a link from a target that is
-no address of the web, a directive from its braces.
+no address of the web, a directive from its braces, a command of TeX that links or loads from its
+backslash.
 Law 2: what HTML defines as an element stays only from a list; a name that HTML does not define, as
 in `x<y>z` or `List<int>`, begins nothing that acts, unless a handler or a style follows in its tag.
 Law 3: a second time changes nothing, and every step is linear in the text.
 """
 
+import html
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -51,19 +53,43 @@ _PLAIN, _ACTS = 1, 3
 _SPECIAL = re.compile(r"[<&\\\]!%]")
 
 _IMAGE = re.compile(r"!(?=\[)")
-_TARGETS = re.compile(r"\][(\[:]")
-_LINK = re.compile(r"\](?=[(:])")
+_TARGETS = re.compile(r"\][ \t]*+[(\[:]")
+# Some readers take spaces before the bracket too, but then no spaces inside (showdown's do).
+_LINK = re.compile(r"\](?:(?=[(:])|[ \t]++(?=\([ \t]?(?:<|[^\s<]\S*[ \t]*(?:[\"')]|$))))")
 # What a link may name: the web, a mailbox, a place in the same page, or a path without a scheme.
-_TARGET = re.compile(
-    r"\s*+(?:<?(?:https?://|mailto:|\#)|[^:&\\<>)\n]{0,256}+(?=\)|$))", re.IGNORECASE
-)
+_WEB = r"\s*+(?:<?(?:https?://|mailto:|\#)|[^:&\\<>)\n]{0,256}+(?="
+_TARGET = re.compile(rf"{_WEB}\)))", re.IGNORECASE)
+_DEFINED = re.compile(rf"{_WEB}\)|$))", re.IGNORECASE)
 _CONTAINERS = re.compile(r"[\s>*+\-.)0-9]*+")
 _DIRECTIVE = re.compile(r"%%(?=\{)")
+# What MathJax obeys as it comes, and KaTeX where it trusts: links, styles, images, attributes. The
+# name may be written in references, which a page resolves before they read it.
+_BACKSLASH = r"(?:\\|&\#(?:0*+92|[xX]0*+5[cC]);?|&bsol;)"
+_COMMAND = re.compile(rf"({_BACKSLASH})((?:[A-Za-z]|&\#\w{{1,9}};?)++)")
+_OPTION = r"\s*+(?:\{|\[[\w\s.,-]*(?:border:[\w\s.-]*+)?\])"
+_WEB_LINK = r"\s*+\{\s*+(?:https?://|mailto:)"
+# By command, what may follow for it to stay.
+_COMMANDS = {
+    name: None if stays is None else re.compile(stays, re.IGNORECASE)
+    for name, stays in (
+        ("href", _WEB_LINK),
+        ("url", _WEB_LINK),
+        ("bbox", _OPTION),
+        ("unicode", _OPTION),
+        ("style", None),
+        ("htmlStyle", None),
+        ("htmlData", None),
+        ("mmlToken", None),
+        ("includegraphics", None),
+    )
+}
 # 4.6 of CommonMark: of its seven starts of an HTML block the last, a lone tag of any name, a little
 # wider than there.
 _HTML_BLOCK = re.compile(r"<(?=/?[a-z][^>]*+>\s*+$)(?![a-z][a-z0-9+.-]{1,31}+:)", re.IGNORECASE)
 
-_SUSPECT = re.compile(r"<|!\[|\][(:]|%%\{|&(?:\#|lt)|\\[ux]|```|~~~|:::", re.IGNORECASE)
+_SUSPECT = re.compile(
+    r"<|!\[|\]\s*[(:]|%%\{|&(?:\#|lt|bsol)|\\[uxhbsmi]|```|~~~|:::", re.IGNORECASE
+)
 
 
 def is_plain(text: str) -> bool:
@@ -106,12 +132,18 @@ class Prose:
         line = self._lines[at]
         if _SPECIAL.search(line) is None:
             return line
-        line = _part_tags(_part_block(line), self._after[at + 1])
+        return self._marks(_part_tags(_part_block(line), self._after[at + 1]), at)
+
+    def marks(self, at: int) -> str:
+        """A line of a drawing, whose tags are clean: its text may be taken for Markdown."""
+        return self._marks(self._lines[at], at)
+
+    def _marks(self, line: str, at: int) -> str:
         if self._has_targets:
             line = _IMAGE.sub("! ", line)
             following = self._lines[at + 1] if at + 1 < len(self._lines) else ""
             line = _part_links(line, following)
-        return _DIRECTIVE.sub("%% ", line)
+        return _DIRECTIVE.sub("%% ", _COMMAND.sub(_part_command, line))
 
 
 def _part_block(line: str) -> str:
@@ -166,10 +198,24 @@ def _part_links(line: str, following: str) -> str:
         if not line[at + 1 : at + 33].strip() and not line[at + 1 :].strip():
             start = _CONTAINERS.match(following)
             rest = (following, 0 if start is None else start.end())
-        if not _TARGET.match(*rest):
-            out.append(line[done:at])
-            done = at
-    return " ".join([*out, line[done:]])
+        defines = line[at] == ":"
+        if not (_DEFINED if defines else _TARGET).match(*rest):
+            space = " " if line[at - 1] == "]" else ""
+            # Two spaces inside the bracket, for who takes one there and any before it.
+            out.append(line[done:at] + space + ("" if defines else "(  "))
+            done = at if defines else at + 1
+    return "".join([*out, line[done:]])
+
+
+def _part_command(found: re.Match[str]) -> str:
+    name = html.unescape(found[2])
+    command = re.match("[A-Za-z]*", name)
+    known = "" if command is None else command[0]
+    if known not in _COMMANDS:
+        return found[0]
+    stays = _COMMANDS[known]
+    may_stay = stays is not None and name == found[2] and stays.match(found.string, found.end())
+    return found[0] if may_stay else f"{found[1]} {found[2]}"
 
 
 def _may_define(line: str, since: int, at: int) -> bool:
