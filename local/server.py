@@ -2,6 +2,8 @@
 
 Law 1: a request under way at the end is cancelled after STOP_GRACE_S, and leaves its receipt.
 Law 2: a head or a body that is sent by halves ends with its connection, whoever reads it.
+Law 3: of a request no more than HEAD_KEPT_BYTES_MAX is kept besides its body, and no trailer is
+taken for a header.
 """
 
 import asyncio
@@ -15,6 +17,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from phigate.core.limits import BODY_LEFT_TIMEOUT_S, BODY_TIMEOUT_S, HEAD_TIMEOUT_S
+
+# Of a request besides its body: 10 s of head would be gigabytes. Far over HEADER_BYTES_MAX, which
+# is refused in words, and over the framing of 5 MB in pieces of 64 bytes.
+HEAD_KEPT_BYTES_MAX = 1024 * 1024
 
 STOP_GRACE_S = 5  # long answers take minutes, and whoever stops the stack waits for them
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -64,6 +70,8 @@ class Deadlined(HttpToolsProtocol):
     head_timeout_s = HEAD_TIMEOUT_S
     body_timeout_s = BODY_TIMEOUT_S + BODY_LEFT_TIMEOUT_S
     _deadline: asyncio.TimerHandle | None = None  # set while a request is on its way
+    _kept_bytes = 0  # of the request on its way, besides its body
+    _has_head = False  # the request on its way
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection on which nothing is sent ends as well."""
@@ -79,10 +87,30 @@ class Deadlined(HttpToolsProtocol):
         """The first bytes behind a request are those of the next."""
         if self._deadline is None:
             self._expect(self.head_timeout_s)
+        self._kept_bytes += len(data)
         super().data_received(data)
+        if self._kept_bytes > HEAD_KEPT_BYTES_MAX:
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._has_head = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header. Trailers come when the request is being served, or just before: whether they
+        were read as headers would be a matter of luck."""
+        if not self._has_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, which the application bounds."""
+        self._kept_bytes = max(0, self._kept_bytes - len(body))
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self._has_head = True
         self._expect(self.body_timeout_s)
         super().on_headers_complete()
 
@@ -90,6 +118,7 @@ class Deadlined(HttpToolsProtocol):
         """The body is whole. Where it was answered before that, the connection is idle now, which
         the base has forgotten when more of the body came."""
         self._arrived()
+        self._kept_bytes = 0
         super().on_message_complete()
         if self.cycle is not None and self.cycle.response_complete:
             self._unset_keepalive_if_required()

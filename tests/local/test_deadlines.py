@@ -28,12 +28,12 @@ WHOLE = json.dumps(make_body(model="acme-one")).encode()
 Work = Callable[[int], Awaitable[None]]
 
 
-async def served(app: Any, work: Work) -> None:
+async def served(app: Any, work: Work, *, head_s: float = HEAD_S, body_s: float = LEFT_S) -> None:
     """`work` with the port of a started server."""
     started = asyncio.Event()
     config = uvicorn.Config(
         app,
-        http=deadlined(HEAD_S, LEFT_S),
+        http=deadlined(head_s, body_s),
         port=0,
         log_config=None,
         lifespan="off",
@@ -95,6 +95,9 @@ def trickle(of: bytes) -> list[bytes]:
 
 
 CHAT, ROUTE = "/v1/chat/completions", "/v1/route"
+CHUNKED_HEAD = head(CHAT, 0).replace(b"content-length: 0", b"transfer-encoding: chunked")
+CHUNKED = b"%x\r\n%b\r\n0\r\n" % (len(WHOLE), WHOLE)
+ENDLESS_BYTES = 60_000_000
 # What is sent, and with which status it is answered; None: the connection ends without a word.
 HALVES: dict[str, tuple[list[bytes], int | None]] = {
     "nothing": ([], None),
@@ -175,6 +178,59 @@ def test_the_sdk_is_told_of_a_bad_key_whatever_it_sends() -> None:
                     )
 
     with_stage(Stage(), work)
+
+
+# What goes on and on, and is no body.
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "a head of headers": (
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\n",
+        b"x-a: " + b"a" * 9_993 + b"\r\n",
+    ),
+    "a head of one header": (b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-a: ", b"a" * 10_000),
+    "an address": (b"GET /", b"a" * 10_000),
+    "trailers": (CHUNKED_HEAD + CHUNKED, b"x-a: " + b"a" * 9_993 + b"\r\n"),
+    "one trailer": (CHUNKED_HEAD + CHUNKED + b"x-a: ", b"a" * 10_000),
+    "an extension of a chunk": (CHUNKED_HEAD + b"5;", b"a" * 10_000),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_is_no_body_ends_where_it_is_too_much(name: str) -> None:
+    begun, more = ENDLESS[name]
+    sent = 0
+
+    async def work(port: int) -> None:
+        nonlocal sent
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        ended = asyncio.ensure_future(reader.read())
+        writer.write(begun)
+        try:
+            while not ended.done() and sent < ENDLESS_BYTES:
+                writer.write(more)
+                sent += len(more)
+                await writer.drain()
+                await asyncio.sleep(0)
+        except ConnectionError:
+            ended.cancel()
+        finally:
+            writer.close()
+
+    # Far more time than it takes to send, so that no deadline ends it.
+    asyncio.run(served(build_app(Stage(answers()).gateway), work, head_s=60, body_s=60))
+    # What lies in the sockets' buffers beside what was read.
+    assert sent < ENDLESS_BYTES
+
+
+def test_no_trailer_is_a_header() -> None:
+    async def work(port: int) -> None:
+        for key in (b"X-PHI: maybe", b"Authorization: Bearer x", b"X-A: " + b"a" * 9_000):
+            stage.plays(answers())
+            answer = await told(port, CHUNKED_HEAD + CHUNKED + key + b"\r\n\r\n", end=True)
+            assert answer.startswith(b"HTTP/1.1 200 "), answer
+
+    stage = Stage()
+    with_stage(stage, work)
+    assert [record["phi"] for record in stage.records] == [False] * 3
 
 
 def test_an_answer_that_takes_longer_than_any_head_or_body_is_not_cut() -> None:

@@ -55,9 +55,8 @@ def openai_usage(cached: Cached) -> Json:
             "completion_tokens": 5,
             "total_tokens": TOKENS + 5,
             "prompt_tokens_details": ... if read is ... else present(details),
-            "completion_tokens_details": {"reasoning_tokens": 2, "cached_tokens": read or 0}
-            if read is not ...
-            else {"reasoning_tokens": 2},
+            "completion_tokens_details": {"reasoning_tokens": 2}
+            | ({} if read is ... else {"cached_tokens": read or 0, "prompt": {"hit": read}}),
             # DeepSeek's, Moonshot's, Anthropic's as some proxies pass it on.
             "prompt_cache_hit_tokens": read,
             "prompt_cache_miss_tokens": written,
@@ -78,7 +77,20 @@ def openai_members(cached: Cached) -> Json:
 def openai_choice(cached: Cached, **written: Any) -> Json:
     usage = openai_usage(cached)
     counted = {member: {**value, "usage": usage} for member, value in written.items()}
-    return {"index": 0, "finish_reason": "stop", "usage": usage, **counted}
+    logprobs = {"content": [], "usage": usage}
+    return {"index": 0, "finish_reason": "stop", "usage": usage, "logprobs": logprobs, **counted}
+
+
+def openai_call(cached: Cached) -> Json:
+    """A call of the gateway's tool, with the counts of its upstream in each of its objects."""
+    usage = openai_usage(cached)
+    function = {"name": "gateway_datetime", "arguments": "{}", "usage": usage}
+    return {"index": 0, "id": "call-1", "type": "function", "function": function, "usage": usage}
+
+
+def openai_note(cached: Cached) -> Json:
+    usage = openai_usage(cached)
+    return {"type": "url_citation", "url_citation": {"url": "https://a.example", "usage": usage}}
 
 
 def present(members: Json) -> Json:
@@ -86,7 +98,8 @@ def present(members: Json) -> Json:
 
 
 def openai_whole(cached: Cached) -> Script:
-    choice = openai_choice(cached, message={"role": "assistant", "content": "Hi"})
+    said = {"role": "assistant", "content": "Hi", "annotations": [openai_note(cached)]}
+    choice = openai_choice(cached, message=said)
     return answers(usage=openai_usage(cached), choices=[choice], **openai_members(cached))
 
 
@@ -140,17 +153,13 @@ def anthropic_stream(cached: Cached) -> Script:
 
 
 def calls_a_tool(cached: Cached) -> Script:
-    function = {"name": "gateway_datetime", "arguments": "{}"}
-    tool_call = {"id": "call-1", "type": "function", "function": function}
-    message = {"role": "assistant", "content": None, "tool_calls": [tool_call]}
+    message = {"role": "assistant", "content": None, "tool_calls": [openai_call(cached)]}
     return answers(usage=openai_usage(cached), choices=[openai_choice(cached, message=message)])
 
 
 def streams_a_call(cached: Cached) -> Script:
-    function = {"name": "gateway_datetime", "arguments": "{}"}
-    tool_call = {"index": 0, "id": "call-1", "type": "function", "function": function}
     return streams(
-        chunk(choices=[openai_choice(cached, delta={"tool_calls": [tool_call]})]),
+        chunk(choices=[openai_choice(cached, delta={"tool_calls": [openai_call(cached)]})]),
         {**chunk(), "choices": [], "usage": openai_usage(cached)},
         DONE,
     )

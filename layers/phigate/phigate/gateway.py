@@ -5,7 +5,7 @@ Nothing here does I/O. `wiring` builds it, `pipeline` is handed it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
@@ -181,7 +181,7 @@ class Gateway:
     _timeouts_day: int = 0
     _closing: set[asyncio.Future[None]] = field(default_factory=set)
     _advising: set[asyncio.Future[None]] = field(default_factory=set)
-    _beside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "beside"))
+    _beside: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "beside"))
 
     async def beside(self, work: Callable[[], T], *, heavy: bool) -> T:
         """Do pure `work` on the event loop; heavy work beside it, one after the other.

@@ -117,14 +117,11 @@ class Turn:
                 await self._gateway.clock.sleep(limits.RETRY_PAUSE_S)
             started_s = self._gateway.clock.now_s()
             if self._out.gone_at_s is not None:
-                # Nobody waits for another attempt. One that failed costs nothing, as for those who
-                # stay.
-                raise self._all_failed(started_s) if self._tried() else CallerGone()
+                raise self._gone(started_s)
             row = attempts.next(self._gateway.stack.stand(self._order.view, started_s))
             if row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
             outcome = "ended_early"
-            self._ticket.tally.begins(row, started_s)
             try:
                 result = await attempt(row)
                 outcome = "ok"
@@ -141,9 +138,9 @@ class Turn:
                 self._note(row, outcome, started_s)
 
     async def _whole(self, row: Row) -> Answered:
+        reading, wire = await self._send(row, stream=self._is_seen(row))
         until_s = min(self._order.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
         adapter = ADAPTERS[row.dialect]
-        reading, wire = await self._send(row, stream=self._is_seen(row))
         try:
             head = await reading.head(until_s)
             if head.status != 200:
@@ -181,9 +178,9 @@ class Turn:
         return tells and levers_of(self._order.body, asked, row).logprobs > 0
 
     async def _opened(self, row: Row) -> Opened:
+        reading, wire = await self._send(row, stream=True)
         until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
         adapter = ADAPTERS[row.dialect]
-        reading, wire = await self._send(row, stream=True)
         kept = False
         try:
             head = await reading.head(until_s)
@@ -203,8 +200,10 @@ class Turn:
         salt = ticket.principal.salt
         written = partial(upstream_request, order, row, salt, stream=stream)
         request, wire = await self._gateway.beside(written, heavy=order.is_heavy)
-        if order.is_heavy and not self._may_still(row):
-            raise RowUnsuited("unsuited")
+        if order.is_heavy:
+            self._look_again(row)
+        # Until here nobody works on it: a wait for others' bodies is neither charged nor timed.
+        ticket.tally.begins(row, self._now_s())
         exchange = self._gateway.upstream.open(request)
         self._is_sent = True
         exchange, ticket.tally.watched = watch(exchange, request, phi=order.asked.phi)
@@ -215,10 +214,21 @@ class Turn:
         )
         return reading, Sent(wire, stream)
 
-    def _may_still(self, row: Row) -> bool:
-        """The gate's look once more: a heavy request waits for others before it is written."""
-        stand = self._gateway.stack.stand(self._order.view, self._now_s())
-        return may_attempt(row, self._order.asked, stand)
+    def _look_again(self, row: Row) -> None:
+        """The looks before an attempt once more: a heavy request waits for others before it is
+        written, and what has come too late in that time is no failure of the row's. Raises
+        RowUnsuited, CallerGone."""
+        now_s = self._now_s()
+        if self._out.gone_at_s is not None:
+            raise self._gone(now_s)
+        stand = self._gateway.stack.stand(self._order.view, now_s)
+        if now_s >= self._order.deadline_s or not may_attempt(row, self._order.asked, stand):
+            raise RowUnsuited("unsuited")
+
+    def _gone(self, now_s: float) -> PhigateError | CallerGone:
+        """Nobody waits for another attempt. One that failed costs nothing, as for those who
+        stay."""
+        return self._all_failed(now_s) if self._tried() else CallerGone()
 
     def _exchanged(self, wire: WireRequest, received: object) -> Exchanged | None:
         """The bodies that went over the wire, when the request asks to see them."""

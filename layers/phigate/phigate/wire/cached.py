@@ -33,6 +33,9 @@ _WRITTEN = ("message", "delta")
 _PLAIN = frozenset(
     {"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "annotations"}
 )
+# Of these the names inside are looked at, too; there are few of them, and seldom.
+_NESTED = ("tool_calls", "annotations")
+_NESTED_LEVELS = 3  # of the list, its items, what is in an item
 # Names of counts that some upstreams put beside what the model wrote.
 _COUNTED = ("cache", "usage", "timing", "metric")
 
@@ -94,24 +97,47 @@ class UncachedDecoder:
 def _are_plain(choices: Any) -> bool:
     # Runs once a chunk under PHI, and nearly all are plain.
     for choice in choices or ():
-        if not choice.keys() <= _CHOICE:
+        if not choice.keys() <= _CHOICE or choice.get("logprobs"):
             return False
         for name in _WRITTEN:
             written = choice.get(name)
-            if written is not None and not written.keys() <= _PLAIN:
+            if written is None:
+                continue
+            if not written.keys() <= _PLAIN:
+                return False
+            if written.get("tool_calls") or written.get("annotations"):
                 return False
     return True
 
 
 def _choice(choice: Mapping[str, Any]) -> Json:
     kept = {name: value for name, value in choice.items() if name in _CHOICE}
+    if isinstance(kept.get("logprobs"), dict):
+        kept["logprobs"] = _uncounted(kept["logprobs"], 1)
     for name in _WRITTEN:
         written = kept.get(name)
         if isinstance(written, dict):
             kept[name] = {
-                member: value for member, value in written.items() if not _is_counted(member)
+                member: _uncounted(value, _NESTED_LEVELS) if member in _NESTED else value
+                for member, value in written.items()
+                if not _is_counted(member)
             }
     return kept
+
+
+def _uncounted(value: Any, levels: int) -> Any:
+    """The value without members that are named for a count, down to so many levels."""
+    if levels == 0:
+        return value
+    if isinstance(value, list):
+        return [_uncounted(each, levels - 1) for each in value]
+    if isinstance(value, dict):
+        return {
+            name: _uncounted(each, levels - 1)
+            for name, each in value.items()
+            if not _is_counted(name)
+        }
+    return value
 
 
 def _usage(reported: Any) -> Json:
@@ -121,7 +147,12 @@ def _usage(reported: Any) -> Json:
     usage: Json = {name: reported[name] for name in _COUNTS if name in reported}
     details = reported.get(_DETAILS)
     if isinstance(details, dict):
-        usage[_DETAILS] = {n: count for n, count in details.items() if not _is_counted(n)}
+        # Numbers alone: whatever is inside an object could be a count under any name.
+        usage[_DETAILS] = {
+            n: count
+            for n, count in details.items()
+            if not _is_counted(n) and not isinstance(count, dict | list)
+        }
     return usage
 
 
