@@ -124,7 +124,6 @@ class Turn:
             if row is None or started_s >= self._order.deadline_s:
                 raise self._all_failed(started_s)
             outcome = "ended_early"
-            self._ticket.tally.begins(row, started_s)
             try:
                 result = await attempt(row)
                 outcome = "ok"
@@ -205,6 +204,8 @@ class Turn:
         request, wire = await self._gateway.beside(written, heavy=order.is_heavy)
         if order.is_heavy and not self._may_still(row):
             raise RowUnsuited("unsuited")
+        # Not before: while a heavy request waits to be written nothing is used.
+        ticket.tally.begins(row, self._now_s())
         exchange = self._gateway.upstream.open(request)
         self._is_sent = True
         exchange, ticket.tally.watched = watch(exchange, request, phi=order.asked.phi)
