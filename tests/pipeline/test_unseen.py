@@ -156,7 +156,7 @@ def test_a_call_that_is_cancelled_while_its_request_waits_to_be_written_is_free(
 
         def occupied() -> None:
             others = stage.gateway.beside(others_done.wait, heavy=True)
-            loop.call_soon(loop.call_soon, serving.cancel)
+            loop.call_soon(serving.cancel)
             waiting.append(asyncio.ensure_future(others))
 
         waiting: list[asyncio.Future[bool]] = []
