@@ -314,3 +314,12 @@ def test_an_error_instead_of_a_stream_is_tried_elsewhere(failed: Script) -> None
 def test_an_upstreams_400_is_told_as_ever() -> None:
     told = stage(fails(400)).chat(MUCH)
     assert (told.status, told.error["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("first", [5, {"a": 1}, ["a"]], ids=["number", "object", "list"])
+def test_a_name_that_is_no_text_at_first_is_no_bug(first: Any) -> None:
+    odd = {"choices": [{"index": 0, "delta": {"name": first}}]}
+    then = {"choices": [{"index": 0, "delta": {"name": "ab"}}]}
+    told = stage(streams(odd, then, chunk("Hello"), END, USAGE_CHUNK, DONE)).chat(MUCH)
+    assert told.status == 200
+    assert told.json["choices"][0]["message"]["name"] == "ab"

@@ -221,6 +221,18 @@ ROWS_FAULT: dict[str, tuple[Json, Script]] = {
         make_body(model="acme-one"),
         answers(a=json.loads("[" * 70 + "]" * 70)),
     ),
+    "an error in a 200, beside a member that nobody here knows": (
+        make_body(model="acme-one", prompt_logprobs=20),
+        Script([b'{"error": {"message": "busy", "code": 429}}']),
+    ),
+    "no JSON, beside a member that nobody here knows": (
+        make_body(model="acme-one", prompt_logprobs=20),
+        Script([b"<html>We are busy.</html>"]),
+    ),
+    "nothing, beside a member that nobody here knows": (
+        make_body(model="acme-one", prompt_logprobs=20),
+        Script([b""]),
+    ),
     "100,001 lists": (
         make_body(model="acme-one", tools=[TOOL]),
         Script([b'{"choices": [' + b"[]," * 100_001 + b"[]]}"]),

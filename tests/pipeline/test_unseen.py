@@ -3,16 +3,18 @@ its row worked; a timeout is the row's failure, free, and counted per key.
 """
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
 
-from phigate.core.limits import UNSEEN_TIMEOUTS_PER_DAY
+from phigate.core.limits import LIGHT_BODY_MARKS_MAX, UNSEEN_TIMEOUTS_PER_DAY
 from phigate.core.meter import unseen_tokens
 from phigate.core.types import Json
 from phigate.proof.receipt import Evidence, verify
 from tests.builders import DAY_S, make_body, make_row
 from tests.fakes import Script
+from tests.pipeline.points import at, watch
 from tests.pipeline.stage import PLAIN, ROWS, STREAM, Stage, answers, fails, streams
 
 SLOW = (make_row("acme-one", tokens_out_per_s=10),)
@@ -137,3 +139,36 @@ def test_of_several_turns_the_last_is_charged_by_its_time() -> None:
     stage.check_receipts()
     assert [turn[2] for turn in stage.record["turns"]] == [5, 30]
     assert stage.record["worked"] == [30_000, 1, 100]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_a_call_that_is_cancelled_while_its_request_waits_to_be_written_is_free(
+    stream: bool,
+) -> None:
+    """A heavy request is written beside the loop, after those of others; nothing was sent yet."""
+    stage = Stage(answers())
+    words = "a," * (LIGHT_BODY_MARKS_MAX + 1)
+    body = make_body(model="acme-one", stream=stream, messages=[{"role": "user", "content": words}])
+    others_done = threading.Event()
+
+    async def call() -> None:
+        loop = asyncio.get_running_loop()
+
+        def occupied() -> None:
+            others = stage.gateway.beside(others_done.wait, heavy=True)
+            loop.call_soon(serving.cancel)
+            waiting.append(asyncio.ensure_future(others))
+
+        waiting: list[asyncio.Future[bool]] = []
+        watch(stage, at("after ledger.hold", occupied))
+        serving = asyncio.ensure_future(stage.serve(body))
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        others_done.set()
+        assert await waiting[0]
+
+    asyncio.run(call())
+    stage.check_receipts()
+    assert stage.upstream.requests == []
+    assert stage.record["ended"] == "hang_up"
+    assert stage.account()["spent"] == stage.account()["held"] == 0

@@ -37,6 +37,8 @@ _LIMITS: Mapping[Large, int] = {
     "parts": ANSWER_PARTS_MAX,
 }
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+# What has none of these was written by no model: an error, a page, nothing at all.
+_ANSWERS = re.compile(rb'"(?:choices|content|text|output)"')
 _DEPTH_SEEN_BYTES = 64 * 1024  # brackets that are walked through; no model writes more in a call
 
 
@@ -77,7 +79,9 @@ def explain_size(levers: Levers, large: Large) -> bool:
 def explain_shape(levers: Levers, body: bytes) -> bool:
     """Whether an answer that cannot be read holds what a model was made to write: JSON that nests
     too deep, or half a character; or more log probabilities than can be read."""
-    if levers.is_unknown or (levers.logprobs and is_too_much(body)):
+    if levers.is_unknown and _ANSWERS.search(body) is not None:
+        return True
+    if levers.logprobs and is_too_much(body):
         return True
     if not levers.is_shaped:
         return False

@@ -177,7 +177,7 @@ class _Object:
                 before.feed([{"type": "text", "text": text}] if text else [])
             else:
                 (before if type(before) is _Text else self._begin(name, _Text())).append(text)
-        elif name == "name" and before and text != before:
+        elif name == "name" and type(before) is str and before and text != before:
             self._members[name] += text
         elif text or not before:
             # Some say a call's id and name again, or empty ones, with every piece.
