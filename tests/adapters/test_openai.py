@@ -531,6 +531,14 @@ def test_an_answer_is_canonical_or_malformed(body: bytes, is_answer: bool) -> No
     assert OPENAI.answer(body) == (orjson.loads(body) if is_answer else None)
 
 
+@pytest.mark.parametrize("message", [b'"message": null, ', b""], ids=["null", "absent"])
+def test_an_answer_that_ended_without_a_word_is_an_empty_one(message: bytes) -> None:
+    """A row that spent all its tokens on reasoning; the streamed twin of it is an answer too."""
+    answer = OPENAI.answer(b'{"choices": [{%s"index": 0, "finish_reason": "length"}]}' % message)
+    assert answer is not None
+    assert answer["choices"][0]["message"] == {"role": "assistant", "content": None}
+
+
 REFUSALS: dict[str, tuple[bytes, tuple[str, str | None]]] = {
     "OpenAI's envelope": (
         b'{"error": {"message": "Too long", "param": "messages", "code": "x"}}',

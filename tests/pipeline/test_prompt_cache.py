@@ -53,7 +53,8 @@ def openai_usage(cached: Cached) -> Json:
         {
             "prompt_tokens": TOKENS,
             "completion_tokens": 5,
-            "total_tokens": TOKENS + 5,
+            # Some leave out of their sum what was cached.
+            "total_tokens": TOKENS + 5 - (read if type(read) is int and read < 2**32 else 0),
             "prompt_tokens_details": ... if read is ... else present(details),
             "completion_tokens_details": {"reasoning_tokens": 2}
             | ({} if read is ... else {"cached_tokens": read or 0, "prompt": {"hit": read}}),

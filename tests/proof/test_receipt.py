@@ -279,6 +279,7 @@ def unseen(ms: int = 30_000, out: int = 6_000, source: str = "estimated") -> Jso
         "usage": {**answer()["usage"], "out": out, "source": source},
         "cost": {"computed": micros, "charged": micros, "held": 9_000},
         "worked": [ms, 200, 8_192],
+        "signed": TIME_S + min(ms // 1_000, 900),
     }
 
 
@@ -402,6 +403,18 @@ CONTRADICTIONS: dict[str, tuple[Json, str]] = {
     "work for longer than any call": (
         answer(**unseen(ms=961_000, out=8_192)),
         "a row worked for 961000 ms, longer than any call",
+    ),
+    "work for longer than the call": (
+        answer(**{**unseen(ms=30_000), "signed": TIME_S + 2}),
+        "a row worked for 30000 ms in a call that was over before",
+    ),
+    "a row that the gate removed, and tried": (
+        answer(rejected={"phi_no_agreement": ["bolt-two"]}),
+        "bolt-two was rejected (phi_no_agreement), and was tried",
+    ),
+    "programs for PHI": (
+        answer(sandbox={"image": "sha256:0", "runs": [["python", 0, 12]]}),
+        "programs were run for PHI",
     ),
     "PHI that was hashed plainly": (
         answer(upstream_request_sha256="1" * 64, upstream_response_sha256="2" * 64),

@@ -71,6 +71,10 @@ def answer(body: bytes) -> Json | None:
     choices = value.get("choices")
     if not choices or not _is_list_of_objects(choices):
         return None
+    for choice in choices:
+        if choice.get("message") is None and isinstance(choice.get("finish_reason"), str):
+            # It has ended without a word, its tokens spent on reasoning: an answer, and charged.
+            choice["message"] = {"role": "assistant", "content": None}
     return value if all(_is_message(choice.get("message")) for choice in choices) else None
 
 

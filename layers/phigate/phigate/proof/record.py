@@ -171,6 +171,8 @@ def _worked(record: Json) -> Iterator[str]:
         yield "usage by the time worked is an estimate, the record calls it verified"
     if ms > CALL_S_MAX * 1000:
         yield f"a row worked for {ms} ms, longer than any call"
+    if ms > (record["signed"] - record["time"] + 1) * 1000:
+        yield f"a row worked for {ms} ms in a call that was over before"
 
 
 def _upstream(record: Json) -> Iterator[str]:
@@ -181,6 +183,20 @@ def _upstream(record: Json) -> Iterator[str]:
         yield "what may be PHI was hashed plainly, so that guesses can be tested"
     if len(names) == 1 or (names and "row" not in record):
         yield "one hash of the upstream's wire without the other, or without a row"
+
+
+def _rejected(record: Json) -> Iterator[str]:
+    """A row that the gate has removed is tried by nobody."""
+    tried = {attempt[0] for attempt in record["attempts"]}
+    for rule, rows in record["rejected"].items():
+        for row in sorted(tried.intersection(rows)):
+            if rule not in _ENCLAVE_RULES:
+                yield f"{row} was rejected ({rule}), and was tried"
+
+
+def _sandbox(record: Json) -> Iterator[str]:
+    if "sandbox" in record and record["phi"] is not False:
+        yield "programs were run for PHI, which no agreement covers"
 
 
 def _confidential(record: Json) -> Iterator[str]:
@@ -203,6 +219,8 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "worked": _worked,
     "upstream": _upstream,
     "confidential": _confidential,
+    "rejected": _rejected,
+    "sandbox": _sandbox,
 }
 
 

@@ -145,6 +145,10 @@ def _usage(reported: Any) -> Json:
     if not isinstance(reported, dict):
         return {}
     usage: Json = {name: reported[name] for name in _COUNTS if name in reported}
+    said = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    if all(type(count) is int for count in said) and "total_tokens" in usage:
+        # A provider's own sum may leave out what was cached.
+        usage["total_tokens"] = sum(count for count in said if type(count) is int)
     details = reported.get(_DETAILS)
     if isinstance(details, dict):
         # Numbers alone: whatever is inside an object could be a count under any name.
