@@ -185,7 +185,7 @@ def _upstream(record: Json) -> Iterator[str]:
         yield "one hash of the upstream's wire without the other, or without a row"
 
 
-def _rejected(record: Json) -> Iterator[str]:
+def _rejected_yet_tried(record: Json) -> Iterator[str]:
     """A row that the gate has removed is tried by nobody."""
     tried = {attempt[0] for attempt in record["attempts"]}
     for rule, rows in record["rejected"].items():
@@ -194,7 +194,7 @@ def _rejected(record: Json) -> Iterator[str]:
                 yield f"{row} was rejected ({rule}), and was tried"
 
 
-def _sandbox(record: Json) -> Iterator[str]:
+def _programs_for_phi(record: Json) -> Iterator[str]:
     if "sandbox" in record and record["phi"] is not False:
         yield "programs were run for PHI, which no agreement covers"
 
@@ -219,8 +219,8 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "worked": _worked,
     "upstream": _upstream,
     "confidential": _confidential,
-    "rejected": _rejected,
-    "sandbox": _sandbox,
+    "rejected": _rejected_yet_tried,
+    "sandbox": _programs_for_phi,
 }
 
 
