@@ -246,7 +246,8 @@ def _simulators(state: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "local.simulated", "--port", str(port)]
+    # `-P`: nothing is taken from the working directory, where another user may have put it.
+    command = [sys.executable, "-P", "-m", "local.simulated", "--port", str(port)]
     with child(command, state / "simulated.log") as process:
         give_up_s = time.monotonic() + READY_TIMEOUT_S
         while not _answers(port):

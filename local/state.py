@@ -38,6 +38,10 @@ def locked(state: Path) -> Iterator[None]:
             raise StartRefused(
                 f"others may write in the state directory {state}; run chmod 700 {state}"
             )
+        if (anothers := _anothers(state)) is not None:
+            raise StartRefused(
+                f"{anothers} is of another user; remove it, or choose another state with --state"
+            )
         lock_file = private_file(state / _LOCK)
     except OSError as exc:
         raise StartRefused(f"the state directory {state} cannot be used: {exc.strerror}") from exc
@@ -47,6 +51,20 @@ def locked(state: Path) -> Iterator[None]:
         except OSError as exc:
             raise StartRefused(f"another gateway is running on the state in {state}") from exc
         yield
+
+
+def _anothers(state: Path) -> Path | None:
+    """What another user owns of the directory: the directory, or the first such thing in it.
+
+    Its owner can put another in its place, and a link leads to what this process overwrites.
+    """
+    if state.stat().st_uid != os.geteuid():
+        return state
+    for path in state.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a stack that ends removes some
+            if path.lstat().st_uid != os.geteuid():
+                return path
+    return None
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,7 @@ STRANGERS = {
 }
 # The simulated providers, the engine, and what hands its connections out.
 CHILDREN = 3
+NOBODY = 65534
 SIMULATED_URL = "http://127.0.0.1:1"
 
 
@@ -267,6 +268,50 @@ def test_a_state_that_others_may_write_in_is_refused_in_one_line(state: Path) ->
     state.mkdir()
     state.chmod(0o775)
     assert_refused(Options(free_port(), state, CATALOG), str(state), "chmod 700")
+
+
+def _belongs_to_another(state: Path) -> None:
+    state.mkdir()
+    os.chown(state, NOBODY, -1)
+
+
+def _holds_anothers_file(state: Path) -> None:
+    state.mkdir(mode=0o700)
+    (state / "local.new").write_text("")
+    os.chown(state / "local.new", NOBODY, -1)
+
+
+def _holds_anothers_link(state: Path) -> None:
+    state.mkdir(mode=0o700)
+    (state / "lock").symlink_to(state.parent / "precious")
+    os.chown(state / "lock", NOBODY, -1, follow_symlinks=False)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize(
+    "prepare", [_belongs_to_another, _holds_anothers_file, _holds_anothers_link]
+)
+def test_a_state_that_another_user_prepared_is_refused_in_one_line(
+    state: Path, prepare: Callable[[Path], None]
+) -> None:
+    """What they own they can replace, read, or have pointed at a file that is overwritten."""
+    precious = state.parent / "precious"
+    precious.write_text("precious")
+    prepare(state)
+    assert_one_line(refused(state, free_port()), str(state), "another user")
+    assert precious.read_text() == "precious"
+
+
+def test_no_code_is_taken_from_the_folder_that_it_is_started_in(tmp_path: Path) -> None:
+    """Somebody else may have put a folder of our name there."""
+    taken = tmp_path / "taken"
+    for name in ("local", "local/simulated", "phigate", "sandbox_fargate"):
+        (tmp_path / name).mkdir()
+        for file in ("__init__.py", "__main__.py"):
+            (tmp_path / name / file).write_text(f"open({str(taken)!r}, 'w')\n")
+    with started(tmp_path / "state") as stack:
+        assert stack.chat(HELLO, stack.key).status == 200
+    assert not taken.exists()
 
 
 def command_lines() -> Iterator[str]:
