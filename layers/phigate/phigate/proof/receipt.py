@@ -243,7 +243,7 @@ def _bytes(name: str, record: Json, content: bytes | None, nonce: bytes | None) 
     # A request whose headers could not be read is hashed as if it were PHI.
     if record["phi"] is not False:
         if nonce is None:
-            return Check(name, "open", "PHI is hashed under a nonce; give it with --nonce")
+            return Check(name, "open", "PHI is hashed under a nonce; give it with --nonce-file")
         found = hmac.digest(nonce, content, "sha256").hex()
     else:
         found = hashlib.sha256(content).hexdigest()
