@@ -7,6 +7,7 @@ with it, also when it is killed. One state directory has one stack.
 import asyncio
 import contextlib
 import gc
+import re
 import resource
 import shlex
 import socket
@@ -240,29 +241,28 @@ def _listener(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+# What `local.simulated` says once it listens.
+_SIMULATED_AT = re.compile(r"^simulated providers: (http://[0-9.]+:[0-9]+)$", re.MULTILINE)
+
+
 @contextlib.contextmanager
 def _simulators(state: Path) -> Iterator[str]:
-    """Run the simulated providers; their URL, to which `/<provider>/v1` is added."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    """Run the simulated providers; their URL, to which `/<provider>/v1` is added.
+
+    They bind a port and say which: one that was chosen here could be another user's by then.
+    """
+    log = state / "simulated.log"
     # `-P`: nothing is taken from the working directory, where another user may have put it.
-    command = [sys.executable, "-P", "-m", "local.simulated", "--port", str(port)]
-    with child(command, state / "simulated.log") as process:
+    command = [sys.executable, "-P", "-m", "local.simulated"]
+    with child(command, log) as process:
         give_up_s = time.monotonic() + READY_TIMEOUT_S
-        while not _answers(port):
+        while (said := _SIMULATED_AT.search(log.read_text())) is None:
             if process.poll() is not None or time.monotonic() > give_up_s:
                 raise StartRefused(
                     f"the simulated providers do not start; see {state}/simulated.log"
                 )
             time.sleep(0.02)
-        yield f"http://{HOST}:{port}"
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1.0):
-        return True
-    return False
+        yield said[1]
 
 
 @contextlib.contextmanager

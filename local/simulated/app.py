@@ -72,7 +72,8 @@ class SimulatedProviders:
             return
         path = scope["path"]
         if path == CONTROL_PATH:
-            await _play(steps(self._control(scope["method"], data)), receive, send)
+            reply = _NO_PAGE if _is_a_page(scope) else self._control(scope["method"], data)
+            await _play(steps(reply), receive, send)
         elif path == REDIRECT_PATH:
             self._board.redirects_followed += 1
             await _play(
@@ -136,6 +137,11 @@ class SimulatedProviders:
         except Refused as refused:
             return error_reply(OPENAI, 400, refused.message, param=refused.param)
         return Reply(stream=False, parts=(Data("whole", self._board.read()),))
+
+
+def _is_a_page(scope: Scope) -> bool:
+    """A browser names the page that asks; nobody else sends the header."""
+    return any(name == b"origin" for name, _ in scope["headers"])
 
 
 def _control_body(data: bytes) -> dict[str, Any]:
@@ -244,3 +250,6 @@ async def _left(receive: Receive) -> None:
 
 # From a path's ending to who speaks there.
 DIALECTS: dict[str, Dialect] = {"/chat/completions": OPENAI, "/v1/messages": ANTHROPIC}
+
+
+_NO_PAGE = error_reply(OPENAI, 403, "[simulated] A page may not plan failures.")

@@ -865,3 +865,10 @@ def test_the_command_prints_its_port_and_no_content() -> None:
     assert second.returncode == 1
     assert second.stdout == ""
     assert len(second.stderr.splitlines()) == 1
+
+
+def test_a_page_in_a_browser_plans_no_failure(http: httpx.Client) -> None:
+    plan = {"provider": "infomaniak", "fail": "http_500"}
+    told = http.post("/__control", json=plan, headers={"origin": "http://evil.example"})
+    assert told.status_code == 403
+    assert http.get("/__control").json()["plans"] == {}

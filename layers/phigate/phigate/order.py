@@ -181,7 +181,7 @@ def refused(code: Code, asked: Asked) -> CallerError:
     """The refusal of a route without candidates."""
     kind, message = _REFUSALS[code]
     never = asked.phi and asked.task == "math"  # whatever else were asked
-    why = "" if never else _CONFIDENTIAL.get(asked.confidential, "")
+    why = _NEVER_PHI if never else _CONFIDENTIAL.get(asked.confidential, "")
     return kind(message.format(region=asked.region) + why)
 
 
@@ -292,6 +292,9 @@ def _as_confidential(asked: Asked, policy: KeyPolicy) -> Asked:
     return replace(asked, confidential="policy")
 
 
+_NEVER_PHI = (
+    " No agreement covers the math agent's sandbox, so /v1/math takes general traffic only."
+)
 # What else a refusal says, by what makes an enclave necessary.
 _CONFIDENTIAL: Mapping[ConfidentialBy | None, str] = {
     "name": " Every row of this model is confidential, so no other may answer for it, unless "
@@ -303,8 +306,7 @@ _REFUSALS: Mapping[Code, tuple[type[CallerError], str]] = {
     "phi_blocked": (
         PhiBlocked,
         "No provider in region {region} has an agreement in force that permits PHI for this "
-        "request. It was not sent anywhere. POST /v1/route shows every row and its rule. No "
-        "agreement covers the math agent's sandbox, so math is general traffic only.",
+        "request. It was not sent anywhere. POST /v1/route shows every row and its rule.",
     ),
     "key_policy": (
         KeyPolicyViolated,
