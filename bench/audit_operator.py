@@ -5,10 +5,10 @@ from pathlib import Path
 
 from bench.audit_plan import SetClock, Traffic, Written, catalogs
 from bench.audit_traffic import Item, Simulation
-from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import number
-from phigate.core.catalog import document_from_texts
-from phigate.core.days import DAY_S, begins_at_s, closes_at_s
+from phigate.core.catalog.snapshot import document_from_texts
+from phigate.core.ledger.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
+from phigate.core.receipts.days import DAY_S, begins_at_s, closes_at_s
 from phigate.core.types import Json
 from phigate.effects.day_closer import Closing, DayCloser
 from phigate.effects.dynamodb import Dynamo, read_item, repeat

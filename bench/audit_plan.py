@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from phigate.core.catalog import canonical_bytes
-from phigate.core.days import DAY_S, begins_at_s, day_at
+from phigate.core.catalog.snapshot import canonical_bytes
+from phigate.core.receipts.days import DAY_S, begins_at_s, day_at
 from phigate.core.types import Json
 
 PLANTS = ("gap", "region", "agreement", "cost", "signature")

@@ -14,15 +14,23 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.audit_plan import LAPSING_PROVIDER, Call, SetClock, Traffic, Written
-from phigate.core import account_writes
-from phigate.core.account import Hold
 from phigate.core.attributes import number
-from phigate.core.catalog import catalog_from_bytes
-from phigate.core.days import DAY_S
-from phigate.core.ids import new_id
-from phigate.core.meter import cost, total
+from phigate.core.catalog.snapshot import catalog_from_bytes
+from phigate.core.ledger import writes as account_writes
+from phigate.core.ledger.account import Hold
+from phigate.core.ledger.cost import cost, total
 from phigate.core.protocols import SigningKey
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts, Signed, hash_text, record
+from phigate.core.receipts.days import DAY_S
+from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.record import (
+    RECEIPT_ALG,
+    RECEIPT_TYP,
+    Charge,
+    Facts,
+    Signed,
+    hash_text,
+    record,
+)
 from phigate.core.types import Agreement, Attempt, Catalog, Json, Row, Usage
 from phigate.effects.receipt_signer import EnvironmentSigner
 from phigate.signing import signed

@@ -13,7 +13,7 @@ import uvloop
 from local.__main__ import CATALOG
 from local.stack import Options, serve
 from phigate.core.protocols import Clock, CountRefusal, Held, HoldRefused, HoldRequest
-from phigate.core.receipt import Signed
+from phigate.core.receipts.record import Signed
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_ledger import DynamoLedger
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phigate.core.protocols import Clock, Journal
-from phigate.core.sandbox_slots import SlotLimits
+from phigate.core.sandbox.slots import SlotLimits
 from phigate.effects.dynamodb import Dynamo
 from phigate.effects.sandbox_pool import LocalSandboxes
 from phigate.effects.sandbox_server import bwrap_launch

@@ -33,14 +33,14 @@ from local.state import (
     write_env,
 )
 from local.sweeper import sweep_for_ever
-from phigate.core.catalog import (
+from phigate.core.catalog.overrides import OverrideRefused
+from phigate.core.catalog.snapshot import (
     CatalogInvalid,
     canonical_bytes,
     catalog_from_bytes,
     document_from_texts,
 )
-from phigate.core.keys import parse_key
-from phigate.core.overrides import OverrideRefused
+from phigate.core.ledger.keys import parse_key
 from phigate.core.protocols import Clock, Ledger, ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.drawings import DRAWINGS

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
-from phigate.core.gate import Stand
+from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.routing.gate import Stand
 from phigate.core.types import (
     REGIONS,
     Agreement,

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from phigate.core.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.attributes import binary, flag, mapping, number, text
 from phigate.core.fetch import Fetched, UpstreamFetch
+from phigate.core.ledger.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.protocols import (
     AccountView,
     CatalogView,
@@ -31,8 +31,8 @@ from phigate.core.protocols import (
     Swept,
     UpstreamRequest,
 )
-from phigate.core.receipt import Signed
-from phigate.core.runs import Language
+from phigate.core.receipts.record import Signed
+from phigate.core.sandbox.runs import Language
 from phigate.core.types import Catalog, Principal
 from phigate.effects.dynamodb import (
     ConditionFailed,

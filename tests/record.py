@@ -18,10 +18,10 @@ import orjson
 
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import WirePlan
+from phigate.core.catalog.reach import overridden_row
 from phigate.core.errors import InvalidRequest, UpstreamFailed
 from phigate.core.limits import JSON_TIMEOUT_S
 from phigate.core.protocols import Head, UpstreamRequest
-from phigate.core.reach import overridden_row
 from phigate.core.types import Catalog, Json, Row
 from phigate.effects.access import Access
 from phigate.effects.http_upstream import HttpUpstream

@@ -7,9 +7,9 @@ import pytest
 
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import WirePlan, WireRequest
-from phigate.core.canonical import canonical
 from phigate.core.errors import InvalidRequest
-from phigate.core.members import MEMBERS
+from phigate.core.request.canonical import canonical
+from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json
 from phigate.wire.anthropic import ANSWER_TOOL
 from phigate.wire.chat_body import ChatBody, check_shape

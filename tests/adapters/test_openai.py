@@ -10,9 +10,9 @@ import pytest
 
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import WirePlan
-from phigate.core.canonical import canonical
 from phigate.core.limits import EVENT_BYTES_MAX
-from phigate.core.members import MEMBERS
+from phigate.core.request.canonical import canonical
+from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json
 from phigate.wire.chat_body import ChatBody, check_shape
 from tests.builders import make_body, make_place, make_row

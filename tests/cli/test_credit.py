@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from phigate.core.ids import new_id
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
+from phigate.core.receipts.ids import new_id
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_ledger import DynamoLedger

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phigate.core.keys import key_id_of, parse_key
+from phigate.core.ledger.keys import key_id_of, parse_key
 from phigate.core.protocols import AccountView
 from phigate.core.types import KeyPolicy, Principal
 from phigate.effects.clock import WallClock

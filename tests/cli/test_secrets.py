@@ -10,7 +10,7 @@ import pytest
 from phigate.cli.command import Command
 from phigate.cli.main import COMMANDS, main
 from phigate.cli.secret_input import SECRET_BYTES_MAX
-from phigate.core.keys import KEY_RANDOM_BYTES, key_id_of, key_sha256, make_key
+from phigate.core.ledger.keys import KEY_RANDOM_BYTES, key_id_of, key_sha256, make_key
 from tests.cli.conftest import Terminal
 
 WORDS = [command.words for command in COMMANDS]

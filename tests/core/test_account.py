@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
-from phigate.core import account_writes as writes
-from phigate.core.account import (
+from phigate.core.attributes import mapping, number, text
+from phigate.core.ledger import writes
+from phigate.core.ledger.account import (
     STEPS,
     Event,
     Hold,
@@ -21,9 +22,8 @@ from phigate.core.account import (
     swept_charge,
     verdict_of,
 )
-from phigate.core.attributes import mapping, number, text
 from phigate.core.protocols import HoldRequest
-from phigate.core.receipt import Signed
+from phigate.core.receipts.record import Signed
 
 HOLD = Hold(id="AGqxO4AAAAAAAAAA", seq=7, micros=100, expires_at_s=1_790_000_100)
 USED = Hold(id=HOLD.id, seq=7, micros=100, expires_at_s=HOLD.expires_at_s, used_micros=9)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phigate.core.breaker import Breaker, Counted, recent, with_failure, without
 from phigate.core.limits import (
     ATTEMPTS_MAX,
     BREAKER_FAILURES,
@@ -15,7 +14,8 @@ from phigate.core.limits import (
     BREAKER_SKEW_S,
     BREAKER_WINDOW_S,
 )
-from phigate.core.route import Attempts, decide
+from phigate.core.routing.breaker import Breaker, Counted, recent, with_failure, without
+from phigate.core.routing.route import Attempts, decide
 from tests.builders import NOW_S, make_asked, make_catalog, make_row, make_stand
 
 ROW = "acme-one"

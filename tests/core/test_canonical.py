@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phigate.core.canonical import canonical, image_config
+from phigate.core.request.canonical import canonical, image_config
 from phigate.core.types import Json
 from phigate.wire.chat_body import ChatBody, check_shape
 from tests.builders import make_body

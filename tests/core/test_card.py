@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from phigate.core.catalog import (
+from phigate.core.catalog.price import card_price, card_sha256, usd_per_mtok
+from phigate.core.catalog.snapshot import (
     canonical_bytes,
     catalog_from_bytes,
     document_from_texts,
     pricing_card,
     with_missing_keys,
 )
-from phigate.core.price import card_price, card_sha256, usd_per_mtok
 from phigate.core.types import Catalog, Price
 
 CATALOG = Path(__file__).parents[2] / "catalog"

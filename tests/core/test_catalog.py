@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from phigate.adapters import ADAPTERS
-from phigate.core.catalog import (
+from phigate.core.catalog.snapshot import (
     CatalogInvalid,
     canonical_bytes,
     catalog_from_bytes,
@@ -18,7 +18,7 @@ from phigate.core.catalog import (
     document_from_texts,
     model_item,
 )
-from phigate.core.route import rows_of_model
+from phigate.core.routing.route import rows_of_model
 from phigate.core.types import MODEL_TIERS, REGIONS, Catalog, Json
 
 CATALOG = Path(__file__).parents[2] / "catalog"

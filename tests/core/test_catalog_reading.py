@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from phigate.core import catalog_fields
-from phigate.core.catalog import (
+from phigate.core.catalog import fields as catalog_fields
+from phigate.core.catalog.fields import Field, Fields
+from phigate.core.catalog.reading import TABLES, readable, with_reads_from
+from phigate.core.catalog.snapshot import (
     CatalogInvalid,
     SnapshotTooNew,
     canonical_bytes,
@@ -19,10 +21,8 @@ from phigate.core.catalog import (
     document_from_texts,
     read_catalog,
 )
-from phigate.core.catalog_fields import Field, Fields
-from phigate.core.catalog_reading import TABLES, readable, with_reads_from
-from phigate.core.gate import admit
 from phigate.core.release import RELEASE, parse_release
+from phigate.core.routing.gate import admit
 from phigate.core.types import REGIONS, Json
 from tests.builders import CATALOG_FOLDER, NOW_S, make_asked, make_stand
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from phigate.core.errors import SvgRefused
-from phigate.core.figures import clean_text, stitch
-from phigate.core.programs import figure_label
+from phigate.core.tools.figures import clean_text, stitch
+from phigate.core.tools.programs import figure_label
 from phigate.wire.svg import sanitise
 
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import pytest
 
-from phigate.core.gate import STEPS, Rule, Stand, Steps, admit, may_attempt, refusal_code
-from phigate.core.reach import overridden_row
-from phigate.core.route import Attempts, Route, decide
+from phigate.core.catalog.reach import overridden_row
+from phigate.core.routing.gate import STEPS, Rule, Stand, Steps, admit, may_attempt, refusal_code
+from phigate.core.routing.route import Attempts, Route, decide
 from phigate.core.types import REGIONS, Asked, Catalog, Override, Preferences, Rejection, Row
 from tests.builders import (
     DAY_S,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.core.ids import ID_CHARS, MalformedId, day_of, new_id, seconds_of
+from phigate.core.receipts.ids import ID_CHARS, MalformedId, day_of, new_id, seconds_of
 
 ZEROS, ONES = bytes(7), b"\xff" * 7
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.core.keys import (
+from phigate.core.ledger.keys import (
     KEY_RANDOM_BYTES,
     MalformedPolicy,
     key_sha256,

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.core.levers import (
+from phigate.core.limits import EVENT_BYTES_MAX, TOKEN_BYTES_MAX, UPSTREAM_BODY_BYTES_MAX
+from phigate.core.request.fields import parameters
+from phigate.core.request.levers import (
     Large,
     Levers,
     explain_shape,
@@ -17,8 +19,6 @@ from phigate.core.levers import (
     levers_of,
     written_bytes,
 )
-from phigate.core.limits import EVENT_BYTES_MAX, TOKEN_BYTES_MAX, UPSTREAM_BODY_BYTES_MAX
-from phigate.core.members import parameters
 from phigate.core.types import Json
 from tests.builders import make_asked, make_body, make_row
 

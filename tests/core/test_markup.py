@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.core.clean_answer import clean_members, clean_value
-from phigate.core.figures import clean_text
+from phigate.core.tools.clean_answer import clean_members, clean_value
+from phigate.core.tools.figures import clean_text
 from phigate.core.types import Json
 from phigate.wire.svg import sanitise
 from tests.active_markup import in_diagram, in_html, in_markdown

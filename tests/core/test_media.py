@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phigate.core.errors import InvalidRequest
-from phigate.core.media import check_image, images
+from phigate.core.request.media import check_image, images
 
 PATH = "messages.0.content.0.image_url.url"
 BASE64 = "iVBORw0KGgo="  # the eight bytes that every PNG begins with

@@ -10,8 +10,8 @@ import pytest
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.limits import PATH_CHARS_MAX
-from phigate.core.members import DROPPABLE, FATES, FIELDS, MEMBERS, parameters, unsupported
-from phigate.core.members_check import REFUSED, check_members
+from phigate.core.request.field_policy import REFUSED, check_members
+from phigate.core.request.fields import DROPPABLE, FATES, FIELDS, MEMBERS, parameters, unsupported
 from phigate.core.types import Json
 from phigate.wire.chat_body import ChatBody, check_shape
 from tests.builders import make_body, make_row

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.core.mermaid import clean_diagram
+from phigate.core.tools.mermaid import clean_diagram
 
 KEPT: dict[str, str] = {
     "a flowchart": "flowchart LR\n  A[Start] --> B{x < 1?}\n  B -- yes --> C((end))",

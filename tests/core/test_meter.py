@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.core.meter import (
+from phigate.core.ledger.cost import (
     Bound,
     believed,
     bound,

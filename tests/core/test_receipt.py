@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from phigate.core import account_writes as writes
-from phigate.core.account import Hold
 from phigate.core.attributes import inflate
+from phigate.core.ledger import writes
+from phigate.core.ledger.account import Hold
+from phigate.core.ledger.receipt_item import RECORD_WORDS, stored_receipt
 from phigate.core.limits import RECEIPT_BYTES_MAX
-from phigate.core.receipt import Charge, Facts, Signed, digest, nonce, record
-from phigate.core.receipt_item import RECORD_WORDS, stored_receipt
-from phigate.core.route import decide
+from phigate.core.receipts.record import Charge, Facts, Signed, digest, nonce, record
+from phigate.core.routing.route import decide
 from phigate.core.types import REGIONS, Attempt, Preferences, Rejection, Usage
 from tests.builders import make_agreement, make_asked, make_row, make_stand, repository_catalog
 

@@ -8,7 +8,7 @@ import pytest
 
 from phigate.core import limits
 from phigate.core.errors import InvalidRequest, KeyPolicyViolated
-from phigate.core.request import Pinned, check_policy, read_asked, read_headers
+from phigate.core.request.read import Pinned, check_policy, read_asked, read_headers
 from phigate.core.types import Asked, Json, KeyPolicy, Preferences, Task
 from phigate.wire.chat_body import ChatBody, check_shape
 from tests.builders import make_body

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phigate.core.route import Attempts, decide, fallback_reason, rows_of_model
+from phigate.core.routing.route import Attempts, decide, fallback_reason, rows_of_model
 from phigate.core.types import Asked, Catalog, ConfidentialBy, Preferences, Row
 from tests.builders import make_asked, make_catalog, make_place, make_price, make_row, make_stand
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.core.upstream_id import kept_id
+from phigate.core.receipts.upstream_id import kept_id
 
 # Ids as providers make them.
 KNOWN = [

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from phigate.core.errors import GatewayError, RateLimited
-from phigate.core.sandbox_slots import STACK_PK, Slot, SlotLimits, pk_of
+from phigate.core.sandbox.slots import STACK_PK, Slot, SlotLimits, pk_of
 from phigate.effects.dynamodb import Dynamo, DynamoError
 from phigate.effects.sandbox_slots import DynamoSlots
 from tests.fakes import FAULTS, FakeClock, Fault, Item, fault_error

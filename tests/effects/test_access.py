@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from phigate.core.catalog.reach import overridden_row
 from phigate.core.errors import NotSent
 from phigate.core.fetch import UpstreamFetch
 from phigate.core.protocols import UpstreamRequest
-from phigate.core.reach import overridden_row
 from phigate.core.types import Override, Row
 from phigate.effects.access import Access
 from phigate.effects.http_upstream import HttpUpstream

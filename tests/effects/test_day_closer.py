@@ -6,10 +6,10 @@ import random
 import pytest
 
 from bench.audit_plan import Traffic
-from phigate.core.account import account_pk
 from phigate.core.attributes import number
-from phigate.core.days import DAY_S, begins_at_s
-from phigate.core.ids import new_id
+from phigate.core.ledger.account import account_pk
+from phigate.core.receipts.days import DAY_S, begins_at_s
+from phigate.core.receipts.ids import new_id
 from phigate.effects.day_closer import RETRY_AFTER_S, Closing, DayCloser
 from phigate.effects.dynamodb import Dynamo, NotAccepted
 from phigate.effects.dynamodb_ledger import DynamoLedger

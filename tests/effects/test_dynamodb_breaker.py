@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from phigate.core.breaker import Counted
 from phigate.core.limits import BREAKER_TRIES_MAX, BREAKER_WINDOW_S
+from phigate.core.routing.breaker import Counted
 from phigate.effects.dynamodb import Dynamo
 from phigate.effects.dynamodb_breaker import DynamoBreaker
 from tests.effects.slot_world import AtOnce

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from phigate.core.catalog import (
+from phigate.core.catalog.snapshot import (
     CatalogInvalid,
     canonical_bytes,
     catalog_from_bytes,

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from moto.moto_api import state_manager
 
-from phigate.core.sandbox_tasks import Task, failure_outcome, task_of
+from phigate.core.sandbox.tasks import Task, failure_outcome, task_of
 from phigate.effects.ecs_tasks import EcsFailed, EcsTasks, Place, Start, ecs_client
 
 REGION = "eu-central-2"

@@ -10,10 +10,10 @@ from typing import Any
 import botocore.session
 import pytest
 
-from phigate.core import sandbox_tasks as facts
 from phigate.core.errors import SandboxError
 from phigate.core.protocols import Sandbox
-from phigate.core.sandbox_tasks import COLD, ERRORS, LIFE_MAX_S, POOLED_AGE_MAX_S, STARTING_MAX_S
+from phigate.core.sandbox import tasks as facts
+from phigate.core.sandbox.tasks import COLD, ERRORS, LIFE_MAX_S, POOLED_AGE_MAX_S, STARTING_MAX_S
 from phigate.effects.clock import WallClock
 from phigate.effects.ecs_tasks import Place
 from phigate.effects.fargate_pool import Swept

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from phigate.core import catalog_fields
+from phigate.core.catalog import fields as catalog_fields
 from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import UpstreamRequest
 from phigate.effects.access import AUTHS, Access

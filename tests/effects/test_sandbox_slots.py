@@ -10,8 +10,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from phigate.core.errors import Overloaded, RateLimited, SandboxError
 from phigate.core.protocols import Ran, Sandbox
-from phigate.core.runs import Language
-from phigate.core.sandbox_slots import STACK_PK, SlotLimits, pk_of
+from phigate.core.sandbox.runs import Language
+from phigate.core.sandbox.slots import STACK_PK, SlotLimits, pk_of
 from phigate.effects.dynamodb import Dynamo
 from phigate.effects.sandbox_slots import GRACE_S, DynamoSlots, LimitedSandboxes
 from tests.effects.slot_world import AtOnce, SlotMachine, SlotWorld

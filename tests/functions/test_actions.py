@@ -26,14 +26,14 @@ from phigate.aws.outside import Aws, Outside
 from phigate.aws.server import Server
 from phigate.aws.settings import FUNCTIONS, Function
 from phigate.aws.sweeper import Sweeper
-from phigate.core.account import ACCOUNT_SK, account_pk, stale_counters
 from phigate.core.errors import SandboxError
-from phigate.core.ids import new_id
-from phigate.core.keys import key_sha256
+from phigate.core.ledger.account import ACCOUNT_SK, account_pk, stale_counters
+from phigate.core.ledger.keys import key_sha256
 from phigate.core.protocols import Held, HoldRequest
-from phigate.core.receipt import Signed
+from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.record import Signed
+from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import KeyPolicy
-from phigate.core.upstream_signature import UpstreamSignature
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB, NotAccepted, read_item
 from phigate.effects.dynamodb_admin import DynamoAdmin

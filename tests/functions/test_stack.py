@@ -18,7 +18,7 @@ from phigate.aws.failures import FAILURES
 from phigate.aws.math import math
 from phigate.aws.server import RegionRefused, Server
 from phigate.aws.settings import Function, SettingsRefused
-from phigate.core.receipt import nonce
+from phigate.core.receipts.record import nonce
 from phigate.effects.signer import SigningFailed
 from phigate.proof.receipt import Evidence, read_bundle, verify
 from phigate.proof.roots import read_jwks

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from phigate.aws.sweeper import Sweeper, SweepFailed
-from phigate.core.days import day_at
+from phigate.core.receipts.days import day_at
 from tests.builders import repository_catalog
 from tests.fakes import FakeClock
 from tests.functions.aws import BUCKET, moto_services

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from local import engine
 from phigate.aws.outside import Outside
 from phigate.aws.settings import Function
-from phigate.core.ids import new_id
-from phigate.core.keys import key_sha256
+from phigate.core.ledger.keys import key_sha256
 from phigate.core.protocols import Clock, HoldRequest
+from phigate.core.receipts.ids import new_id
 from phigate.core.types import KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from phigate.core.attributes import inflate
-from phigate.core.keys import make_key
-from phigate.core.receipt_item import RECORD_WORDS
+from phigate.core.ledger.keys import make_key
+from phigate.core.ledger.receipt_item import RECORD_WORDS
 from phigate.core.types import Json
 from phigate.effects.key_files import FILES
 from tests.http.calls import CHAT, PIXEL

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from phigate.core.keys import make_key
+from phigate.core.ledger.keys import make_key
 from phigate.core.limits import (
     BODY_BYTES_MAX,
     HEADER_BYTES_MAX,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phigate.core.members import FATES, FIELDS
+from phigate.core.request.fields import FATES, FIELDS
 from phigate.http.directory import directory
 from phigate.http.openapi import openapi_document
 from tests.pipeline.stage import Stage

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from openai import OpenAI
 
-from phigate.core.receipt import nonce
+from phigate.core.receipts.record import nonce
 from phigate.core.types import Json
 from tests.http.calls import HELLO, assert_envelope
 from tests.local.running import RunningStack, Told, environment, started

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from phigate.core.keys import make_key
+from phigate.core.ledger.keys import make_key
 from phigate.core.limits import PROOFS_PER_MINUTE_MAX
 from phigate.core.types import Json, KeyPolicy
 from phigate.proof.receipt import Evidence, read_bundle, verify

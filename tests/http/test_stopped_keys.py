@@ -17,9 +17,9 @@ import pytest
 from local.__main__ import CATALOG
 from local.engine import Engine, running
 from local.stack import local_dynamodb
-from phigate.core.account import KEY_SK, key_pk, keys_pk
-from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
-from phigate.core.keys import key_id_of, key_sha256
+from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.ledger.account import KEY_SK, key_pk, keys_pk
+from phigate.core.ledger.keys import key_id_of, key_sha256
 from phigate.core.limits import BODY_BYTES_MAX, KEY_FRESH_S
 from phigate.core.types import KeyPolicy
 from phigate.effects.dynamodb import DynamoDB

@@ -14,7 +14,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from local.__main__ import CATALOG
-from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
 from phigate.core.protocols import HoldRequest, UpstreamRequest
 from phigate.core.types import REGIONS, Json
 from phigate.effects.dynamodb_catalog import DynamoCatalog, push_snapshot

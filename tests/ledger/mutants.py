@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
-from phigate.core import account_writes as writes
+from phigate.core.ledger import writes
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, TransactionCanceled, Unavailable
 from tests.fakes import Item
 from tests.ledger.world import Mutation

@@ -4,9 +4,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from phigate.core.account import account_pk
-from phigate.core.ids import new_id
+from phigate.core.ledger.account import account_pk
 from phigate.core.protocols import AccountView, HoldRequest
+from phigate.core.receipts.ids import new_id
 from phigate.effects.dynamodb_admin import DynamoAdmin
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from tests.fakes import FakeClock, Fault, FaultyDynamo, Item

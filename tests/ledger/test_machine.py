@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from phigate.core.account import IllegalStep
+from phigate.core.ledger.account import IllegalStep
 from phigate.core.protocols import Held, HoldRequest
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from phigate.core.account import IllegalStep
 from phigate.core.errors import Overloaded
+from phigate.core.ledger.account import IllegalStep
 from phigate.core.limits import HOLDS_MAX, LEDGER_TRIES_MAX, REFUSALS_PER_MINUTE_MAX
 from phigate.core.protocols import Held, HoldRefused, HoldRequest, Swept
-from phigate.core.receipt import Signed
+from phigate.core.receipts.record import Signed
 from phigate.effects.dynamodb_admin import CreditRefUsed, NoSuchAccount
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from tests.fakes import FAULTS, FakeDynamo, Fault

@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from phigate.core.account import Verdict, account_pk, holds, receipt_pk, verdict_of
 from phigate.core.attributes import int_at, map_at
 from phigate.core.errors import Overloaded
-from phigate.core.ids import new_id
+from phigate.core.ledger.account import Verdict, account_pk, holds, receipt_pk, verdict_of
+from phigate.core.ledger.receipt_item import stored_receipt
 from phigate.core.protocols import HoldRefused, HoldRequest, StoredReceipt
-from phigate.core.receipt import Signed
-from phigate.core.receipt_item import stored_receipt
+from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.record import Signed
 from phigate.effects.dynamodb import Dynamo, DynamoError
 from phigate.effects.dynamodb_admin import CreditRefUsed, DynamoAdmin
 from phigate.effects.dynamodb_ledger import DynamoLedger

@@ -15,7 +15,7 @@ import pytest
 
 from local import engine
 from local.engine import Engine
-from phigate.core.account import ACCOUNT_SK, account_pk
+from phigate.core.ledger.account import ACCOUNT_SK, account_pk
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_admin import DynamoAdmin

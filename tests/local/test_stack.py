@@ -20,10 +20,10 @@ import pytest
 from local.__main__ import CATALOG
 from local.stack import FREE_CREDIT_MICROS, LOCAL_ACCOUNT, Options, serve
 from local.state import TABLE, StartRefused
-from phigate.core.account import ACCOUNT_SK, account_pk
 from phigate.core.attributes import number, text
-from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
-from phigate.core.keys import key_sha256
+from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.ledger.account import ACCOUNT_SK, account_pk
+from phigate.core.ledger.keys import key_sha256
 from phigate.core.types import Catalog, Json
 from phigate.effects.dynamodb import DynamoDB
 from phigate.wiring import MissingVariable, local_access, simulated_providers

@@ -6,7 +6,7 @@ import pytest
 
 from bench.audit_plan import Traffic
 from local.sweeper import SWEEP_INTERVAL_S, sweep_for_ever
-from phigate.core.days import DAY_S, begins_at_s
+from phigate.core.receipts.days import DAY_S, begins_at_s
 from phigate.effects.dynamodb import Dynamo
 from phigate.proof.roots import DIGESTS
 from tests.fakes import FakeClock, Fault, FaultyDynamo

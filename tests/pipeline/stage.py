@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate import pipeline
-from phigate.core.account import ACCOUNT_SK, account_pk, holds
 from phigate.core.attributes import int_at
-from phigate.core.keys import key_sha256, make_key
-from phigate.core.receipt_item import BESIDE_SUFFIXES
+from phigate.core.ledger.account import ACCOUNT_SK, account_pk, holds
+from phigate.core.ledger.keys import key_sha256, make_key
+from phigate.core.ledger.receipt_item import BESIDE_SUFFIXES
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row, Task
 from phigate.drawings import DRAWINGS
 from phigate.effects.dynamodb_ledger import DynamoLedger

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from phigate.core.catalog import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
 from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
-from phigate.core.receipt import nonce
+from phigate.core.receipts.record import nonce
 from phigate.core.types import Json, KeyPolicy, Row
 from tests.builders import GEMMA_PRICE, NOW_S, make_agreement, make_body, make_row
 from tests.fakes import FakeLedger, Script

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phigate.core.breaker import Breaker
+from phigate.core.routing.breaker import Breaker
 from phigate.core.types import Json
 from tests.builders import make_body, make_row
 from tests.fakes import Script

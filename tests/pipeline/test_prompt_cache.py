@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phigate.core.keys import key_sha256
+from phigate.core.ledger.keys import key_sha256
 from phigate.core.types import Json, KeyPolicy, Principal
 from tests.builders import NOW_S, make_body, make_price, make_row
 from tests.fakes import Script, StaticKeys

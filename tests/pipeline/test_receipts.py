@@ -6,7 +6,7 @@ import hmac
 import pytest
 
 from phigate.core.limits import CERTIFICATE_LIFE_S
-from phigate.core.receipt import hash_text, nonce
+from phigate.core.receipts.record import hash_text, nonce
 from phigate.core.types import Json
 from phigate.gateway import ReceiptsRequired
 from phigate.proof.receipt import Evidence, verify

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from phigate import redpill
-from phigate.core.account import ACCOUNT_SK, account_pk, stale_counters
 from phigate.core.attributes import Item, flag
 from phigate.core.errors import (
     InvalidApiKey,
@@ -21,9 +20,10 @@ from phigate.core.errors import (
     UpstreamTimeout,
 )
 from phigate.core.fetch import Fetched
+from phigate.core.ledger.account import ACCOUNT_SK, account_pk, stale_counters
 from phigate.core.limits import PROOFS_PER_MINUTE_MAX, REPORT_BYTES_MAX, REPORT_TIMEOUT_S
 from phigate.core.protocols import StoredReceipt
-from phigate.core.text_signer import TextSignature
+from phigate.core.receipts.text_signer import TextSignature
 from phigate.core.types import Json
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from tests import ethereum

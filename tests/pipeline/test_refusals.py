@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from phigate import pipeline
-from phigate.core.account import ACCOUNT_SK, account_pk
 from phigate.core.errors import (
     CallerError,
     InsufficientCredit,
@@ -27,9 +26,10 @@ from phigate.core.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
-from phigate.core.keys import make_key
+from phigate.core.ledger.account import ACCOUNT_SK, account_pk
+from phigate.core.ledger.keys import make_key
 from phigate.core.limits import REFUSALS_PER_MINUTE_MAX
-from phigate.core.receipt import nonce
+from phigate.core.receipts.record import nonce
 from phigate.core.types import Json, KeyPolicy, Row, Task
 from phigate.gateway import BodyLate, Call, Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_row

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.audit_operator import Operator, audited_at_s
 from bench.audit_plan import Traffic
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Signed, hash_text
-from phigate.core.receipt_item import signed_members, signed_of
+from phigate.core.ledger.receipt_item import signed_members, signed_of
+from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Signed, hash_text
 from phigate.core.types import Json
 from phigate.effects.auditor import Period, audit
 from phigate.effects.day_closer import Closing

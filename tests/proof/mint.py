@@ -8,9 +8,9 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from phigate.core.ids import new_id
 from phigate.core.limits import CERTIFICATE_LIFE_S
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts, record
+from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts, record
 from phigate.core.types import Attempt, Json, Usage
 from phigate.effects.signer import KeyFileSigner
 from phigate.proof.certificate import ALG, Certificate, certificate_payload

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from bench.audit_plan import Traffic
 from phigate.cli.audit_page import page
-from phigate.core.days import DAY_S, begins_at_s
-from phigate.core.ids import new_id
+from phigate.core.ledger.receipt_item import signed_members, signed_of
 from phigate.core.limits import FINDINGS_KEPT_MAX
-from phigate.core.receipt import Signed
-from phigate.core.receipt_item import signed_members, signed_of
+from phigate.core.receipts.days import DAY_S, begins_at_s
+from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.record import Signed
 from phigate.core.types import Json
 from phigate.proof.certificate import read_certificate
 from phigate.proof.roots import CERTIFICATES, DIGESTS

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phigate.cli.main import main
-from phigate.core.catalog import canonical_bytes, pricing_card
-from phigate.core.price import card_sha256
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP
+from phigate.core.catalog.price import card_sha256
+from phigate.core.catalog.snapshot import canonical_bytes, pricing_card
+from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP
 from phigate.core.types import Json
 from phigate.proof.failed import ProofFailed
 from phigate.proof.receipt import Bundle, Evidence, Verified, read_bundle, verify

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from bench.audit_operator import repository_document
 from phigate.cli.audit_page import as_json, page
-from phigate.core.catalog import canonical_bytes, catalog_from_bytes
-from phigate.core.receipt import Signed
-from phigate.core.receipt_item import GarbledReceipt, read_receipt, signed_members
+from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes
+from phigate.core.ledger.receipt_item import GarbledReceipt, read_receipt, signed_members
+from phigate.core.receipts.record import Signed
 from phigate.core.types import Json
 from phigate.proof.audit import Audit, Question
 from phigate.proof.chain import read_closed

@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from phigate import redpill
 from phigate.cli.audit_page import as_json
-from phigate.core.catalog import canonical_bytes, document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes, document_from_texts
 from phigate.core.fetch import Fetched
-from phigate.core.gate import EVERY_UNPROVEN
-from phigate.core.ids import new_id
-from phigate.core.keys import key_sha256, policy_to_json
+from phigate.core.ledger.keys import key_sha256, policy_to_json
 from phigate.core.protocols import Held, HoldRequest
+from phigate.core.receipts.ids import new_id
+from phigate.core.routing.gate import EVERY_UNPROVEN
 from phigate.core.types import Json, KeyPolicy, Task
 from phigate.effects.auditor import Period, audit
 from phigate.effects.day_closer import DayCloser

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from phigate.cli.audit_page import as_json
-from phigate.core.account import account_pk
 from phigate.core.attributes import text_at
-from phigate.core.keys import key_sha256, policy_to_json
+from phigate.core.ledger.account import account_pk
+from phigate.core.ledger.keys import key_sha256, policy_to_json
 from phigate.core.limits import KEY_CACHE_S
-from phigate.core.receipt import nonce
+from phigate.core.receipts.record import nonce
 from phigate.core.types import Json
 from phigate.effects.auditor import Period, audit
 from phigate.effects.dynamodb_catalog import DynamoCatalog

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from phigate.core.clean_answer import clean_value
-from phigate.core.figures import clean_text
+from phigate.core.tools.clean_answer import clean_value
+from phigate.core.tools.figures import clean_text
 from phigate.wire.svg import sanitise
 from tests.active_markup import renderer
 from tests.hostile_text import EVIL, HTML, LATENT, LINKS, TEXTS

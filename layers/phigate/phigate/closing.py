@@ -17,12 +17,12 @@ from phigate.core.errors import (
     PhigateError,
     RateLimited,
 )
-from phigate.core.ids import new_id
 from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S, UNSEEN_TIMEOUTS_PER_DAY
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
-from phigate.core.receipt import Charge, Digest, Ended, Facts, digest, nonce, sandbox_told
-from phigate.core.request import Pinned
-from phigate.core.runs import Run
+from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.record import Charge, Digest, Ended, Facts, digest, nonce, sandbox_told
+from phigate.core.request.read import Pinned
+from phigate.core.sandbox.runs import Run
 from phigate.core.types import Asked, Attempt, Json, Principal, Row
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, hold_refused

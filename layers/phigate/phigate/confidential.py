@@ -14,7 +14,7 @@ from phigate.core.limits import (
     UPSTREAM_SIGNATURE_S,
     UPSTREAM_SIGNATURE_TRIES_MAX,
 )
-from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
+from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.gateway import Gateway
 
 _PAUSE_S = 0.5  # a proxy signs when its answer has ended, which is when ours has

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from phigate.core.clean_answer import clean_answer, clean_members, refuse_drawing
 from phigate.core.limits import EVENT_BYTES_MAX
+from phigate.core.tools.clean_answer import clean_answer, clean_members, refuse_drawing
 from phigate.core.types import Json
 from phigate.gateway import Drawings
 from phigate.wire.svg import sanitise

@@ -9,11 +9,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
-from phigate.core.breaker import Breaker
-from phigate.core.days import DAY_S
-from phigate.core.gate import Stand
+from phigate.core.ledger.proof_count import ProofRefusal
 from phigate.core.limits import ADVICE_TIMEOUT_S, BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
-from phigate.core.proof_count import ProofRefusal
 from phigate.core.protocols import (
     CatalogSource,
     CatalogView,
@@ -26,10 +23,13 @@ from phigate.core.protocols import (
     SharedBreaker,
     Upstream,
 )
-from phigate.core.text_signer import TextSignature, TextSigner
-from phigate.core.tool_loop import Zones
+from phigate.core.receipts.days import DAY_S
+from phigate.core.receipts.text_signer import TextSignature, TextSigner
+from phigate.core.receipts.upstream_signature import UpstreamSignature
+from phigate.core.routing.breaker import Breaker
+from phigate.core.routing.gate import Stand
+from phigate.core.tools.tool_loop import Zones
 from phigate.core.types import REGIONS, Json, Task
-from phigate.core.upstream_signature import UpstreamSignature
 from phigate.proof.roots import Root
 
 T = TypeVar("T")

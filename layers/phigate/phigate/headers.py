@@ -3,7 +3,7 @@
 import re
 
 from phigate.closing import OutOfOrder, Ticket
-from phigate.core.route import fallback_reason
+from phigate.core.routing.route import fallback_reason
 from phigate.core.types import Row
 from phigate.order import Order
 

@@ -1,5 +1,5 @@
 """The turns of one request round the gateway's own tools: one hold, raised before each further
-turn; what follows after a turn is decided by `core.tool_loop`.
+turn; what follows after a turn is decided by `core.tools.tool_loop`.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from phigate.closing import Ticket
 from phigate.core.errors import InsufficientCredit
 from phigate.core.limits import MATH_TIMEOUT_S
 from phigate.core.protocols import Out
-from phigate.core.tool_loop import (
+from phigate.core.tools.tool_loop import (
     Counts,
     ServerTools,
     cut,

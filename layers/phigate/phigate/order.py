@@ -6,7 +6,6 @@ The same function answers `POST /v1/route`, so a dry run and a live call cannot 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from phigate.core.canonical import canonical
 from phigate.core.errors import (
     CallerError,
     InsufficientCredit,
@@ -22,14 +21,15 @@ from phigate.core.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
-from phigate.core.extras import Wanted, wanted
-from phigate.core.gate import Code
+from phigate.core.ledger.cost import bound, text_bytes, tokens_affordable
 from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
-from phigate.core.meter import bound, text_bytes, tokens_affordable
 from phigate.core.protocols import CatalogView, CountRefusal, HoldRefused
-from phigate.core.request import Pinned, check_policy, read_asked, read_headers
-from phigate.core.route import AUTO, Route, decide, rows_of_model
-from phigate.core.tool_loop import ServerTools, Zones, offered, server_tools
+from phigate.core.request.canonical import canonical
+from phigate.core.request.debug import Wanted, wanted
+from phigate.core.request.read import Pinned, check_policy, read_asked, read_headers
+from phigate.core.routing.gate import Code
+from phigate.core.routing.route import AUTO, Route, decide, rows_of_model
+from phigate.core.tools.tool_loop import ServerTools, Zones, offered, server_tools
 from phigate.core.types import Asked, Catalog, ConfidentialBy, Json, KeyPolicy, Row
 from phigate.gateway import Call, Stack
 from phigate.wire.chat_body import ChatBody, check_shape

@@ -7,8 +7,8 @@ answer without streaming, which goes out with its invocation, waits ADVICE_TIMEO
 
 from collections.abc import Awaitable
 
-from phigate.core.breaker import Counted
 from phigate.core.protocols import CatalogView
+from phigate.core.routing.breaker import Counted
 from phigate.gateway import Gateway
 
 

@@ -21,12 +21,12 @@ from phigate.core.errors import (
     PhigateError,
     UpstreamError,
 )
-from phigate.core.extras import extras
-from phigate.core.keys import parse_key
+from phigate.core.ledger.keys import parse_key
 from phigate.core.limits import KEY_CACHE_S, KEY_FRESH_S, WRITE_BYTES_MAX
 from phigate.core.protocols import Out
-from phigate.core.receipt import Ended
-from phigate.core.request import Pinned
+from phigate.core.receipts.record import Ended
+from phigate.core.request.debug import extras
+from phigate.core.request.read import Pinned
 from phigate.core.types import Json, Principal
 from phigate.gateway import Call, Gateway
 from phigate.headers import answer_headers, charge_headers

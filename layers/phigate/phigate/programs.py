@@ -20,9 +20,9 @@ from phigate.core.limits import (
     PROGRAM_TIMEOUT_S,
     PROGRAMS_MAX,
 )
-from phigate.core.programs import LANGUAGES, code_of, figure_label, not_run, told
 from phigate.core.protocols import Out, Ran, Sandbox
-from phigate.core.runs import Run
+from phigate.core.sandbox.runs import Run
+from phigate.core.tools.programs import LANGUAGES, code_of, figure_label, not_run, told
 from phigate.core.types import Json
 from phigate.gateway import Drawings, Gateway
 

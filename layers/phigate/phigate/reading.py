@@ -16,8 +16,8 @@ from phigate.adapters.adapter import Adapter, StreamDecoder
 from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import CallerCaused, UpstreamFailed
-from phigate.core.levers import Large, Levers, explain_shape, explain_size, written_bytes
 from phigate.core.protocols import Exchange, Head, Out
+from phigate.core.request.levers import Large, Levers, explain_shape, explain_size, written_bytes
 from phigate.core.types import Json, Row
 from phigate.wire import openai, sse
 from phigate.wire.assembly import Assembly

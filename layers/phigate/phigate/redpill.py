@@ -30,8 +30,8 @@ from phigate.core.limits import (
     REPORT_TIMEOUT_S,
 )
 from phigate.core.protocols import StoredReceipt
-from phigate.core.receipt import Signed, hash_text
-from phigate.core.route import rows_of_model
+from phigate.core.receipts.record import Signed, hash_text
+from phigate.core.routing.route import rows_of_model
 from phigate.core.types import Catalog, Json, Principal, Row
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, refused

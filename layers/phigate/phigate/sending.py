@@ -7,8 +7,8 @@ import orjson
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
 from phigate.core.errors import InvalidRequest, NotSent, UpstreamFailed
-from phigate.core.prompt_cache import cache_keys, keyed
 from phigate.core.protocols import Head, UpstreamRequest
+from phigate.core.request.prompt_cache import cache_keys, keyed
 from phigate.core.types import Json, Row
 from phigate.order import Order
 

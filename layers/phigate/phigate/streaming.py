@@ -16,9 +16,9 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from phigate.core.extras import extras
 from phigate.core.protocols import Out
-from phigate.core.receipt import Ended
+from phigate.core.receipts.record import Ended
+from phigate.core.request.debug import extras
 from phigate.core.types import Json
 from phigate.loop import Loop
 from phigate.order import Order

@@ -8,8 +8,8 @@ Law 2: what is charged is never above what is held.
 import re
 from dataclasses import dataclass
 
-from phigate.core.meter import believed, bound, cost, estimate, estimate_unseen, total
-from phigate.core.receipt import Charge, Worked
+from phigate.core.ledger.cost import believed, bound, cost, estimate, estimate_unseen, total
+from phigate.core.receipts.record import Charge, Worked
 from phigate.core.types import Asked, Row, Usage
 from phigate.watched import Watched
 

@@ -25,12 +25,12 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from phigate.core.extras import Exchanged
-from phigate.core.gate import may_attempt, refusal_code
-from phigate.core.levers import LOGPROBS, levers_of
-from phigate.core.prompt_cache import hides_cached
 from phigate.core.protocols import Out
-from phigate.core.route import Attempts
+from phigate.core.request.debug import Exchanged
+from phigate.core.request.levers import LOGPROBS, levers_of
+from phigate.core.request.prompt_cache import hides_cached
+from phigate.core.routing.gate import may_attempt, refusal_code
+from phigate.core.routing.route import Attempts
 from phigate.core.types import Attempt, Json, Row
 from phigate.order import Order, refused
 from phigate.reading import Reading

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from phigate.core.overrides import read_override
+from phigate.core.catalog.overrides import read_override
 from phigate.core.protocols import (
     Clock,
     Journal,
@@ -19,7 +19,7 @@ from phigate.core.protocols import (
     Sandboxes,
     SharedBreaker,
 )
-from phigate.core.text_signer import TextSigner
+from phigate.core.receipts.text_signer import TextSigner
 from phigate.core.types import Catalog, Override
 from phigate.effects.access import Access
 from phigate.effects.dynamodb import DynamoDB

@@ -1,7 +1,7 @@
 """The Anthropic Messages dialect: what of a canonical request goes upstream, and as what.
 
 Law 1: a member that the row's pinned API version, its model or another member rules out is left out
-and named, never changed to something near it. So is one that `core.members` does not name.
+and named, never changed to something near it. So is one that `core.request.fields` does not name.
 Law 2: the row's own pins are written last, so nothing that a caller sent can overwrite them.
 https://platform.claude.com/docs/en/api/messages and .../api/versioning
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
-from phigate.core.members import MEMBERS
+from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json, Place, Row
 from phigate.wire import anthropic
 from phigate.wire.anthropic_format import OPEN_OBJECT, write_format
@@ -139,7 +139,7 @@ def _choice(wanted: Any) -> Json:
 
 
 def _write_reasoning(out: Json, body: Json, said: Conversation) -> list[str]:
-    """Reasoning as `core.canonical` has merged it: an effort, and the rest of what was said."""
+    """Reasoning as `core.request.canonical` merged it: an effort and the rest that was said."""
     effort, more = body.get("reasoning_effort"), body.get("reasoning") or {}
     if effort is None and not more:
         return []

@@ -1,8 +1,9 @@
 """The OpenAI Chat Completions dialect, which is also the canonical one.
 
-The body that comes in is canonical (`core.canonical`). What passes is what `core.members` lets
-pass; what is the gateway's is written after it and the row's own pins last, so nothing that a
-caller sent can overwrite them. An answer whose tool calls have another shape is malformed.
+The body that comes in is canonical (`core.request.canonical`). What passes is what
+`core.request.fields` lets pass; what is the gateway's is written after it and the row's own pins
+last, so nothing that a caller sent can overwrite them. An answer whose tool calls have another
+shape is malformed.
 https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
 from phigate.core.errors import UpstreamFailed
 from phigate.core.json_bounds import is_too_much
-from phigate.core.members import MEMBERS, parameters, unsupported
+from phigate.core.request.fields import MEMBERS, parameters, unsupported
 from phigate.core.types import Json, Place, Row
 from phigate.wire import sse
 from phigate.wire.answer_json import read_json

@@ -13,7 +13,12 @@ from typing import Any
 from phigate.adapters import ADAPTERS
 from phigate.aws.outside import Aws, Outside
 from phigate.aws.settings import SettingsRefused
-from phigate.core.catalog import CatalogInvalid, canonical_bytes, check, document_from_texts
+from phigate.core.catalog.snapshot import (
+    CatalogInvalid,
+    canonical_bytes,
+    check,
+    document_from_texts,
+)
 from phigate.core.errors import PhigateError
 from phigate.effects.aws_credentials import NoCredentials
 from phigate.effects.cloudformation import Outcome, answer

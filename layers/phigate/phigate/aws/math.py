@@ -5,7 +5,7 @@ import functools
 from phigate.aws.fargate import OnePool, fargate
 from phigate.aws.outside import Aws, Outside
 from phigate.aws.server import Extras, Server
-from phigate.core.sandbox_slots import SlotLimits
+from phigate.core.sandbox.slots import SlotLimits
 from phigate.core.types import Task
 from phigate.drawings import DRAWINGS
 from phigate.effects.sandbox_slots import DynamoSlots, LimitedSandboxes

@@ -13,7 +13,7 @@ from phigate.aws.outside import Aws, Outside
 from phigate.aws.settings import Function, Settings, SettingsRefused
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import Sandboxes, SigningKey
-from phigate.core.text_signer import TextSigner
+from phigate.core.receipts.text_signer import TextSigner
 from phigate.core.types import Catalog, Row
 from phigate.effects.access import Access
 from phigate.effects.aws_credentials import NoCredentials

@@ -13,8 +13,8 @@ import boto3
 from phigate.aws.fargate import fargate
 from phigate.aws.outside import Aws, Outside
 from phigate.aws.settings import Tasks
-from phigate.core.account import DAY_S
-from phigate.core.ids import MalformedId, seconds_of
+from phigate.core.ledger.account import DAY_S
+from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.effects.day_closer import DayCloser
 from phigate.effects.dynamodb_catalog import DynamoCatalog
 from phigate.effects.dynamodb_ledger import DynamoLedger

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from phigate.cli.tables import amount, columns, day, facts
-from phigate.core.days import day_at
+from phigate.core.receipts.days import day_at
 from phigate.core.types import Json
 from phigate.proof.audit import Report
 from phigate.proof.roots import PURPOSES

@@ -7,9 +7,9 @@ from phigate.cli.catalog_source import DEFAULT_FOLDER, document_bytes, stored_vi
 from phigate.cli.command import Command, Environment, remark
 from phigate.cli.store import Store, on_store, place_flags
 from phigate.cli.tables import columns, day
-from phigate.core.catalog import CatalogInvalid, catalog_from_bytes
+from phigate.core.catalog.price import CARD_PREFIX, tier_of, usd_per_mtok
+from phigate.core.catalog.snapshot import CatalogInvalid, catalog_from_bytes
 from phigate.core.limits import CATALOG_FRESH_S
-from phigate.core.price import CARD_PREFIX, tier_of, usd_per_mtok
 from phigate.core.types import Catalog, Row
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb_catalog import push_snapshot

@@ -5,7 +5,7 @@ from pathlib import Path
 from phigate.adapters import ADAPTERS
 from phigate.cli.command import CommandFailed
 from phigate.cli.store import Store
-from phigate.core.catalog import (
+from phigate.core.catalog.snapshot import (
     CatalogInvalid,
     Mistake,
     canonical_bytes,

@@ -13,7 +13,7 @@ from phigate.cli.secret_input import secret_flag, secret_in
 from phigate.cli.store import Store, Work, on_store, place_flags
 from phigate.cli.tables import amount, columns, day, usd
 from phigate.core.errors import Overloaded
-from phigate.core.keys import KeyKind, key_id_of, key_sha256, parse_key
+from phigate.core.ledger.keys import KeyKind, key_id_of, key_sha256, parse_key
 from phigate.core.limits import RPM_DEFAULT
 from phigate.core.types import ConfidentialPolicy, KeyPolicy, PhiPolicy
 from phigate.effects.clock import WallClock

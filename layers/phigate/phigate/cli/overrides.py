@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from phigate.cli.command import CommandFailed, Environment
-from phigate.core.overrides import OverrideRefused, read_override
+from phigate.core.catalog.overrides import OverrideRefused, read_override
+from phigate.core.catalog.reach import with_overrides
 from phigate.core.protocols import CatalogView
-from phigate.core.reach import with_overrides
 from phigate.core.types import Override
 from phigate.wiring import variable
 

@@ -4,8 +4,8 @@ import argparse
 
 from phigate.cli import values
 from phigate.cli.command import WrongUsage
-from phigate.core.days import DAY_S, day_at
 from phigate.core.limits import AUDIT_DAYS_MAX
+from phigate.core.receipts.days import DAY_S, day_at
 
 PERIOD_EXAMPLE = "--account clinic --from 2026-07-01 --to 2026-09-30"
 

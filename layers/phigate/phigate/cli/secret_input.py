@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phigate.cli.command import CommandFailed, WrongUsage
-from phigate.core.keys import parse_key
+from phigate.core.ledger.keys import parse_key
 
 SECRET_BYTES_MAX = 4_096  # a key has 58 characters, a nonce 64
 STANDARD_INPUT = "-"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from phigate.core.price import MICROS_PER_USD
+from phigate.core.catalog.price import MICROS_PER_USD
 
 
 def usd(micros: int) -> str:

@@ -8,10 +8,10 @@ import argparse
 import re
 from datetime import UTC, date, datetime
 
-from phigate.core.account import check_account
-from phigate.core.ids import MalformedId, seconds_of
+from phigate.core.catalog.price import MICROS_PER_USD
+from phigate.core.ledger.account import check_account
 from phigate.core.limits import NAME_BYTES_MAX
-from phigate.core.price import MICROS_PER_USD
+from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.core.types import MODEL_TIERS, REGIONS
 from phigate.effects.dynamodb_admin import REF_BYTES_MAX
 

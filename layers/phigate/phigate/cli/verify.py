@@ -15,8 +15,8 @@ from phigate.cli.command import Command, CommandFailed, Environment, WrongUsage,
 from phigate.cli.key_sets import roots_from
 from phigate.cli.secret_input import STANDARD_INPUT, refused_flag, secret_flag, secret_in
 from phigate.cli.tables import day, facts, moment, plain
-from phigate.core.keys import parse_key
-from phigate.core.receipt import nonce
+from phigate.core.ledger.keys import parse_key
+from phigate.core.receipts.record import nonce
 from phigate.core.types import Json
 from phigate.proof.failed import ProofFailed
 from phigate.proof.receipt import Bundle, Check, Evidence, Outcome, Verified, read_bundle, verify

@@ -213,7 +213,8 @@ class UpstreamFailed(Exception):
 
 class CallerCaused(UpstreamFailed):
     """The row obeyed, and what the caller asked for cannot be handed on: `oversized`, `unreadable`,
-    `deadline`. It was written, so it is charged; no other row would do better (`core.levers`)."""
+    `deadline`. It was written, so it is charged; no other row would do better (see
+    `core.request.levers`)."""
 
 
 class NotSent(UpstreamFailed):

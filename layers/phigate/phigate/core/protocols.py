@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from phigate.core.breaker import Counted
 from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.limits import KEY_FRESH_S
-from phigate.core.receipt import Signed
-from phigate.core.runs import Language
+from phigate.core.receipts.record import Signed
+from phigate.core.routing.breaker import Counted
+from phigate.core.sandbox.runs import Language
 from phigate.core.types import Catalog, Principal, Row
 
 

@@ -1,7 +1,7 @@
 """Which release this is, and how releases compare.
 
 A release is `major.minor.patch`, three integers. A snapshot of the catalog names the oldest release
-that may read it (`core.catalog`), so a stack must know what it is itself.
+that may read it (`core.catalog.snapshot`), so a stack must know what it is itself.
 """
 
 import re

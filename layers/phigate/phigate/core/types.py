@@ -106,7 +106,7 @@ class Row:
     cache_key_name: str = ""
     cache_is_per_key: bool = False
     tokens_out_per_s: int = TOKENS_OUT_PER_S_DEFAULT
-    # Set on the local stack alone, by `core.reach`.
+    # Set on the local stack alone, by `core.catalog.reach`.
     override: Override | None = None
     overridden: "Row | None" = None  # the row as the catalog has it
     is_simulated: bool = False
@@ -188,8 +188,8 @@ class Preferences:
 class Asked:
     """What routing and pricing need to know of a request; holds no content.
 
-    `parameters` are the names that a row may fail to honour (`core.members.parameters`).
-    `confidential` is the key policy's until `core.route` has looked at the name.
+    `parameters` are the names that a row may fail to honour (`core.request.fields.parameters`).
+    `confidential` is the key policy's until `core.routing.route` has looked at the name.
     """
 
     model: str

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from phigate.core.account import DAY_S
-from phigate.core.days import begins_at_s, closes_at_s, day_at, days_from, is_day, next_day
 from phigate.core.errors import PhigateError
-from phigate.core.ids import MalformedId, day_of
+from phigate.core.ledger.account import DAY_S
 from phigate.core.limits import DAY_CLOSES_AFTER_S, RECEIPT_DAYS
 from phigate.core.protocols import Clock, Swept
+from phigate.core.receipts.days import begins_at_s, closes_at_s, day_at, days_from, is_day, next_day
+from phigate.core.receipts.ids import MalformedId, day_of
 from phigate.effects.dynamodb_receipts import DayClosed, DynamoReceipts, Standing
 from phigate.effects.signer import Signer, SigningFailed
 from phigate.proof.day import (

@@ -6,8 +6,9 @@ disabled key stops first where holds are made. Every write may be sent again.
 
 import secrets
 
-from phigate.core import account_writes as writes
-from phigate.core.account import (
+from phigate.core.attributes import Item, binary, bytes_at, flag, int_at, mapping, number, text
+from phigate.core.ledger import writes
+from phigate.core.ledger.account import (
     ACCOUNT_SK,
     DIRECTORY_PK,
     KEY_SK,
@@ -16,8 +17,7 @@ from phigate.core.account import (
     key_pk,
     keys_pk,
 )
-from phigate.core.attributes import Item, binary, bytes_at, flag, int_at, mapping, number, text
-from phigate.core.keys import KEY_RANDOM_BYTES, KeyKind, key_id_of, key_sha256, make_key
+from phigate.core.ledger.keys import KEY_RANDOM_BYTES, KeyKind, key_id_of, key_sha256, make_key
 from phigate.core.protocols import Clock
 from phigate.core.types import KeyPolicy
 from phigate.effects.dynamodb import (

@@ -19,7 +19,9 @@ import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from phigate.core.catalog import (
+from phigate.core.catalog.price import CARD_PREFIX, card_sha256
+from phigate.core.catalog.reach import with_overrides, with_simulated
+from phigate.core.catalog.snapshot import (
     CatalogInvalid,
     SnapshotTooNew,
     canonical_bytes,
@@ -30,9 +32,7 @@ from phigate.core.catalog import (
 )
 from phigate.core.errors import InternalError, Overloaded, PhigateError
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
-from phigate.core.price import CARD_PREFIX, card_sha256
 from phigate.core.protocols import CatalogView, Clock, Journal
-from phigate.core.reach import with_overrides, with_simulated
 from phigate.core.types import Catalog, Override
 from phigate.effects.dynamodb import Dynamo, NotAccepted, Transient, repeat
 from phigate.effects.signer import PublicKey, Signer, verify

@@ -7,8 +7,10 @@ What this process holds open is remembered only to save reads; without it the st
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from phigate.core import account_writes as writes
-from phigate.core.account import (
+from phigate.core.attributes import Item, int_at, map_at, text, text_at
+from phigate.core.errors import GatewayError
+from phigate.core.ledger import writes
+from phigate.core.ledger.account import (
     ACCOUNT_SK,
     DIRECTORY_PK,
     Hold,
@@ -29,8 +31,7 @@ from phigate.core.account import (
     verdict_of,
     view,
 )
-from phigate.core.attributes import Item, int_at, map_at, text, text_at
-from phigate.core.errors import GatewayError
+from phigate.core.ledger.receipt_item import stored_receipt
 from phigate.core.limits import LEDGER_TRIES_MAX
 from phigate.core.protocols import (
     AccountView,
@@ -42,8 +43,7 @@ from phigate.core.protocols import (
     StoredReceipt,
     Swept,
 )
-from phigate.core.receipt import Signed
-from phigate.core.receipt_item import stored_receipt
+from phigate.core.receipts.record import Signed
 from phigate.effects.dynamodb import (
     ConditionFailed,
     Dynamo,

@@ -12,7 +12,9 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 
-from phigate.core.account import (
+from phigate.core.attributes import Item, int_at, number, text, text_at
+from phigate.core.errors import InternalError
+from phigate.core.ledger.account import (
     ACCOUNT_SK,
     DAY_S,
     DIRECTORY_PK,
@@ -21,21 +23,19 @@ from phigate.core.account import (
     receipt_pk,
     receipts_pk,
 )
-from phigate.core.attributes import Item, int_at, number, text, text_at
-from phigate.core.errors import InternalError
-from phigate.core.ids import seconds_of
-from phigate.core.limits import CERTIFICATE_LIFE_S, RECEIPT_DAYS
-from phigate.core.proof_count import ProofRefusal, count, refusal
-from phigate.core.protocols import Clock, StoredReceipt
-from phigate.core.receipt_item import (
+from phigate.core.ledger.proof_count import ProofRefusal, count, refusal
+from phigate.core.ledger.receipt_item import (
     BESIDE_SUFFIXES,
     TEXT_SUFFIX,
     UPSTREAM_SUFFIX,
     GarbledReceipt,
     read_receipt,
 )
-from phigate.core.text_signer import TextSignature, read_text_signature
-from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
+from phigate.core.limits import CERTIFICATE_LIFE_S, RECEIPT_DAYS
+from phigate.core.protocols import Clock, StoredReceipt
+from phigate.core.receipts.ids import seconds_of
+from phigate.core.receipts.text_signer import TextSignature, read_text_signature
+from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
 from phigate.proof.open_hold import OpenHold
 from phigate.proof.roots import Root

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
 
-from phigate.core.sandbox_tasks import ERRORS, EXPIRES_TAG, Outcome, Task, failure_outcome, task_of
+from phigate.core.sandbox.tasks import ERRORS, EXPIRES_TAG, Outcome, Task, failure_outcome, task_of
 
 HASH_VARIABLE = "PHIGATE_SANDBOX_TOKEN_SHA256"
 CONNECT_TIMEOUT_S = 2.0

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from phigate.core.protocols import Clock, Journal
-from phigate.core.sandbox_tasks import Outcome, Record, Task
+from phigate.core.sandbox.tasks import Outcome, Record, Task
 from phigate.effects.ecs_tasks import EcsFailed, EcsTasks, Start
 
 START_TRIES_MAX = 4

@@ -7,10 +7,10 @@ so that no request holds what the sweeper is stopping.
 import secrets
 from dataclasses import dataclass
 
-from phigate.core import sandbox_tasks as facts
 from phigate.core.attributes import Item, text_at
 from phigate.core.protocols import Clock
-from phigate.core.sandbox_tasks import POOLED, Record
+from phigate.core.sandbox import tasks as facts
+from phigate.core.sandbox.tasks import POOLED, Record
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, repeat
 from phigate.effects.ecs_tasks import EcsFailed, Start
 from phigate.effects.fargate_lease import Lease, Leases

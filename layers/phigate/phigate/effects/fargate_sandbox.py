@@ -13,7 +13,7 @@ from typing import Any
 
 from phigate.core.errors import GatewayError, SandboxError
 from phigate.core.protocols import Clock, Journal, Sandbox
-from phigate.core.sandbox_tasks import COLD, Task
+from phigate.core.sandbox.tasks import COLD, Task
 from phigate.effects.dynamodb import Dynamo
 from phigate.effects.ecs_tasks import EcsClient, EcsFailed, EcsTasks, Place, Start, ecs_client
 from phigate.effects.fargate_lease import Lease, Leases, TaskLost

@@ -21,7 +21,7 @@ import orjson
 
 from phigate.core.errors import SandboxError
 from phigate.core.protocols import Clock, Ran
-from phigate.core.runs import Language
+from phigate.core.sandbox.runs import Language
 
 CLOCKS_DIFFER_MS = 50  # 60 s at 500 parts per million, more than any clock is off
 HEALTH_TIMEOUT_S = 2.0

@@ -10,13 +10,13 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from phigate.core import sandbox_slots as slots
 from phigate.core.attributes import Item
 from phigate.core.errors import GatewayError, Overloaded, RateLimited
 from phigate.core.limits import LEDGER_TRIES_MAX
 from phigate.core.protocols import Clock, Ran, Sandbox, Sandboxes
-from phigate.core.runs import Language
-from phigate.core.sandbox_slots import Scope, Slot, SlotLimits
+from phigate.core.sandbox import slots
+from phigate.core.sandbox.runs import Language
+from phigate.core.sandbox.slots import Scope, Slot, SlotLimits
 from phigate.effects.dynamodb import ConditionFailed, Dynamo, repeat
 
 # A sandbox ends by itself soon after its time: a local one 10 s, a task is swept within a minute.

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import orjson
 
-from phigate.core.catalog import with_missing_keys
+from phigate.core.catalog.snapshot import with_missing_keys
 from phigate.core.errors import Overloaded
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.protocols import CatalogSource, CatalogView, Clock, Journal

@@ -5,9 +5,9 @@ import functools
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from phigate.core.catalog import model_item, pricing_card
+from phigate.core.catalog.snapshot import model_item, pricing_card
 from phigate.core.errors import NotFound, Overloaded
-from phigate.core.keys import policy_members
+from phigate.core.ledger.keys import policy_members
 from phigate.core.types import Json
 from phigate.gateway import Call, Gateway
 from phigate.http.answers import json_answer

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from phigate.core.errors import CallerError, GatewayError, PhigateError, UpstreamError
-from phigate.core.members import FATES, FIELDS
+from phigate.core.request.fields import FATES, FIELDS
 from phigate.core.types import MODEL_TIERS, REGIONS, Json
 from phigate.wire.chat_body import ChatBody, RouteBody
 

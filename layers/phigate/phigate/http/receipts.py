@@ -4,10 +4,10 @@ import orjson
 from fastapi import Request, Response
 
 from phigate.core.errors import NotFound
-from phigate.core.ids import MalformedId
 from phigate.core.protocols import StoredReceipt
+from phigate.core.receipts.ids import MalformedId
+from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import Principal
-from phigate.core.upstream_signature import UpstreamSignature
 from phigate.gateway import Call, Gateway
 from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from phigate.core.days import DAY_S, begins_at_s, day_at, next_day
+from phigate.core.catalog.overrides import without_port
 from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX, RECEIPT_DAYS
-from phigate.core.overrides import without_port
+from phigate.core.receipts.days import DAY_S, begins_at_s, day_at, next_day
 from phigate.core.types import Catalog, Json
 from phigate.proof.chain import Closed, Items, chain_faults, digest_faults, saved_faults
 from phigate.proof.day import Leaf, receipt_leaf, tombstone_leaf

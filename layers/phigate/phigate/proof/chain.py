@@ -7,7 +7,7 @@ every day after it, only a copy shows which somebody else kept.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from phigate.core.days import DAY_S, begins_at_s
+from phigate.core.receipts.days import DAY_S, begins_at_s
 from phigate.core.types import Json
 from phigate.proof.day import DayDigest, Leaf, name_of, read_digest, tally
 from phigate.proof.failed import ProofFailed

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from phigate.core.days import is_day
 from phigate.core.protocols import StoredReceipt
+from phigate.core.receipts.days import is_day
 from phigate.core.types import Json
 from phigate.proof.failed import ProofFailed
 from phigate.proof.receipt_body import jws_of

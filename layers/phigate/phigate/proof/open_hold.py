@@ -7,9 +7,9 @@ everything like that of a call that may be under way now.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from phigate.core.days import day_at, next_day
-from phigate.core.ids import MalformedId, day_of, seconds_of
 from phigate.core.limits import HOLD_GRACE_S, STREAM_TIMEOUT_S
+from phigate.core.receipts.days import day_at, next_day
+from phigate.core.receipts.ids import MalformedId, day_of, seconds_of
 
 
 @dataclass(frozen=True, slots=True)

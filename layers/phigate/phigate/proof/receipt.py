@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import orjson
 
+from phigate.core.catalog.price import CARD_PREFIX, card_sha256, price_members
 from phigate.core.errors import InvalidRequest
-from phigate.core.price import CARD_PREFIX, card_sha256, price_members
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP
+from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP
 from phigate.core.types import Json, Price
 from phigate.proof.certificate import Certificate, read_certificate
 from phigate.proof.check import Check, Outcome

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import orjson
 
 from phigate.core.protocols import StoredReceipt
-from phigate.core.receipt import RECEIPT_ALG, RECEIPT_TYP, Signed
+from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Signed
+from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import Json
-from phigate.core.upstream_signature import UpstreamSignature
 from phigate.wire.jws import compact, signing_input
 
 

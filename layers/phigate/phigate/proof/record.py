@@ -11,10 +11,10 @@ from typing import Any, get_args
 import orjson
 
 from phigate.core.errors import InvalidRequest
-from phigate.core.ids import MalformedId, seconds_of
+from phigate.core.ledger.cost import cost, unseen_tokens
 from phigate.core.limits import STREAM_TIMEOUT_S
-from phigate.core.meter import cost, unseen_tokens
-from phigate.core.receipt import Ended
+from phigate.core.receipts.ids import MalformedId, seconds_of
+from phigate.core.receipts.record import Ended
 from phigate.core.types import ConfidentialBy, Json, Price, Residency, Tier, Usage
 from phigate.proof.failed import ProofFailed
 from phigate.wire.json_body import parse_object

@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from phigate.core.errors import InvalidRequest
+from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.core.types import Json
-from phigate.core.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.proof.check import Check
 from phigate.proof.failed import ProofFailed
 from phigate.wire.eip191 import Unrecoverable, recovered_address

@@ -1,4 +1,4 @@
-"""An answer without what its upstream says of its prompt cache (`core.prompt_cache`, law 2).
+"""An answer without what its upstream says of its cache (`core.request.prompt_cache`, law 2).
 
 Law: two answers that differ in cached counts alone become the same. Providers spell these counts in
 many ways and places, and some only where there is something to count; so of the envelope, of each

@@ -1,7 +1,7 @@
 """The shape of a chat request's body: types and ranges, also for the OpenAPI document.
 
 Strict: no string becomes a number. Members that this model does not name are left alone here;
-`core.members_check` decides whether they may pass.
+`core.request.field_policy` decides whether they may pass.
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, ValidationError
 
-from phigate.core.counts import check_counts
 from phigate.core.errors import InvalidRequest, member_path
 from phigate.core.limits import NAME_BYTES_MAX
+from phigate.core.request.counts import check_counts
 from phigate.core.types import Json
 from phigate.wire.chat_messages import Message
 from phigate.wire.chat_options import (

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from phigate.core.meter import text_bytes
+from phigate.core.ledger.cost import text_bytes
 from phigate.core.types import Json
 from phigate.wire.sse import data_event
 

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 from phigate.core.attributes import flag_at, int_at, map_at, text_at
 from phigate.core.errors import InternalError
-from phigate.core.ids import day_of
 from phigate.core.limits import HOLDS_MAX, REFUSALS_PER_MINUTE_MAX
 from phigate.core.protocols import AccountView, CountRefusal, HoldRefused, HoldRequest
+from phigate.core.receipts.ids import day_of
 
 DIRECTORY_PK = "ACCOUNTS"
 ACCOUNT_SK = "A"

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from phigate.core.runs import Run
+from phigate.core.receipts.upstream_id import kept_id
+from phigate.core.sandbox.runs import Run
 from phigate.core.types import (
     Agreement,
     Attempt,
@@ -23,7 +24,6 @@ from phigate.core.types import (
     Row,
     Usage,
 )
-from phigate.core.upstream_id import kept_id
 
 Ended = Literal["complete", "upstream_cut", "deadline", "hang_up", "refused"]
 

@@ -6,8 +6,8 @@ gets nothing, whatever is cached. A count whose outcome was unknown may count tw
     A#<account>#S0       w{"key:proofs:minute": signatures and reports}
 """
 
-from phigate.core.account import count_refusal
-from phigate.core.account_writes import Call, count_call
+from phigate.core.ledger.account import count_refusal
+from phigate.core.ledger.writes import Call, count_call
 from phigate.core.limits import PROOFS_PER_MINUTE_MAX
 from phigate.core.protocols import CountRefusal
 

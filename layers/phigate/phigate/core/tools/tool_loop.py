@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from phigate.core.errors import InvalidRequest, ServerToolError, ServerToolLimit
 from phigate.core.limits import MATH_TURNS_MAX, TURNS_FOLLOW_MAX
-from phigate.core.programs import LANGUAGES, functions
-from phigate.core.runs import Run
+from phigate.core.sandbox.runs import Run
+from phigate.core.tools.programs import LANGUAGES, functions
 from phigate.core.types import Json
 
 DATETIME = "gateway:datetime"

@@ -6,7 +6,8 @@ and finds, when it comes second, that it has been done.
 
 from typing import Any
 
-from phigate.core.account import (
+from phigate.core.attributes import Item, flag, mapping, number, text
+from phigate.core.ledger.account import (
     ACCOUNT_SK,
     DAY_S,
     Hold,
@@ -16,12 +17,11 @@ from phigate.core.account import (
     day_name,
     receipt_pk,
 )
-from phigate.core.attributes import Item, flag, mapping, number, text
-from phigate.core.ids import seconds_of
+from phigate.core.ledger.receipt_item import signed_members
 from phigate.core.limits import HOLDS_MAX, RECEIPT_DAYS, REFUSALS_PER_MINUTE_MAX
 from phigate.core.protocols import HoldRequest
-from phigate.core.receipt import Signed
-from phigate.core.receipt_item import signed_members
+from phigate.core.receipts.ids import seconds_of
+from phigate.core.receipts.record import Signed
 
 Call = dict[str, Any]
 

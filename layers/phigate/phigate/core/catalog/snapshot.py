@@ -3,7 +3,7 @@
 The path is texts -> document -> canonical bytes -> Catalog, and the SHA-256 of the canonical bytes
 is the snapshot's name.
 Law 1: a document with one mistake becomes no Catalog.
-Law 2: what is pushed is checked strictly, and what was signed is read by `core.catalog_reading`: by
+Law 2: what is pushed is checked strictly, and what was signed is read by `core.catalog.reading`: by
 this release's fields, whichever release has signed it.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from phigate.core.catalog_check import (
+from phigate.core.catalog.check import (
     ALIASES_FILE,
     PROVIDERS_FOLDER,
     REGIONS_FILE,
@@ -24,9 +24,7 @@ from phigate.core.catalog_check import (
     Mistake,
     check,
 )
-from phigate.core.catalog_reading import SnapshotTooNew, readable, with_reads_from
-from phigate.core.limits import TOKENS_OUT_PER_S_DEFAULT
-from phigate.core.price import (
+from phigate.core.catalog.price import (
     card_of_rows,
     card_price,
     card_sha256,
@@ -34,6 +32,8 @@ from phigate.core.price import (
     pricing_card,
     tier_of,
 )
+from phigate.core.catalog.reading import SnapshotTooNew, readable, with_reads_from
+from phigate.core.limits import TOKENS_OUT_PER_S_DEFAULT
 from phigate.core.types import Agreement, Catalog, Json, Place, Price, RegionDefaults, Row
 
 __all__ = [

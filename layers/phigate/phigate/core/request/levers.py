@@ -22,7 +22,7 @@ from phigate.core.limits import (
     TOKEN_BYTES_MAX,
     UPSTREAM_BODY_BYTES_MAX,
 )
-from phigate.core.members import MEMBERS, unsupported
+from phigate.core.request.fields import MEMBERS, unsupported
 from phigate.core.types import Asked, Json, Row
 
 # What has become too large: an answer in one piece, one event of a stream, a whole stream, or the

@@ -1,7 +1,8 @@
 """Reads Markdown just far enough to know which lines stand in fenced code and which open it.
 
 Law 1: containers, paragraphs and fences are read as CommonMark 0.31 does (the numbers are its
-sections), but for HTML blocks (4.6), in which nothing is a fence: `core.markup` prevents them.
+sections), but for HTML blocks (4.6), in which nothing is a fence: `core.tools.markup` prevents
+them.
 Law 2: other readers may disagree, so a line that any of them could take for the start of an `svg`
 or `mermaid` fence, and that is none here, loses that label. A fence of colons is none here.
 """

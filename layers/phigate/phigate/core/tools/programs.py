@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from phigate.core.limits import PROGRAM_OUTPUT_BYTES_MAX
 from phigate.core.protocols import Ran
-from phigate.core.runs import Language
+from phigate.core.sandbox.runs import Language
 from phigate.core.types import Json
 
 # The names that the model calls the languages by.

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from phigate.core.reach import permitting_row
+from phigate.core.catalog.reach import permitting_row
 from phigate.core.types import Catalog, Json, Price, Row
 
 MARGIN_PERCENT = 10

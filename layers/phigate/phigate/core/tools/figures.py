@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Sequence
 
 from phigate.core.errors import SvgRefused
-from phigate.core.markdown import Line, fenced, read, relabelled
-from phigate.core.markup import Prose
-from phigate.core.mermaid import clean_diagram
-from phigate.core.programs import figure_label
+from phigate.core.tools.markdown import Line, fenced, read, relabelled
+from phigate.core.tools.markup import Prose
+from phigate.core.tools.mermaid import clean_diagram
+from phigate.core.tools.programs import figure_label
 
 # In any case, with emphasis and space inside. A bare "Figure 1" is prose: it may be one of a paper
 # that the caller asked about.

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from phigate.core.errors import SvgRefused
-from phigate.core.figures import clean_text, name_images, stitch
-from phigate.core.markup import Prose, ahead, is_plain
-from phigate.core.mermaid import bare_diagram
+from phigate.core.tools.figures import clean_text, name_images, stitch
+from phigate.core.tools.markup import Prose, ahead, is_plain
+from phigate.core.tools.mermaid import bare_diagram
 from phigate.core.types import Json
 
 Sanitise = Callable[[str], str]

@@ -4,7 +4,7 @@
 
 Checking is strict: `phigate catalog check` and every push refuse a field that is not named here,
 and the lack of one that is required. Reading is not: a snapshot that an older or a newer release
-has signed may lack fields and hold others (`core.catalog_reading`).
+has signed may lack fields and hold others (`core.catalog.reading`).
 """
 
 import re
@@ -14,8 +14,8 @@ from datetime import date
 from typing import Any, get_args
 
 from phigate.core.limits import NAME_BYTES_MAX
-from phigate.core.members import DROPPABLE
-from phigate.core.prompt_cache import CACHE_KEY_NAMES
+from phigate.core.request.fields import DROPPABLE
+from phigate.core.request.prompt_cache import CACHE_KEY_NAMES
 from phigate.core.types import MODEL_TIERS, REGIONS, Residency
 
 Wrong = Callable[[Any], str | None]

@@ -15,7 +15,7 @@ Law: folding twice is folding once, and the body that came in is left as it is.
 from collections.abc import Mapping
 from typing import Any
 
-from phigate.core.members_check import ECHOED_CALLED_MEMBERS, ECHOED_MEMBERS
+from phigate.core.request.field_policy import ECHOED_CALLED_MEMBERS, ECHOED_MEMBERS
 from phigate.core.types import Json
 
 IMAGE_CONFIG_ALIASES: Mapping[str, str] = {

@@ -10,8 +10,8 @@ and an older release refuses all of it.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from phigate.core.catalog_check import PARTS, READS_FROM
-from phigate.core.catalog_fields import (
+from phigate.core.catalog.check import PARTS, READS_FROM
+from phigate.core.catalog.fields import (
     AGREEMENT_FIELDS,
     PLACE_FIELDS,
     PRICE_FIELDS,

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate.core import limits
-from phigate.core.canonical import MODALITIES_NAMES, canonical
-from phigate.core.counts import at_most
 from phigate.core.errors import InvalidRequest, KeyPolicyViolated
-from phigate.core.media import check_image, check_image_config, images
-from phigate.core.members import MEMBERS, parameters
-from phigate.core.members_check import check_members
-from phigate.core.meter import json_bytes, text_bytes
-from phigate.core.tool_loop import DATETIME
+from phigate.core.ledger.cost import json_bytes, text_bytes
+from phigate.core.request.canonical import MODALITIES_NAMES, canonical
+from phigate.core.request.counts import at_most
+from phigate.core.request.field_policy import check_members
+from phigate.core.request.fields import MEMBERS, parameters
+from phigate.core.request.media import check_image, check_image_config, images
+from phigate.core.tools.tool_loop import DATETIME
 from phigate.core.types import MODEL_TIERS, REGIONS, Asked, Json, KeyPolicy, Preferences, Task
 
 _PHI_VALUES = {"true": True, "1": True, "false": False, "0": False}

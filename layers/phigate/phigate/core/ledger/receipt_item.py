@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from phigate.core.account import IllegalStep, verdict_of
 from phigate.core.attributes import Item, binary, bytes_at, deflate, inflate, int_at, text_at
+from phigate.core.ledger.account import IllegalStep, verdict_of
 from phigate.core.protocols import StoredReceipt
-from phigate.core.receipt import Signed
+from phigate.core.receipts.record import Signed
 
 SIGNATURE_BYTES = 64  # Ed25519
 KID_CHARS = 43  # a SHA-256 in base64url (RFC 7638)

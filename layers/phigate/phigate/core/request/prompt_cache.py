@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from phigate.core.types import Json, Row
 
-# The members by which providers keep caches apart; `core.members` has what callers may say.
+# The members by which providers keep caches apart; `core.request.fields` has what callers may say.
 PROMPT_CACHE_KEY = "prompt_cache_key"
 CACHE_SALT = "cache_salt"
 CACHE_KEY_NAMES = (PROMPT_CACHE_KEY, CACHE_SALT)

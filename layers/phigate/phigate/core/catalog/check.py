@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phigate.core.catalog_fields import (
+from phigate.core.catalog.fields import (
     AGREEMENT_FIELDS,
     PLACE_FIELDS,
     PRICE_FIELDS,

@@ -7,8 +7,8 @@ other rows that passed, the region's default for the task first. Each row stands
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from phigate.core.gate import Code, Stand, Steps, admit, may_attempt, refusal_code
 from phigate.core.limits import ATTEMPTS_MAX
+from phigate.core.routing.gate import Code, Stand, Steps, admit, may_attempt, refusal_code
 from phigate.core.types import Asked, Catalog, ConfidentialBy, Rejection, Row
 
 AUTO = "auto"

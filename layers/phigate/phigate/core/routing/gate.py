@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from phigate.core.catalog.reach import permitting_row
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
-from phigate.core.members import unsupported
-from phigate.core.reach import permitting_row
+from phigate.core.request.fields import unsupported
 from phigate.core.types import Asked, Rejection, Row
 
 Code = Literal["no_route", "phi_blocked", "key_policy"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate.core.errors import InvalidRequest, member_path
-from phigate.core.members import MEMBERS
+from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json
 
 # What headers say; in a body nobody would read it, so the caller would be wrong about the tier.
@@ -92,7 +92,7 @@ REFUSED = frozenset(
     }
 )
 
-# What clients send back with an answer's message; `core.canonical` takes it out again.
+# What clients send back with an answer's message; `core.request.canonical` takes it out again.
 ECHOED_MEMBERS = frozenset({"annotations", "provider_specific_fields", "images", "audios"})
 ECHOED_CALLED_MEMBERS = frozenset({"description", "parameters"})
 MESSAGE_MEMBERS = ECHOED_MEMBERS | {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phigate.core.route import Route
+from phigate.core.routing.route import Route
 from phigate.core.types import Attempt, Json
 
 
