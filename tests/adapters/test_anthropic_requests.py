@@ -11,8 +11,8 @@ from phigate.core.errors import InvalidRequest
 from phigate.core.request.canonical import canonical
 from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json
-from phigate.wire.anthropic import ANSWER_TOOL
-from phigate.wire.chat_body import ChatBody, check_shape
+from phigate.wire.anthropic.answer import ANSWER_TOOL
+from phigate.wire.openai.chat_body import ChatBody, check_shape
 from tests.builders import make_body, make_place, make_row
 
 ANTHROPIC = ADAPTERS["anthropic"]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.types import Json
-from phigate.wire.anthropic_format import write_format
-from phigate.wire.anthropic_schema import FORMATS, LIMITS, keeps, narrowed
+from phigate.wire.anthropic.format import write_format
+from phigate.wire.anthropic.schema import FORMATS, LIMITS, keeps, narrowed
 
 INTEGER: Json = {"type": "integer"}
 

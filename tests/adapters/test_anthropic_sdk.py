@@ -21,13 +21,8 @@ from typing_extensions import get_type_hints, is_typeddict
 
 from phigate.adapters.anthropic import EFFORTS, VERSIONS
 from phigate.core.types import Json
-from phigate.wire.anthropic import (
-    CALL_BLOCK,
-    FINISH_REASONS,
-    IGNORED_BLOCKS,
-    WRITTEN_BLOCKS,
-)
-from phigate.wire.anthropic_stream import (
+from phigate.wire.anthropic.answer import CALL_BLOCK, FINISH_REASONS, IGNORED_BLOCKS, WRITTEN_BLOCKS
+from phigate.wire.anthropic.stream import (
     CALL_DELTA,
     HANDLED_EVENTS,
     IGNORED_DELTAS,

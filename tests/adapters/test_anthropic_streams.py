@@ -8,7 +8,7 @@ import pytest
 from phigate.adapters import ADAPTERS
 from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.core.types import Json
-from phigate.wire.anthropic import ANSWER_TOOL
+from phigate.wire.anthropic.answer import ANSWER_TOOL
 
 ANTHROPIC = ADAPTERS["anthropic"]
 

@@ -16,8 +16,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from phigate.adapters import ADAPTERS
 from phigate.core.types import Json
-from phigate.wire import openai
-from phigate.wire.assembly import Assembly
+from phigate.wire.openai import answer as openai
+from phigate.wire.openai.assembly import Assembly
 
 STREAMS = Path(__file__).parent / "streams"
 STAMP = openai.Stamp("chatcmpl-1", "acme-one", 7)

@@ -8,7 +8,7 @@ import pytest
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import WirePlan
 from phigate.core.types import Json
-from phigate.wire.chat_body import ChatBody, check_shape
+from phigate.wire.openai.chat_body import ChatBody, check_shape
 from tests.adapters.conformance import (
     ANSWERS,
     REFUSALS,

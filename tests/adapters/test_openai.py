@@ -14,7 +14,7 @@ from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.core.request.canonical import canonical
 from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json
-from phigate.wire.chat_body import ChatBody, check_shape
+from phigate.wire.openai.chat_body import ChatBody, check_shape
 from tests.builders import make_body, make_place, make_row
 
 OPENAI = ADAPTERS["openai"]

@@ -7,7 +7,7 @@ import pytest
 
 from phigate.core.request.canonical import canonical, image_config
 from phigate.core.types import Json
-from phigate.wire.chat_body import ChatBody, check_shape
+from phigate.wire.openai.chat_body import ChatBody, check_shape
 from tests.builders import make_body
 
 HELLO = {"role": "user", "content": "Hello"}

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from phigate.core.errors import SvgRefused
 from phigate.core.tools.figures import clean_text, stitch
 from phigate.core.tools.programs import figure_label
-from phigate.wire.svg import sanitise
+from phigate.wire.svg.sanitize import sanitise
 
 
 def marked(svg: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phigate.core.tools.clean_answer import clean_members, clean_value
 from phigate.core.tools.figures import clean_text
 from phigate.core.types import Json
-from phigate.wire.svg import sanitise
+from phigate.wire.svg.sanitize import sanitise
 from tests.active_markup import in_diagram, in_html, in_markdown
 from tests.hostile_text import ALL, BARE, BARE_DIAGRAMS, HARMLESS, HTML, LATENT, LINKS, TEXTS
 

@@ -13,7 +13,7 @@ from phigate.core.limits import PATH_CHARS_MAX
 from phigate.core.request.field_policy import REFUSED, check_members
 from phigate.core.request.fields import DROPPABLE, FATES, FIELDS, MEMBERS, parameters, unsupported
 from phigate.core.types import Json
-from phigate.wire.chat_body import ChatBody, check_shape
+from phigate.wire.openai.chat_body import ChatBody, check_shape
 from tests.builders import make_body, make_row
 
 IMAGE = "data:image/png;base64,iVBORw0KGgo="

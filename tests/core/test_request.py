@@ -10,7 +10,7 @@ from phigate.core import limits
 from phigate.core.errors import InvalidRequest, KeyPolicyViolated
 from phigate.core.request.read import Pinned, check_policy, read_asked, read_headers
 from phigate.core.types import Asked, Json, KeyPolicy, Preferences, Task
-from phigate.wire.chat_body import ChatBody, check_shape
+from phigate.wire.openai.chat_body import ChatBody, check_shape
 from tests.builders import make_body
 
 ANY = KeyPolicy()

@@ -8,7 +8,7 @@ import jsonschema_rs
 import pytest
 
 from phigate.core.types import Json, KeyPolicy
-from phigate.wire.chat_body import ChatBody
+from phigate.wire.openai.chat_body import ChatBody
 from tests.builders import make_body
 from tests.http.calls import IMAGE, assert_envelope
 from tests.local.running import RunningStack, Told

@@ -20,7 +20,7 @@ import pytest
 
 from phigate.core.tools.clean_answer import clean_value
 from phigate.core.tools.figures import clean_text
-from phigate.wire.svg import sanitise
+from phigate.wire.svg.sanitize import sanitise
 from tests.active_markup import renderer
 from tests.hostile_text import EVIL, HTML, LATENT, LINKS, TEXTS
 

@@ -8,8 +8,8 @@ import pytest
 from phigate.core.errors import UpstreamFailed
 from phigate.core.limits import ANSWER_PARTS_MAX
 from phigate.core.types import Json
-from phigate.wire import openai
-from phigate.wire.assembly import Assembly
+from phigate.wire.openai import answer as openai
+from phigate.wire.openai.assembly import Assembly
 
 STAMP = openai.Stamp("chatcmpl-1", "acme-one", 7)
 

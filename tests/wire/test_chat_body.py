@@ -6,7 +6,7 @@ import pytest
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.types import Json
-from phigate.wire.chat_body import ChatBody, RouteBody, check_shape
+from phigate.wire.openai.chat_body import ChatBody, RouteBody, check_shape
 from tests.builders import make_body
 
 CANARY = "c4n4ry"

@@ -8,7 +8,7 @@ import pytest
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.limits import ESCAPES_MAX, JSON_MEMBERS_MAX, OBJECT_MEMBERS_MAX, PATH_CHARS_MAX
-from phigate.wire.json_body import parse_object
+from phigate.wire.json import parse_object
 
 CANARY = "c4n4ry"
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from phigate.core.types import Json
-from phigate.wire.openai import Stamp, chunk_event, completion, output_bytes
+from phigate.wire.openai.answer import Stamp, chunk_event, completion, output_bytes
 
 ID, MODEL, CREATED_S = "chatcmpl-AGtJ0gDc8mfYaX9p", "acme-one", 1_795_000_000
 STAMP = Stamp(ID, MODEL, CREATED_S)

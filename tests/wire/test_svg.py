@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phigate.core.errors import SvgRefused
-from phigate.wire.svg import sanitise
-from phigate.wire.svg_policy import ATTRIBUTES, ELEMENTS, HREF_ELEMENTS, PROPERTIES
+from phigate.wire.svg.policy import ATTRIBUTES, ELEMENTS, HREF_ELEMENTS, PROPERTIES
+from phigate.wire.svg.sanitize import sanitise
 from tests.wire.svg_refused import REFUSED
 from tests.wire.svg_vectors import LEFT
 

@@ -29,7 +29,7 @@ from phigate.order import Order, hold_refused
 from phigate.signing import agreements, overrides, signed, simulated, uncertified
 from phigate.tally import Tally
 from phigate.watched import Watched
-from phigate.wire.openai import Stamp
+from phigate.wire.openai.answer import Stamp
 
 
 class OutOfOrder(RuntimeError):

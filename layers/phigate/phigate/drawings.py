@@ -13,7 +13,7 @@ from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.core.tools.clean_answer import clean_answer, clean_members, refuse_drawing
 from phigate.core.types import Json
 from phigate.gateway import Drawings
-from phigate.wire.svg import sanitise
+from phigate.wire.svg.sanitize import sanitise
 
 
 def _clean_answer(body: Json, figures: Sequence[str] | None) -> None:

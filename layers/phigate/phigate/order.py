@@ -32,8 +32,8 @@ from phigate.core.routing.route import AUTO, Route, decide, rows_of_model
 from phigate.core.tools.tool_loop import ServerTools, Zones, offered, server_tools
 from phigate.core.types import Asked, Catalog, ConfidentialBy, Json, KeyPolicy, Row
 from phigate.gateway import Call, Stack
-from phigate.wire.chat_body import ChatBody, check_shape
-from phigate.wire.json_body import is_heavy, parse_object
+from phigate.wire.json import is_heavy, parse_object
+from phigate.wire.openai.chat_body import ChatBody, check_shape
 
 
 @dataclass(frozen=True, slots=True)

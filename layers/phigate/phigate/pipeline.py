@@ -34,9 +34,9 @@ from phigate.loop import Loop
 from phigate.order import Order, count_refused, decision, read_order, read_pinned, refused
 from phigate.streaming import Streaming
 from phigate.turn import Answered, Turn
-from phigate.wire import openai
-from phigate.wire.chat_body import ChatBody, RouteBody
-from phigate.wire.json_body import is_heavy, marks_of
+from phigate.wire.json import is_heavy, marks_of
+from phigate.wire.openai import answer as openai
+from phigate.wire.openai.chat_body import ChatBody, RouteBody
 
 T = TypeVar("T")
 

@@ -19,8 +19,9 @@ from phigate.core.errors import CallerCaused, UpstreamFailed
 from phigate.core.protocols import Exchange, Head, Out
 from phigate.core.request.levers import Large, Levers, explain_shape, explain_size, written_bytes
 from phigate.core.types import Json, Row
-from phigate.wire import openai, sse
-from phigate.wire.assembly import Assembly
+from phigate.wire import sse
+from phigate.wire.openai import answer as openai
+from phigate.wire.openai.assembly import Assembly
 
 _BODY_END_WAIT_S = 0.2  # a provider ends its body right after its last event
 

@@ -24,8 +24,9 @@ from phigate.loop import Loop
 from phigate.order import Order
 from phigate.reading import Reading
 from phigate.turn import Opened, Turn
-from phigate.wire import openai, sse
-from phigate.wire.tool_stream import ToolStream
+from phigate.wire import sse
+from phigate.wire.openai import answer as openai
+from phigate.wire.openai.tool_stream import ToolStream
 
 
 class Streaming:

@@ -36,7 +36,7 @@ from phigate.order import Order, refused
 from phigate.reading import Reading
 from phigate.sending import RowUnsuited, check_status, upstream_request
 from phigate.watched import watch
-from phigate.wire.cached import UncachedDecoder, wire_without_cached, without_cached
+from phigate.wire.openai.cached import UncachedDecoder, wire_without_cached, without_cached
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ from typing import Any
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
 from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json, Place, Row
-from phigate.wire import anthropic
-from phigate.wire.anthropic_format import OPEN_OBJECT, write_format
-from phigate.wire.anthropic_messages import Conversation, check_tool_name, conversation
-from phigate.wire.anthropic_schema import narrowed
-from phigate.wire.anthropic_stream import Decoder
+from phigate.wire.anthropic import answer as anthropic
+from phigate.wire.anthropic.format import OPEN_OBJECT, write_format
+from phigate.wire.anthropic.messages import Conversation, check_tool_name, conversation
+from phigate.wire.anthropic.schema import narrowed
+from phigate.wire.anthropic.stream import Decoder
 
 _REFUSAL_CHARS_MAX = 2_000  # of a provider's error text handed to the caller
 _THINKING_TOKENS_MIN = 1_024  # the least budget that the provider takes

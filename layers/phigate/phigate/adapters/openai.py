@@ -16,7 +16,7 @@ from phigate.core.json_bounds import is_too_much
 from phigate.core.request.fields import MEMBERS, parameters, unsupported
 from phigate.core.types import Json, Place, Row
 from phigate.wire import sse
-from phigate.wire.answer_json import read_json
+from phigate.wire.openai.answer_json import read_json
 
 _KEPT_HERE = frozenset(name for name, field in MEMBERS.items() if field.openai != "passed")
 _EFFORT_DEFAULT = "medium"  # what OpenAI's own models do when nobody says

@@ -24,7 +24,7 @@ from phigate.effects.clock import WallClock
 from phigate.effects.zones import SystemZones
 from phigate.gateway import Call, Stack
 from phigate.order import Order, decision, read_order, read_pinned, refused
-from phigate.wire.chat_body import RouteBody
+from phigate.wire.openai.chat_body import RouteBody
 
 _STDIN = Path("-")
 _COST = "GREATEST COST USD"

@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 from phigate.core.errors import CallerError, GatewayError, PhigateError, UpstreamError
 from phigate.core.request.fields import FATES, FIELDS
 from phigate.core.types import MODEL_TIERS, REGIONS, Json
-from phigate.wire.chat_body import ChatBody, RouteBody
+from phigate.wire.openai.chat_body import ChatBody, RouteBody
 
 _REF = "#/components/schemas/{model}"
 # A model of the body, and where its members stand in the table.

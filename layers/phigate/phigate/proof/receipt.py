@@ -22,7 +22,7 @@ from phigate.proof.failed import ProofFailed
 from phigate.proof.record import contradictions, read_record
 from phigate.proof.roots import Roots
 from phigate.proof.upstream import check_upstream
-from phigate.wire.json_body import parse_object
+from phigate.wire.json import parse_object
 from phigate.wire.jwk import verify as signature_holds
 from phigate.wire.jws import Jws, JwsInvalid, read
 

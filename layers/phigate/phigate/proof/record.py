@@ -17,7 +17,7 @@ from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.core.receipts.record import Ended
 from phigate.core.types import ConfidentialBy, Json, Price, Residency, Tier, Usage
 from phigate.proof.failed import ProofFailed
-from phigate.wire.json_body import parse_object
+from phigate.wire.json import parse_object
 
 # The longest call, its drain, and a ledger that answers late; then the hold itself has expired.
 CALL_S_MAX = STREAM_TIMEOUT_S + 120

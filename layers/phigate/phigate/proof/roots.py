@@ -11,7 +11,7 @@ from typing import Any
 from phigate.core.errors import InvalidRequest
 from phigate.core.types import Json
 from phigate.proof.failed import ProofFailed
-from phigate.wire.json_body import parse_object
+from phigate.wire.json import parse_object
 from phigate.wire.jwk import Jwk, thumbprint
 
 # What a root may sign: the type of a JWS, or the name of another purpose.

@@ -17,7 +17,7 @@ from phigate.core.types import Json
 from phigate.proof.check import Check
 from phigate.proof.failed import ProofFailed
 from phigate.wire.eip191 import Unrecoverable, recovered_address
-from phigate.wire.json_body import parse_object
+from phigate.wire.json import parse_object
 
 _NAME = "upstream"
 # Where the formats of a report keep one for each attested machine.

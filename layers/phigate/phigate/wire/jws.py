@@ -13,7 +13,7 @@ import orjson
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.types import Json
-from phigate.wire.json_body import parse_object
+from phigate.wire.json import parse_object
 
 JWS_BYTES_MAX = 64 * 1024  # a receipt has 2 KB, a day's digest 3 KB
 

@@ -13,8 +13,8 @@ from phigate.core.errors import InvalidRequest, member_path
 from phigate.core.limits import NAME_BYTES_MAX
 from phigate.core.request.counts import check_counts
 from phigate.core.types import Json
-from phigate.wire.chat_messages import Message
-from phigate.wire.chat_options import (
+from phigate.wire.openai.chat_messages import Message
+from phigate.wire.openai.chat_options import (
     Debug,
     Effort,
     Format,
@@ -26,8 +26,8 @@ from phigate.wire.chat_options import (
     Thinking,
     Tokens,
 )
-from phigate.wire.chat_tools import Tool, ToolChoice
-from phigate.wire.shape import Count, Items, Shape
+from phigate.wire.openai.chat_tools import Tool, ToolChoice
+from phigate.wire.openai.shape import Count, Items, Shape
 
 SEED_MAX = 9_223_372_036_854_776_000
 Penalty = Annotated[float, Field(ge=-2, le=2)]

@@ -13,7 +13,7 @@ import orjson
 
 from phigate.core.limits import INPUT_DEPTH_MAX
 from phigate.core.types import Json
-from phigate.wire.answer_json import read_json
+from phigate.wire.openai.answer_json import read_json
 
 # The tool that a model is made to call where JSON is asked for and no schema can be enforced.
 ANSWER_TOOL = "gateway_json_answer"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from phigate.wire.svg_policy import ELEMENTS, PROPERTIES, URL_WRITTEN
+from phigate.wire.svg.policy import ELEMENTS, PROPERTIES, URL_WRITTEN
 
 Declarations = tuple[tuple[str, str], ...]
 

@@ -9,8 +9,8 @@ import orjson
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.types import Json
-from phigate.wire.anthropic import ANSWER_TOOL
-from phigate.wire.anthropic_schema import keeps, narrowed
+from phigate.wire.anthropic.answer import ANSWER_TOOL
+from phigate.wire.anthropic.schema import keeps, narrowed
 
 Fits = Callable[[Json], bool] | None
 

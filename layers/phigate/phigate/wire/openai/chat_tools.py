@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 from pydantic_core import PydanticCustomError
 
 from phigate.core.limits import NAME_BYTES_MAX
-from phigate.wire.shape import Exact, Shape
+from phigate.wire.openai.shape import Exact, Shape
 
 # The shape of an IANA name; whether there is such a zone is looked up later.
 Timezone = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$")]

@@ -21,8 +21,8 @@ from phigate.core.limits import (
     SVG_SELECTORS_MAX,
     SVG_STYLE_BYTES_MAX,
 )
-from phigate.wire import svg_policy as policy
-from phigate.wire.svg_style import Declarations, Rule, declarations, rules, value_of
+from phigate.wire.svg import policy
+from phigate.wire.svg.style import Declarations, Rule, declarations, rules, value_of
 
 _SPACES = str.maketrans("\t\n\r", "   ")
 

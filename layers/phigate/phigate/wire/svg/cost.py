@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from phigate.core.errors import SvgRefused
 from phigate.core.limits import SVG_DEPTH_MAX, SVG_DRAWN_MAX
-from phigate.wire.svg_policy import INHERITED_REFERENCES, URL
-from phigate.wire.svg_tree import Node
+from phigate.wire.svg.policy import INHERITED_REFERENCES, URL
+from phigate.wire.svg.tree import Node
 
 _BYTES_AN_ELEMENT = 256  # path data of this length takes about as long to draw as one more element
 

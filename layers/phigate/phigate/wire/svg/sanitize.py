@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 
 from phigate.core.errors import SvgRefused
 from phigate.core.limits import SVG_BYTES_MAX, SVG_SELECTORS_MAX
-from phigate.wire.svg_cost import check, references
-from phigate.wire.svg_policy import (
+from phigate.wire.svg.cost import check, references
+from phigate.wire.svg.policy import (
     PAINTS,
     SVG_NAMESPACE,
     TEXT_ELEMENTS,
@@ -23,8 +23,8 @@ from phigate.wire.svg_policy import (
     XLINK_NAMESPACE,
     XML_SPACE,
 )
-from phigate.wire.svg_style import Compound, Declarations, Rule, Selector
-from phigate.wire.svg_tree import Node, checked_sheets, read
+from phigate.wire.svg.style import Compound, Declarations, Rule, Selector
+from phigate.wire.svg.tree import Node, checked_sheets, read
 
 # Stands for the figure's prefix until the hash is known; XML cannot hold it.
 _PREFIX = "\0"

@@ -14,7 +14,7 @@ import orjson
 from phigate.core.errors import UpstreamFailed
 from phigate.core.limits import ANSWER_PARTS_MAX
 from phigate.core.types import Json
-from phigate.wire.openai import clean
+from phigate.wire.openai.answer import clean
 
 # Texts that come in pieces, wherever they stand in a message.
 _PIECES = frozenset(

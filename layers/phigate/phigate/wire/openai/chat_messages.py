@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from phigate.core.limits import NAME_BYTES_MAX
-from phigate.wire.shape import Items, Shape
+from phigate.wire.openai.shape import Items, Shape
 
 
 class TextPart(Shape):

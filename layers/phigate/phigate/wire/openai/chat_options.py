@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from phigate.core.limits import IMAGES_MAX, PREFERENCES_MAX
-from phigate.wire.shape import Count, Exact, Items, Shape
+from phigate.wire.openai.shape import Count, Exact, Items, Shape
 
 Tokens = Count
 Effort = Annotated[str, Field(max_length=32)]

@@ -16,8 +16,8 @@ import orjson
 from phigate.core.errors import InvalidRequest
 from phigate.core.limits import JSON_MEMBERS_MAX
 from phigate.core.types import Json
-from phigate.wire.anthropic import ANSWER_TOOL
-from phigate.wire.json_body import marks_of, members_within
+from phigate.wire.anthropic.answer import ANSWER_TOOL
+from phigate.wire.json import marks_of, members_within
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from phigate.core.errors import UpstreamFailed
 from phigate.core.types import Json
 from phigate.wire import sse
-from phigate.wire.answer_json import read_json
-from phigate.wire.anthropic import (
+from phigate.wire.anthropic.answer import (
     ANSWER_TOOL,
     CALL_BLOCK,
     MISSHAPEN,
@@ -25,6 +24,7 @@ from phigate.wire.anthropic import (
     text_of,
     usage_of,
 )
+from phigate.wire.openai.answer_json import read_json
 
 # From a delta's type: its member, and the canonical one.
 WRITTEN_DELTAS = {
