@@ -27,8 +27,8 @@ from phigate.effects.auditor import Period, audit
 from phigate.effects.clock import WallClock
 from phigate.effects.dynamodb_admin import create_table
 from phigate.effects.key_files import file_signer
-from phigate.proof.audit import Report
-from phigate.proof.roots import PURPOSES
+from phigate.verify.audit import Report
+from phigate.verify.roots import PURPOSES
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of its own is made in it
 DAYS = 92

@@ -19,7 +19,7 @@ from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.key_files import LOCAL_STACK, publish
 from phigate.effects.receipt_signer import EnvironmentSigner
 from phigate.effects.signer import KeyFileSigner
-from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS
+from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS
 
 BATCH_ITEMS = 25  # the most that BatchWriteItem takes
 CATALOG_FOLDER = Path(__file__).resolve().parents[1] / "catalog"

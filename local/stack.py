@@ -59,7 +59,7 @@ from phigate.effects.sigv4 import Credentials
 from phigate.effects.text_signer import Eip191Signer
 from phigate.gateway import Gateway, Stack
 from phigate.http.app import build_app
-from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES, REDPILL
+from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES, REDPILL
 from phigate.wiring import (
     MissingVariable,
     Parts,

@@ -24,7 +24,7 @@ from phigate.effects.dynamodb_admin import create_table
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.key_files import file_signer
 from phigate.effects.s3_digests import S3Digests
-from phigate.proof.roots import PURPOSES, Root, jwks
+from phigate.verify.roots import PURPOSES, Root, jwks
 from tests.cli.conftest import Terminal
 from tests.cli.test_keys import made
 

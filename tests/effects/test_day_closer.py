@@ -16,7 +16,7 @@ from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.key_files import LOCAL_STACK
 from phigate.effects.signer import Signer
-from phigate.proof.roots import DIGESTS
+from phigate.verify.roots import DIGESTS
 from phigate.wire.jwk import Jwk
 from tests.fakes import FakeRoot, Fault, FaultyDynamo, Item
 from tests.proof.books import Books, is_receipt, put_hold

@@ -8,8 +8,8 @@ import pytest
 from phigate.core.errors import Overloaded
 from phigate.core.limits import CERTIFICATE_LIFE_S, CERTIFICATE_RENEW_S, CERTIFY_RETRY_S
 from phigate.effects.receipt_signer import EnvironmentSigner
-from phigate.proof.certificate import read_certificate
-from phigate.proof.roots import CERTIFICATES, Root, by_kid
+from phigate.verify.certificate import read_certificate
+from phigate.verify.roots import CERTIFICATES, Root, by_kid
 from tests.fakes import FakeClock, FakeRoot, RecordingJournal
 
 NOW_S = 1_800_000_000.0

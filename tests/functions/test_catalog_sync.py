@@ -12,7 +12,7 @@ from phigate.effects.clock import WallClock
 from phigate.effects.cloudformation import TRIES_MAX, NotAnswered
 from phigate.effects.dynamodb import DynamoDB
 from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.proof.roots import PURPOSES
+from phigate.verify.roots import PURPOSES
 from tests.builders import CATALOG_FOLDER, repository_catalog
 from tests.fakes import FakeClock
 from tests.functions.world import CONTEXT, World, sync_event

@@ -20,8 +20,8 @@ from phigate.aws.server import RegionRefused, Server
 from phigate.aws.settings import Function, SettingsRefused
 from phigate.core.receipts.record import nonce
 from phigate.effects.signer import SigningFailed
-from phigate.proof.receipt import Evidence, read_bundle, verify
-from phigate.proof.roots import read_jwks
+from phigate.verify.receipt import Evidence, read_bundle, verify
+from phigate.verify.roots import read_jwks
 from tests.functions.world import CONTEXT, TASKS, World, rest
 from tests.streaming_runtime.stage import stage
 

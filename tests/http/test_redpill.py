@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from phigate.core.ledger.keys import make_key
 from phigate.core.limits import PROOFS_PER_MINUTE_MAX
 from phigate.core.types import Json, KeyPolicy
-from phigate.proof.receipt import Evidence, read_bundle, verify
-from phigate.proof.roots import REDPILL, read_jwks
+from phigate.verify.receipt import Evidence, read_bundle, verify
+from phigate.verify.roots import REDPILL, read_jwks
 from phigate.wire.eip191 import address_of
 from phigate.wire.jwk import ec_point
 from tests import ethereum

@@ -31,7 +31,7 @@ from phigate.gateway import Stack
 from phigate.http.app import build_app
 from phigate.http.directory import directory
 from phigate.http.surface import BASE_PATHS, PATHS, Surface
-from phigate.proof.roots import CATALOGS, CERTIFICATES
+from phigate.verify.roots import CATALOGS, CERTIFICATES
 from phigate.wiring import Parts, build_gateway, local_access
 from tests.builders import make_body
 from tests.fakes import FakeClock, RecordingJournal

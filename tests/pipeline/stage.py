@@ -24,10 +24,10 @@ from phigate.effects.signer import SECP256K1
 from phigate.effects.text_signer import Eip191Signer
 from phigate.effects.zones import SystemZones
 from phigate.gateway import Call, Gateway, ReceiptsRequired, Stack
-from phigate.proof.certificate import Certificate, read_certificate
-from phigate.proof.receipt import Bundle, Evidence, verify
-from phigate.proof.receipt_body import jws_of
-from phigate.proof.roots import CERTIFICATES, Root, Roots, by_kid
+from phigate.verify.certificate import Certificate, read_certificate
+from phigate.verify.receipt import Bundle, Evidence, verify
+from phigate.verify.receipt_body import jws_of
+from phigate.verify.roots import CERTIFICATES, Root, Roots, by_kid
 from tests.builders import NOW_S, make_body, make_catalog, make_price, make_row
 from tests.fakes import (
     FakeClock,

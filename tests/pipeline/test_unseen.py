@@ -11,7 +11,7 @@ import pytest
 from phigate.core.ledger.cost import unseen_tokens
 from phigate.core.limits import LIGHT_BODY_MARKS_MAX, UNSEEN_TIMEOUTS_PER_DAY
 from phigate.core.types import Json
-from phigate.proof.receipt import Evidence, verify
+from phigate.verify.receipt import Evidence, verify
 from tests.builders import DAY_S, make_body, make_row
 from tests.fakes import Script
 from tests.pipeline.points import at, watch

@@ -21,9 +21,9 @@ from phigate.core.types import Json
 from phigate.effects.auditor import Period, audit
 from phigate.effects.day_closer import Closing
 from phigate.effects.signer import KeyFileSigner
-from phigate.proof.audit import Report
-from phigate.proof.certificate import ALG, Certificate, certificate_payload
-from phigate.proof.roots import CERTIFICATES, PURPOSES, Roots
+from phigate.verify.audit import Report
+from phigate.verify.certificate import ALG, Certificate, certificate_payload
+from phigate.verify.roots import CERTIFICATES, PURPOSES, Roots
 from phigate.wire.jwk import ed25519_jwk, thumbprint
 from phigate.wire.jws import compact, signing_input
 from tests.fakes import FakeDynamo, Item

@@ -13,9 +13,9 @@ from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts, record
 from phigate.core.types import Attempt, Json, Usage
 from phigate.effects.signer import KeyFileSigner
-from phigate.proof.certificate import ALG, Certificate, certificate_payload
-from phigate.proof.receipt import Bundle
-from phigate.proof.roots import CERTIFICATES, Root, Roots, by_kid
+from phigate.verify.certificate import ALG, Certificate, certificate_payload
+from phigate.verify.receipt import Bundle
+from phigate.verify.roots import CERTIFICATES, Root, Roots, by_kid
 from phigate.wire.jwk import ed25519_jwk, thumbprint
 from phigate.wire.jws import compact, signing_input
 from tests.builders import NOW_S, make_agreement, make_row

@@ -20,8 +20,8 @@ from phigate.core.receipts.days import DAY_S, begins_at_s
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import Signed
 from phigate.core.types import Json
-from phigate.proof.certificate import read_certificate
-from phigate.proof.roots import CERTIFICATES, DIGESTS
+from phigate.verify.certificate import read_certificate
+from phigate.verify.roots import CERTIFICATES, DIGESTS
 from tests.fakes import Item
 from tests.proof.books import (
     TRAFFIC,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phigate.proof.numbers import Numbers
+from phigate.verify.sequence import Numbers
 
 DAYS = st.lists(st.lists(st.integers(1, 40), max_size=12), max_size=6)
 

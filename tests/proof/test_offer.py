@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from phigate.core.types import Json
-from phigate.proof.offer import departures
+from phigate.verify.against_catalog import departures
 from tests.builders import make_catalog, make_row
 from tests.proof.mint import general
 

@@ -17,9 +17,9 @@ from phigate.core.catalog.price import card_sha256
 from phigate.core.catalog.snapshot import canonical_bytes, pricing_card
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP
 from phigate.core.types import Json
-from phigate.proof.failed import ProofFailed
-from phigate.proof.receipt import Bundle, Evidence, Verified, read_bundle, verify
-from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, Root, by_kid
+from phigate.verify.errors import ProofFailed
+from phigate.verify.receipt import Bundle, Evidence, Verified, read_bundle, verify
+from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, Root, by_kid
 from phigate.wire.jws import compact, encode, signing_input
 from tests.builders import make_agreement, make_catalog, make_price, make_row
 from tests.proof.mint import ID, TIME_S, Mint, answer, fresh_signer, general

@@ -12,10 +12,10 @@ from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes
 from phigate.core.ledger.receipt_item import GarbledReceipt, read_receipt, signed_members
 from phigate.core.receipts.record import Signed
 from phigate.core.types import Json
-from phigate.proof.audit import Audit, Question
-from phigate.proof.chain import read_closed
-from phigate.proof.record import MEMBERS, OPTIONAL
-from phigate.proof.stored import read_entry, receipt_key
+from phigate.verify.audit import Audit, Question
+from phigate.verify.chain import read_closed
+from phigate.verify.consistency import MEMBERS, OPTIONAL
+from phigate.verify.stored_receipt import read_entry, receipt_key
 from tests.proof.books import TRAFFIC, Books, is_general, is_phi
 
 HONEST = Books.kept()

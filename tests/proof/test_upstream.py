@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from phigate.proof.check import Outcome
-from phigate.proof.receipt import Bundle, Evidence, read_bundle, verify
-from phigate.proof.upstream import check_upstream
+from phigate.verify.check import Outcome
+from phigate.verify.receipt import Bundle, Evidence, read_bundle, verify
+from phigate.verify.upstream import check_upstream
 from tests.ethereum import address_of, signature_by
 from tests.proof.mint import Mint, general
 

@@ -32,8 +32,8 @@ from phigate.effects.dynamodb_keys import DynamoKeys
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.signer import KeyFileSigner
-from phigate.proof.audit import Report
-from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
+from phigate.verify.audit import Report
+from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 from tests.builders import CATALOG_FOLDER, make_body
 from tests.fakes import FakeClock, FakeSandboxes, Script
 from tests.pipeline.stage import GOOD_STREAM, Stage, answers, fails

@@ -25,9 +25,9 @@ from phigate.effects.dynamodb_catalog import DynamoCatalog
 from phigate.effects.dynamodb_keys import DynamoKeys
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.proof.receipt import Bundle, Evidence, verify
-from phigate.proof.receipt_body import jws_of
-from phigate.proof.roots import CATALOGS, CERTIFICATES, Roots, by_kid
+from phigate.verify.receipt import Bundle, Evidence, verify
+from phigate.verify.receipt_body import jws_of
+from phigate.verify.roots import CATALOGS, CERTIFICATES, Roots, by_kid
 from phigate.wire.jwk import ec_public_key
 from tests.builders import make_body
 from tests.fakes import FakeClock, FakeDynamo, RecordingJournal

@@ -30,7 +30,7 @@ from phigate.core.routing.breaker import Breaker
 from phigate.core.routing.gate import Stand
 from phigate.core.tools.tool_loop import Zones
 from phigate.core.types import REGIONS, Json, Task
-from phigate.proof.roots import Root
+from phigate.verify.roots import Root
 
 T = TypeVar("T")
 

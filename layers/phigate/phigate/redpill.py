@@ -36,8 +36,8 @@ from phigate.core.types import Catalog, Json, Principal, Row
 from phigate.gateway import Call, Gateway
 from phigate.order import Order, refused
 from phigate.pipeline import authenticate, ordered
-from phigate.proof.certificate import read_certificate
-from phigate.proof.receipt_body import jws_of
+from phigate.verify.certificate import read_certificate
+from phigate.verify.receipt_body import jws_of
 from phigate.wire.jws import decode
 
 ALGOS = ("ecdsa", "ed25519")

@@ -25,7 +25,7 @@ from phigate.effects.cloudformation import Outcome, answer
 from phigate.effects.dynamodb_catalog import push_snapshot
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.signer import SigningFailed
-from phigate.proof.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
+from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 
 WORK_TIMEOUT_S = 40.0  # a push takes under a second; the function has two minutes
 PHYSICAL_ID = "phigate-catalog"  # the same for ever: another one would ask for a Delete

@@ -20,7 +20,7 @@ from phigate.effects.dynamodb_catalog import DynamoCatalog
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.s3_digests import S3Digests
-from phigate.proof.roots import CATALOGS
+from phigate.verify.roots import CATALOGS
 from phigate.wire.jwk import ec_public_key
 
 AGREEMENT_ENDS_S = 30 * DAY_S  # a new one takes weeks to be signed

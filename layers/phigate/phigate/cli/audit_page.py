@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from phigate.cli.tables import amount, columns, day, facts
 from phigate.core.receipts.days import day_at
 from phigate.core.types import Json
-from phigate.proof.audit import Report
-from phigate.proof.roots import PURPOSES
+from phigate.verify.audit import Report
+from phigate.verify.roots import PURPOSES
 
 FINDINGS_SHOWN_MAX = 40
 IDS_SHOWN_MAX = 5

@@ -10,7 +10,7 @@ from phigate.cli.store import Store, on_store, place_flags
 from phigate.effects.day_closer import DayCloser
 from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.key_files import LOCAL_STACK, file_signer, publish
-from phigate.proof.roots import DIGESTS
+from phigate.verify.roots import DIGESTS
 
 
 def _close_flags(parser: argparse.ArgumentParser) -> None:

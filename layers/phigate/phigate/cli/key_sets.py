@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from phigate.cli.command import CommandFailed
-from phigate.proof.failed import ProofFailed
-from phigate.proof.roots import Roots, read_jwks
+from phigate.verify.errors import ProofFailed
+from phigate.verify.roots import Roots, read_jwks
 
 KEY_SET_BYTES_MAX = 256 * 1024  # a key has 300 bytes
 FETCH_TIMEOUT_S = 10.0

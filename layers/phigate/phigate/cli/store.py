@@ -20,7 +20,7 @@ from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
 from phigate.effects.dynamodb_ledger import DynamoLedger
 from phigate.effects.key_files import key_file
 from phigate.effects.sigv4 import Credentials
-from phigate.proof.roots import CATALOGS
+from phigate.verify.roots import CATALOGS
 
 DEFAULT_STATE = ".phigate"
 

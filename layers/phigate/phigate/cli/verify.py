@@ -18,8 +18,8 @@ from phigate.cli.tables import day, facts, moment, plain
 from phigate.core.ledger.keys import parse_key
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json
-from phigate.proof.failed import ProofFailed
-from phigate.proof.receipt import Bundle, Check, Evidence, Outcome, Verified, read_bundle, verify
+from phigate.verify.errors import ProofFailed
+from phigate.verify.receipt import Bundle, Check, Evidence, Outcome, Verified, read_bundle, verify
 
 NOT_ANCHORED = 3
 _NONCE = re.compile(r"[0-9a-fA-F]{64}")

@@ -11,10 +11,16 @@ from phigate.core.types import Catalog
 from phigate.effects.dynamodb import Dynamo
 from phigate.effects.dynamodb_catalog import SnapshotRefused, read_snapshot
 from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.proof.audit import Audit, Question, Report
-from phigate.proof.chain import read_closed
-from phigate.proof.roots import Roots, by_kid
-from phigate.proof.stored import ReceiptKey, Unproven, read_entry, receipt_key, vouched_number
+from phigate.verify.audit import Audit, Question, Report
+from phigate.verify.chain import read_closed
+from phigate.verify.roots import Roots, by_kid
+from phigate.verify.stored_receipt import (
+    ReceiptKey,
+    Unproven,
+    read_entry,
+    receipt_key,
+    vouched_number,
+)
 
 CATALOGS_KEPT_MAX = 100  # a snapshot is some 100 KB in memory; a day has one or two
 _REFUSALS = {

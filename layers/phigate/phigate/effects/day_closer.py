@@ -19,7 +19,7 @@ from phigate.core.receipts.days import begins_at_s, closes_at_s, day_at, days_fr
 from phigate.core.receipts.ids import MalformedId, day_of
 from phigate.effects.dynamodb_receipts import DayClosed, DynamoReceipts, Standing
 from phigate.effects.signer import Signer, SigningFailed
-from phigate.proof.day import (
+from phigate.verify.day import (
     DayDigest,
     Leaf,
     digest_input,
@@ -30,10 +30,10 @@ from phigate.proof.day import (
     tally,
     tombstone_leaf,
 )
-from phigate.proof.failed import ProofFailed
-from phigate.proof.numbers import Numbers
-from phigate.proof.open_hold import doubt
-from phigate.proof.stored import own_number, read_entry
+from phigate.verify.errors import ProofFailed
+from phigate.verify.open_hold import doubt
+from phigate.verify.sequence import Numbers
+from phigate.verify.stored_receipt import own_number, read_entry
 
 RETRY_AFTER_S = 600.0  # after a failure, or while a day is left open
 

@@ -36,7 +36,7 @@ from phigate.core.protocols import CatalogView, Clock, Journal
 from phigate.core.types import Catalog, Override
 from phigate.effects.dynamodb import Dynamo, NotAccepted, Transient, repeat
 from phigate.effects.signer import PublicKey, Signer, verify
-from phigate.proof.roots import CATALOGS, Roots
+from phigate.verify.roots import CATALOGS, Roots
 from phigate.wire.jwk import ec_public_key
 
 DOCUMENT_BYTES_MAX = 4 * 1024 * 1024  # 400 KB of item, deflated ten to one

@@ -23,8 +23,8 @@ from phigate.core.limits import (
 )
 from phigate.core.protocols import Clock, Journal
 from phigate.effects.signer import Signer, SigningFailed
-from phigate.proof.certificate import ALG, Certificate, certificate_payload
-from phigate.proof.roots import CERTIFICATES
+from phigate.verify.certificate import ALG, Certificate, certificate_payload
+from phigate.verify.roots import CERTIFICATES
 from phigate.wire.jwk import ed25519_jwk, thumbprint
 from phigate.wire.jws import compact, signing_input
 

@@ -12,8 +12,8 @@ from phigate.gateway import Call, Gateway
 from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of
 from phigate.pipeline import authenticate
-from phigate.proof.receipt_body import jws_of, receipt_body
-from phigate.proof.roots import jwks
+from phigate.verify.receipt_body import jws_of, receipt_body
+from phigate.verify.roots import jwks
 
 COMPLETION_PREFIX = "chatcmpl-"
 JOSE = "application/jose"

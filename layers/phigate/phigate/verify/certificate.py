@@ -10,8 +10,8 @@ import orjson
 
 from phigate.core.limits import CERTIFICATE_LIFE_S
 from phigate.core.types import Json
-from phigate.proof.failed import ProofFailed
-from phigate.proof.roots import CERTIFICATES, Roots, root_of
+from phigate.verify.errors import ProofFailed
+from phigate.verify.roots import CERTIFICATES, Roots, root_of
 from phigate.wire.jwk import Jwk, thumbprint, verify
 from phigate.wire.jws import Jws, JwsInvalid, read
 

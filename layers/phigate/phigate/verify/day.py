@@ -15,9 +15,9 @@ import orjson
 from phigate.core.protocols import StoredReceipt
 from phigate.core.receipts.days import is_day
 from phigate.core.types import Json
-from phigate.proof.failed import ProofFailed
-from phigate.proof.receipt_body import jws_of
-from phigate.proof.roots import DIGESTS, Roots, root_of
+from phigate.verify.errors import ProofFailed
+from phigate.verify.receipt_body import jws_of
+from phigate.verify.roots import DIGESTS, Roots, root_of
 from phigate.wire.jwk import verify
 from phigate.wire.jws import JwsInvalid, compact, read, signing_input
 

@@ -12,14 +12,14 @@ from phigate.core.catalog.overrides import without_port
 from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX, RECEIPT_DAYS
 from phigate.core.receipts.days import DAY_S, begins_at_s, day_at, next_day
 from phigate.core.types import Catalog, Json
-from phigate.proof.chain import Closed, Items, chain_faults, digest_faults, saved_faults
-from phigate.proof.day import Leaf, receipt_leaf, tombstone_leaf
-from phigate.proof.numbers import Numbers
-from phigate.proof.offer import departures, names_no_catalog
-from phigate.proof.open_hold import OpenHold, doubt
-from phigate.proof.record import Finding
-from phigate.proof.roots import Roots
-from phigate.proof.stored import Entry, ReceiptKey, Unproven, faults, is_uncertified
+from phigate.verify.against_catalog import departures, names_no_catalog
+from phigate.verify.chain import Closed, Items, chain_faults, digest_faults, saved_faults
+from phigate.verify.consistency import Finding
+from phigate.verify.day import Leaf, receipt_leaf, tombstone_leaf
+from phigate.verify.open_hold import OpenHold, doubt
+from phigate.verify.roots import Roots
+from phigate.verify.sequence import Numbers
+from phigate.verify.stored_receipt import Entry, ReceiptKey, Unproven, faults, is_uncertified
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from phigate.core.errors import InvalidRequest
 from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.core.types import Json
-from phigate.proof.check import Check
-from phigate.proof.failed import ProofFailed
+from phigate.verify.check import Check
+from phigate.verify.errors import ProofFailed
 from phigate.wire.eip191 import Unrecoverable, recovered_address
 from phigate.wire.json import parse_object
 

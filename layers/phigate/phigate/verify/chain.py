@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from phigate.core.receipts.days import DAY_S, begins_at_s
 from phigate.core.types import Json
-from phigate.proof.day import DayDigest, Leaf, name_of, read_digest, tally
-from phigate.proof.failed import ProofFailed
-from phigate.proof.record import Finding
-from phigate.proof.roots import Roots
+from phigate.verify.consistency import Finding
+from phigate.verify.day import DayDigest, Leaf, name_of, read_digest, tally
+from phigate.verify.errors import ProofFailed
+from phigate.verify.roots import Roots
 
 LATE_TRIED_MAX = 16  # late receipts of one day that are tried one by one
 

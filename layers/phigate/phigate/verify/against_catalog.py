@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from phigate.core.types import Agreement, Catalog, Json, Price, Row
-from phigate.proof.record import Finding
+from phigate.verify.consistency import Finding
 
 
 def departures(record: Json, catalog: Catalog) -> Iterator[Finding]:

@@ -16,12 +16,12 @@ from phigate.core.catalog.price import CARD_PREFIX, card_sha256, price_members
 from phigate.core.errors import InvalidRequest
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP
 from phigate.core.types import Json, Price
-from phigate.proof.certificate import Certificate, read_certificate
-from phigate.proof.check import Check, Outcome
-from phigate.proof.failed import ProofFailed
-from phigate.proof.record import contradictions, read_record
-from phigate.proof.roots import Roots
-from phigate.proof.upstream import check_upstream
+from phigate.verify.certificate import Certificate, read_certificate
+from phigate.verify.check import Check, Outcome
+from phigate.verify.consistency import contradictions, read_record
+from phigate.verify.errors import ProofFailed
+from phigate.verify.roots import Roots
+from phigate.verify.upstream import check_upstream
 from phigate.wire.json import parse_object
 from phigate.wire.jwk import verify as signature_holds
 from phigate.wire.jws import Jws, JwsInvalid, read

@@ -16,7 +16,7 @@ from phigate.core.limits import STREAM_TIMEOUT_S
 from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.core.receipts.record import Ended
 from phigate.core.types import ConfidentialBy, Json, Price, Residency, Tier, Usage
-from phigate.proof.failed import ProofFailed
+from phigate.verify.errors import ProofFailed
 from phigate.wire.json import parse_object
 
 # The longest call, its drain, and a ledger that answers late; then the hold itself has expired.

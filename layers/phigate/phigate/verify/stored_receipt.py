@@ -15,12 +15,12 @@ from phigate.core.receipts.days import DAY_S
 from phigate.core.receipts.ids import MalformedId, day_of, seconds_of
 from phigate.core.receipts.record import Signed, hash_text
 from phigate.core.types import Json
-from phigate.proof.certificate import Certificate, read_certificate
-from phigate.proof.failed import ProofFailed
-from phigate.proof.receipt import check_certificate
-from phigate.proof.receipt_body import receipt_input
-from phigate.proof.record import Finding, contradictions, read_record
-from phigate.proof.roots import Roots
+from phigate.verify.certificate import Certificate, read_certificate
+from phigate.verify.consistency import Finding, contradictions, read_record
+from phigate.verify.errors import ProofFailed
+from phigate.verify.receipt import check_certificate
+from phigate.verify.receipt_body import receipt_input
+from phigate.verify.roots import Roots
 from phigate.wire.jwk import ed25519_public_key, verify_ed25519
 from phigate.wire.jws import JwsInvalid
 

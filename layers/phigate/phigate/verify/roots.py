@@ -10,7 +10,7 @@ from typing import Any
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.types import Json
-from phigate.proof.failed import ProofFailed
+from phigate.verify.errors import ProofFailed
 from phigate.wire.json import parse_object
 from phigate.wire.jwk import Jwk, thumbprint
 
