@@ -23,10 +23,10 @@ from local.stack import local_dynamodb
 from local.state import engine_named
 from phigate.cli.audit_page import page
 from phigate.core.types import Json
-from phigate.effects.auditor import Period, audit
+from phigate.effects.audit.auditor import Period, audit
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb_admin import create_table
-from phigate.effects.key_files import file_signer
+from phigate.effects.signing.key_files import file_signer
+from phigate.effects.store.admin import create_table
 from phigate.verify.audit import Report
 from phigate.verify.roots import PURPOSES
 

@@ -10,15 +10,15 @@ from phigate.core.catalog.snapshot import document_from_texts
 from phigate.core.ledger.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.receipts.days import DAY_S, begins_at_s, closes_at_s
 from phigate.core.types import Json
-from phigate.effects.day_closer import Closing, DayCloser
-from phigate.effects.dynamodb import Dynamo, read_item, repeat
-from phigate.effects.dynamodb_admin import DynamoAdmin
-from phigate.effects.dynamodb_catalog import push_snapshot
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.key_files import LOCAL_STACK, publish
-from phigate.effects.receipt_signer import EnvironmentSigner
-from phigate.effects.signer import KeyFileSigner
+from phigate.effects.audit.day_closer import Closing, DayCloser
+from phigate.effects.signing.key_files import LOCAL_STACK, publish
+from phigate.effects.signing.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.signer import KeyFileSigner
+from phigate.effects.store.admin import DynamoAdmin
+from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.dynamodb import Dynamo, read_item, repeat
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS
 
 BATCH_ITEMS = 25  # the most that BatchWriteItem takes

@@ -32,7 +32,7 @@ from phigate.core.receipts.record import (
     record,
 )
 from phigate.core.types import Agreement, Attempt, Catalog, Json, Row, Usage
-from phigate.effects.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.receipt_signer import EnvironmentSigner
 from phigate.signing import signed
 from phigate.wire.jws import signing_input
 

@@ -14,8 +14,8 @@ from local.__main__ import CATALOG
 from local.stack import Options, serve
 from phigate.core.protocols import Clock, CountRefusal, Held, HoldRefused, HoldRequest
 from phigate.core.receipts.record import Signed
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.ledger import DynamoLedger
 
 
 class NoLedger(DynamoLedger):

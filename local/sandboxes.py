@@ -9,10 +9,10 @@ from pathlib import Path
 
 from phigate.core.protocols import Clock, Journal
 from phigate.core.sandbox.slots import SlotLimits
-from phigate.effects.dynamodb import Dynamo
-from phigate.effects.sandbox_pool import LocalSandboxes
-from phigate.effects.sandbox_server import bwrap_launch
-from phigate.effects.sandbox_slots import DynamoSlots, LimitedSandboxes
+from phigate.effects.sandbox.pool import LocalSandboxes
+from phigate.effects.sandbox.server import bwrap_launch
+from phigate.effects.sandbox.slots import DynamoSlots, LimitedSandboxes
+from phigate.effects.store.dynamodb import Dynamo
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".phigate-tools" / "sandbox"

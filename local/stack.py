@@ -44,19 +44,19 @@ from phigate.core.ledger.keys import parse_key
 from phigate.core.protocols import Clock, Ledger, ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.drawings import DRAWINGS
-from phigate.effects.access import Access
+from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
-from phigate.effects.dynamodb_catalog import push_snapshot
-from phigate.effects.dynamodb_keys import DynamoKeys
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
 from phigate.effects.journal import LineJournal
-from phigate.effects.key_files import LOCAL_STACK, file_signer, publish
-from phigate.effects.signer import KeyFileSigner, KeyFileUnusable
-from phigate.effects.sigv4 import Credentials
-from phigate.effects.text_signer import Eip191Signer
+from phigate.effects.signing.key_files import LOCAL_STACK, file_signer, publish
+from phigate.effects.signing.signer import KeyFileSigner, KeyFileUnusable
+from phigate.effects.signing.text_signer import Eip191Signer
+from phigate.effects.store.admin import DynamoAdmin, create_table
+from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.keys import DynamoKeys
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
+from phigate.effects.upstream.credentials import Access
 from phigate.gateway import Gateway, Stack
 from phigate.http.app import build_app
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES, REDPILL

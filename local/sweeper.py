@@ -5,12 +5,12 @@ On AWS a function of its own does this on a schedule.
 
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import Clock, Journal
-from phigate.effects.day_closer import DayCloser
-from phigate.effects.dynamodb import Dynamo
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.key_files import LOCAL_STACK
-from phigate.effects.signer import Signer
+from phigate.effects.audit.day_closer import DayCloser
+from phigate.effects.signing.key_files import LOCAL_STACK
+from phigate.effects.signing.signer import Signer
+from phigate.effects.store.dynamodb import Dynamo
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
 
 SWEEP_INTERVAL_S = 30.0
 

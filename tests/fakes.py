@@ -34,7 +34,8 @@ from phigate.core.protocols import (
 from phigate.core.receipts.record import Signed
 from phigate.core.sandbox.runs import Language
 from phigate.core.types import Catalog, Principal
-from phigate.effects.dynamodb import (
+from phigate.effects.signing.signer import P256, KeyFileSigner, SigningFailed
+from phigate.effects.store.dynamodb import (
     ConditionFailed,
     Conflict,
     Dynamo,
@@ -44,8 +45,7 @@ from phigate.effects.dynamodb import (
     TransactionCanceled,
     Unavailable,
 )
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.signer import P256, KeyFileSigner, SigningFailed
+from phigate.effects.store.ledger import DynamoLedger
 from phigate.wire.jwk import Jwk
 from tests.expressions import BadExpression, Expression
 

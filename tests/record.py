@@ -23,8 +23,8 @@ from phigate.core.errors import InvalidRequest, UpstreamFailed
 from phigate.core.limits import JSON_TIMEOUT_S
 from phigate.core.protocols import Head, UpstreamRequest
 from phigate.core.types import Catalog, Json, Row
-from phigate.effects.access import Access
-from phigate.effects.http_upstream import HttpUpstream
+from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.http_upstream import HttpUpstream
 from phigate.wiring import MissingVariable, local_access
 from tests.builders import repository_catalog
 

@@ -16,9 +16,9 @@ import pytest
 
 from local.engine import Engine, running
 from phigate.cli.main import main
+from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.sigv4 import Credentials
+from phigate.effects.store.dynamodb import DynamoDB
 
 Answer = TypeVar("Answer")
 

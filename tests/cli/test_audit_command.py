@@ -17,13 +17,13 @@ from bench.audit_operator import Operator
 from bench.audit_plan import PLANTS, Traffic, Written
 from phigate.cli.audit_page import FINDINGS_SHOWN_MAX
 from phigate.core.types import Json
+from phigate.effects.audit.day_closer import Closing
+from phigate.effects.audit.s3_digests import S3Digests
 from phigate.effects.clock import WallClock
-from phigate.effects.day_closer import Closing
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import create_table
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.key_files import file_signer
-from phigate.effects.s3_digests import S3Digests
+from phigate.effects.signing.key_files import file_signer
+from phigate.effects.store.admin import create_table
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import PURPOSES, Root, jwks
 from tests.cli.conftest import Terminal
 from tests.cli.test_keys import made

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phigate.effects.signer import load_or_create_key_file
+from phigate.effects.signing.signer import load_or_create_key_file
 from tests.cli.conftest import Terminal
 
 CATALOG = Path(__file__).resolve().parents[2] / "catalog"

@@ -7,8 +7,8 @@ import pytest
 from phigate.core.protocols import Held, HoldRefused, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.ledger import DynamoLedger
 from tests.cli.conftest import Terminal
 from tests.cli.test_keys import id_of, made
 

@@ -9,10 +9,10 @@ from phigate.core.ledger.keys import key_id_of, parse_key
 from phigate.core.protocols import AccountView
 from phigate.core.types import KeyPolicy, Principal
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin
-from phigate.effects.dynamodb_keys import DynamoKeys, KeyView
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.admin import DynamoAdmin
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.keys import DynamoKeys, KeyView
+from phigate.effects.store.ledger import DynamoLedger
 from tests.cli.conftest import Terminal
 
 CREATE = ("keys", "create", "--account", "clinic")

@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from phigate.effects.ecs_tasks import HASH_VARIABLE
+from phigate.effects.sandbox.ecs_tasks import HASH_VARIABLE
 from tests.effects.sandboxes import ROOT, real_launch
 
 Outcome = str | Exception

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from moto import mock_aws
 
-from phigate.effects.aws_json import AwsJson
+from phigate.effects.aws.json_service import AwsJson
+from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
-from phigate.effects.sigv4 import Credentials
 
 REGION = "eu-central-2"
 AWS_URL = f"https://kms.{REGION}.amazonaws.com/"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from phigate.core.protocols import Ran, Sandbox, Sandboxes
 from phigate.effects.clock import WallClock
-from phigate.effects.sandbox_pool import LocalSandboxes
-from phigate.effects.sandbox_server import Launch, bwrap_launch
+from phigate.effects.sandbox.pool import LocalSandboxes
+from phigate.effects.sandbox.server import Launch, bwrap_launch
 from tests.fakes import RecordingJournal
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from phigate.core.errors import GatewayError, RateLimited
 from phigate.core.sandbox.slots import STACK_PK, Slot, SlotLimits, pk_of
-from phigate.effects.dynamodb import Dynamo, DynamoError
-from phigate.effects.sandbox_slots import DynamoSlots
+from phigate.effects.sandbox.slots import DynamoSlots
+from phigate.effects.store.dynamodb import Dynamo, DynamoError
 from tests.fakes import FAULTS, FakeClock, Fault, Item, fault_error
 from tests.ledger.stage import drive
 from tests.ledger.world import Execute, Mutation, Process, Request, SteppedDynamo, wait_for_driver

@@ -13,9 +13,9 @@ from phigate.core.errors import NotSent
 from phigate.core.fetch import UpstreamFetch
 from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Override, Row
-from phigate.effects.access import Access
-from phigate.effects.http_upstream import HttpUpstream
-from phigate.effects.served_catalog import NOT_CALLED
+from phigate.effects.aws.stack_catalog import NOT_CALLED
+from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.http_upstream import HttpUpstream
 from tests.builders import make_place, make_row
 
 # How a key is sent, and what the provider sees of it.

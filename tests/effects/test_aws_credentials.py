@@ -9,14 +9,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from phigate.effects.aws_credentials import (
+from phigate.effects.aws.credentials import (
     RENEW_BEFORE_S,
     RETRY_AFTER_S,
     ContainerCredentials,
     NoCredentials,
     credentials_of,
 )
-from phigate.effects.sigv4 import Credentials
+from phigate.effects.aws.sigv4 import Credentials
 from tests.fakes import FakeClock, RecordingJournal
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}

@@ -10,12 +10,12 @@ from phigate.core.attributes import number
 from phigate.core.ledger.account import account_pk
 from phigate.core.receipts.days import DAY_S, begins_at_s
 from phigate.core.receipts.ids import new_id
-from phigate.effects.day_closer import RETRY_AFTER_S, Closing, DayCloser
-from phigate.effects.dynamodb import Dynamo, NotAccepted
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.key_files import LOCAL_STACK
-from phigate.effects.signer import Signer
+from phigate.effects.audit.day_closer import RETRY_AFTER_S, Closing, DayCloser
+from phigate.effects.signing.key_files import LOCAL_STACK
+from phigate.effects.signing.signer import Signer
+from phigate.effects.store.dynamodb import Dynamo, NotAccepted
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import DIGESTS
 from phigate.wire.jwk import Jwk
 from tests.fakes import FakeRoot, Fault, FaultyDynamo, Item

@@ -13,7 +13,8 @@ from botocore.credentials import Credentials as BotoCredentials
 
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.limits import LEDGER_TRIES_MAX
-from phigate.effects.dynamodb import (
+from phigate.effects.aws.sigv4 import Credentials, Signer
+from phigate.effects.store.dynamodb import (
     CANCELLATIONS,
     ERRORS,
     ConditionFailed,
@@ -28,7 +29,6 @@ from phigate.effects.dynamodb import (
     pages,
     repeat,
 )
-from phigate.effects.sigv4 import Credentials, Signer
 from tests.effects.raw_server import RawServer, answer, raw_server
 from tests.fakes import FakeClock, Item
 

@@ -9,8 +9,8 @@ import pytest
 
 from phigate.core.limits import BREAKER_TRIES_MAX, BREAKER_WINDOW_S
 from phigate.core.routing.breaker import Counted
-from phigate.effects.dynamodb import Dynamo
-from phigate.effects.dynamodb_breaker import DynamoBreaker
+from phigate.effects.store.breaker import DynamoBreaker
+from phigate.effects.store.dynamodb import Dynamo
 from tests.effects.slot_world import AtOnce
 from tests.fakes import (
     FAULTS,

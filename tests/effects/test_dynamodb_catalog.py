@@ -21,9 +21,9 @@ from phigate.core.catalog.snapshot import (
 from phigate.core.errors import Overloaded
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
 from phigate.core.types import Override
-from phigate.effects.dynamodb import NotAccepted, Unavailable
-from phigate.effects.dynamodb_catalog import RETRY_AFTER_S, DynamoCatalog, push_snapshot
-from phigate.effects.signer import KeyFileSigner
+from phigate.effects.signing.signer import KeyFileSigner
+from phigate.effects.store.catalog import RETRY_AFTER_S, DynamoCatalog, push_snapshot
+from phigate.effects.store.dynamodb import NotAccepted, Unavailable
 
 CATALOG = Path(__file__).parents[2] / "catalog"
 POINTER = ("CATALOG", "current")

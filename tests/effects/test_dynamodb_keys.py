@@ -10,9 +10,9 @@ from phigate.core.ledger.keys import key_id_of, key_sha256, parse_key
 from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S, KEY_FRESH_S
 from phigate.core.protocols import Held, HoldRequest
 from phigate.core.types import KeyPolicy
-from phigate.effects.dynamodb_admin import DynamoAdmin, NoSuchAccount, NoSuchKey, create_table
-from phigate.effects.dynamodb_keys import DynamoKeys
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.admin import DynamoAdmin, NoSuchAccount, NoSuchKey, create_table
+from phigate.effects.store.keys import DynamoKeys
+from phigate.effects.store.ledger import DynamoLedger
 from tests.fakes import FAULTS, FakeClock, FakeDynamo, Fault, FaultyDynamo, Item
 
 pytestmark = pytest.mark.anyio

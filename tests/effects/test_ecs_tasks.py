@@ -12,7 +12,7 @@ from moto import mock_aws
 from moto.moto_api import state_manager
 
 from phigate.core.sandbox.tasks import Task, failure_outcome, task_of
-from phigate.effects.ecs_tasks import EcsFailed, EcsTasks, Place, Start, ecs_client
+from phigate.effects.sandbox.ecs_tasks import EcsFailed, EcsTasks, Place, Start, ecs_client
 
 REGION = "eu-central-2"
 NOW_S = 1_790_000_000

@@ -15,10 +15,10 @@ from phigate.core.protocols import Sandbox
 from phigate.core.sandbox import tasks as facts
 from phigate.core.sandbox.tasks import COLD, ERRORS, LIFE_MAX_S, POOLED_AGE_MAX_S, STARTING_MAX_S
 from phigate.effects.clock import WallClock
-from phigate.effects.ecs_tasks import Place
-from phigate.effects.fargate_pool import Swept
-from phigate.effects.fargate_sandbox import LATE_S, STARTS_MAX, FargateSandboxes
-from phigate.effects.sandbox_session import HttpSandbox, token_of, token_sha256
+from phigate.effects.sandbox.ecs_tasks import Place
+from phigate.effects.sandbox.fargate_pool import Swept
+from phigate.effects.sandbox.fargate_sandbox import LATE_S, STARTS_MAX, FargateSandboxes
+from phigate.effects.sandbox.session import HttpSandbox, token_of, token_sha256
 from tests.effects.ecs_double import NO_ANSWER, NORMAL, UNREACHABLE, FakeEcs, Outcome, refused
 from tests.effects.sandboxes import SECRET, two, why_not
 from tests.fakes import FakeClock, FakeDynamo, FaultyDynamo, Item, RecordingJournal

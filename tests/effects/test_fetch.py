@@ -8,8 +8,8 @@ import pytest
 
 from phigate.core.errors import UpstreamFailed
 from phigate.core.fetch import Fetched, UpstreamFetch
-from phigate.effects.access import Access
-from phigate.effects.http_upstream import HttpUpstream
+from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.http_upstream import HttpUpstream
 from tests.builders import make_row
 
 BYTES_MAX = 1_000

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from phigate.core.catalog import fields as catalog_fields
 from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import UpstreamRequest
-from phigate.effects.access import AUTHS, Access
-from phigate.effects.google_token import (
+from phigate.effects.upstream.credentials import AUTHS, Access
+from phigate.effects.upstream.google_token import (
     GRANT,
     RENEW_BEFORE_S,
     SCOPE,
@@ -28,7 +28,7 @@ from phigate.effects.google_token import (
     ServiceAccount,
     ServiceAccountUnusable,
 )
-from phigate.effects.http_upstream import HttpUpstream
+from phigate.effects.upstream.http_upstream import HttpUpstream
 from tests.builders import NOW_S, make_place, make_row
 
 KEY = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)

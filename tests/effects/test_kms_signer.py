@@ -15,12 +15,12 @@ from botocore.credentials import Credentials as BotoCredentials
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from phigate.effects import sigv4
-from phigate.effects.aws_json import CALL_TIMEOUT_S
-from phigate.effects.kms_signer import OUTCOMES, KmsSigner
-from phigate.effects.signer import SigningFailed, verify
-from phigate.effects.sigv4 import Credentials
-from phigate.effects.text_signer import Eip191Signer
+from phigate.effects.aws import sigv4
+from phigate.effects.aws.json_service import CALL_TIMEOUT_S
+from phigate.effects.aws.sigv4 import Credentials
+from phigate.effects.signing.kms_signer import OUTCOMES, KmsSigner
+from phigate.effects.signing.signer import SigningFailed, verify
+from phigate.effects.signing.text_signer import Eip191Signer
 from phigate.wire.eip191 import recovered_address
 from phigate.wire.jwk import ec_jwk, ec_public_key
 from tests.effects.kms import CURVES, REGION, Keys, aws_json, moto_kms, serving

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from phigate.effects.lambda_journal import LEVELS, METRICS, TEXT_CHARS_MAX, LambdaJournal
+from phigate.effects.aws.lambda_journal import LEVELS, METRICS, TEXT_CHARS_MAX, LambdaJournal
 from tests.fakes import FakeClock
 
 

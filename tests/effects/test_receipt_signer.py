@@ -7,7 +7,7 @@ import pytest
 
 from phigate.core.errors import Overloaded
 from phigate.core.limits import CERTIFICATE_LIFE_S, CERTIFICATE_RENEW_S, CERTIFY_RETRY_S
-from phigate.effects.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.receipt_signer import EnvironmentSigner
 from phigate.verify.certificate import read_certificate
 from phigate.verify.roots import CERTIFICATES, Root, by_kid
 from tests.fakes import FakeClock, FakeRoot, RecordingJournal

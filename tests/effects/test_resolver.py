@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from phigate.effects.resolver import UpstreamResolver
+from phigate.effects.upstream.resolver import UpstreamResolver
 
 
 class Liar(AbstractResolver):

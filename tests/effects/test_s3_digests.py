@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from phigate.core.limits import RECEIPT_DAYS
-from phigate.effects.day_closer import KeepingFailed
-from phigate.effects.s3_digests import S3Digests
+from phigate.effects.audit.day_closer import KeepingFailed
+from phigate.effects.audit.s3_digests import S3Digests
 from tests.fakes import FakeClock
 
 BUCKET = "kept-digests"

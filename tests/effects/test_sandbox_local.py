@@ -12,8 +12,8 @@ import pytest
 
 from phigate.core.errors import SandboxError
 from phigate.core.protocols import Sandbox
-from phigate.effects.sandbox_pool import LocalSandboxes
-from phigate.effects.sandbox_session import HttpSandbox
+from phigate.effects.sandbox.pool import LocalSandboxes
+from phigate.effects.sandbox.session import HttpSandbox
 from tests.effects.sandboxes import (
     ROOT,
     descendants,

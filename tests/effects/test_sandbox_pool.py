@@ -10,8 +10,8 @@ import pytest
 from phigate.core.errors import SandboxError
 from phigate.core.protocols import Sandbox
 from phigate.effects.clock import WallClock
-from phigate.effects.sandbox_pool import AGE_MAX_S, LocalSandboxes
-from phigate.effects.sandbox_server import Launch
+from phigate.effects.sandbox.pool import AGE_MAX_S, LocalSandboxes
+from phigate.effects.sandbox.server import Launch
 from tests.effects.sandboxes import (
     READY,
     ShiftedClock,

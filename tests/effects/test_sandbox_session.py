@@ -11,7 +11,7 @@ import pytest
 from phigate.core.errors import SandboxError
 from phigate.core.protocols import Ran
 from phigate.effects.clock import WallClock
-from phigate.effects.sandbox_session import (
+from phigate.effects.sandbox.session import (
     ANSWER_BYTES_MAX,
     CODE_CHARS_MAX,
     FIGURE_BYTES_MAX,

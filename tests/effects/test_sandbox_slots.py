@@ -12,8 +12,8 @@ from phigate.core.errors import Overloaded, RateLimited, SandboxError
 from phigate.core.protocols import Ran, Sandbox
 from phigate.core.sandbox.runs import Language
 from phigate.core.sandbox.slots import STACK_PK, SlotLimits, pk_of
-from phigate.effects.dynamodb import Dynamo
-from phigate.effects.sandbox_slots import GRACE_S, DynamoSlots, LimitedSandboxes
+from phigate.effects.sandbox.slots import GRACE_S, DynamoSlots, LimitedSandboxes
+from phigate.effects.store.dynamodb import Dynamo
 from tests.effects.slot_world import AtOnce, SlotMachine, SlotWorld
 from tests.fakes import FAULTS, FakeClock, FakeDynamo, Fault, FaultyDynamo, Item
 from tests.ledger.conftest import RealStore

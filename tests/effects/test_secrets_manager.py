@@ -7,7 +7,7 @@ import pytest
 import requests
 from moto import mock_aws
 
-from phigate.effects.secrets_manager import SecretsManager, SecretUnread
+from phigate.effects.aws.secrets_manager import SecretsManager, SecretUnread
 from tests.effects.kms import aws_json, serving
 from tests.effects.raw_server import answer, raw_server
 

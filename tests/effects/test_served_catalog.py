@@ -9,15 +9,15 @@ import pytest
 
 from phigate.core.errors import Overloaded
 from phigate.core.types import Catalog, Row
-from phigate.effects.access import Access
-from phigate.effects.secrets_manager import SecretUnread
-from phigate.effects.served_catalog import (
+from phigate.effects.aws.secrets_manager import SecretUnread
+from phigate.effects.aws.stack_catalog import (
     NOT_CALLED,
     RETRY_AFTER_S,
     SECRETS_AGE_MAX_S,
     SECRETS_FRESH_S,
     ServedCatalog,
 )
+from phigate.effects.upstream.credentials import Access
 from tests.builders import make_catalog, make_place, make_row
 from tests.fakes import FakeClock, RecordingJournal, StaticCatalog
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from phigate.effects.signer import (
+from phigate.effects.signing.signer import (
     P256,
     SECP256K1,
     KeyFileSigner,

@@ -35,11 +35,11 @@ from phigate.core.receipts.record import Signed
 from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import KeyPolicy
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB, NotAccepted, read_item
-from phigate.effects.dynamodb_admin import DynamoAdmin
-from phigate.effects.dynamodb_keys import DynamoKeys
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.effects.store.admin import DynamoAdmin
+from phigate.effects.store.dynamodb import DynamoDB, NotAccepted, read_item
+from phigate.effects.store.keys import DynamoKeys
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
 from tests.fakes import FakeClock
 from tests.functions.actions import ACTIONS, ATTRIBUTES, KEYS, KINDS, items_of, kind_of
 from tests.functions.aws import moto_services

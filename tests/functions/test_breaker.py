@@ -10,8 +10,8 @@ import pytest
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
 from phigate.core.limits import BREAKER_OPEN_S
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_breaker import DynamoBreaker
+from phigate.effects.store.breaker import DynamoBreaker
+from phigate.effects.store.dynamodb import DynamoDB
 from tests.fakes import FakeClock, RecordingJournal
 from tests.functions.actions import ACTIONS
 from tests.functions.world import CONTEXT, World, rest

@@ -8,10 +8,10 @@ import pytest
 
 from phigate.aws.catalog_sync import PHYSICAL_ID, CatalogSync
 from phigate.core.types import Json
+from phigate.effects.aws.cloudformation import TRIES_MAX, NotAnswered
 from phigate.effects.clock import WallClock
-from phigate.effects.cloudformation import TRIES_MAX, NotAnswered
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import PURPOSES
 from tests.builders import CATALOG_FOLDER, repository_catalog
 from tests.fakes import FakeClock

@@ -6,7 +6,7 @@ import time
 from phigate.aws.buffered import Buffered
 from phigate.aws.catalog_sync import CatalogSync
 from phigate.aws.chat import chat
-from phigate.effects.served_catalog import SECRETS_FRESH_S
+from phigate.effects.aws.stack_catalog import SECRETS_FRESH_S
 from tests.fakes import FakeClock
 from tests.functions.actions import items_of
 from tests.functions.world import CONTEXT, INFOMANIAK, World, rest, sync_event

@@ -19,7 +19,7 @@ from phigate.aws.math import math
 from phigate.aws.server import RegionRefused, Server
 from phigate.aws.settings import Function, SettingsRefused
 from phigate.core.receipts.record import nonce
-from phigate.effects.signer import SigningFailed
+from phigate.effects.signing.signer import SigningFailed
 from phigate.verify.receipt import Evidence, read_bundle, verify
 from phigate.verify.roots import read_jwks
 from tests.functions.world import CONTEXT, TASKS, World, rest

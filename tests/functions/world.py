@@ -19,12 +19,12 @@ from phigate.core.ledger.keys import key_sha256
 from phigate.core.protocols import Clock, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.core.types import KeyPolicy
+from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
-from phigate.effects.dynamodb_keys import DynamoKeys
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.sigv4 import Credentials
+from phigate.effects.store.admin import DynamoAdmin, create_table
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.keys import DynamoKeys
+from phigate.effects.store.ledger import DynamoLedger
 from tests.builders import CATALOG_FOLDER
 from tests.functions.aws import AWS_REGION, Aws, serving
 from tests.streaming_runtime.events import event

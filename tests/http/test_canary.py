@@ -18,7 +18,7 @@ from phigate.core.attributes import inflate
 from phigate.core.ledger.keys import make_key
 from phigate.core.ledger.receipt_item import RECORD_WORDS
 from phigate.core.types import Json
-from phigate.effects.key_files import FILES
+from phigate.effects.signing.key_files import FILES
 from tests.http.calls import CHAT, PIXEL
 from tests.http.echoing_upstream import ANSWERS, echoing
 from tests.local.running import HOST, RunningStack, started

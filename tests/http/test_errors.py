@@ -17,8 +17,8 @@ from phigate.core.limits import (
 )
 from phigate.core.types import Json, KeyPolicy
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin
+from phigate.effects.store.admin import DynamoAdmin
+from phigate.effects.store.dynamodb import DynamoDB
 from tests.builders import make_body
 from tests.http.calls import CHAT, HELLO, IMAGE, assert_envelope
 from tests.local.running import Headers, RunningStack

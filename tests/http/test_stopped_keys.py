@@ -22,11 +22,11 @@ from phigate.core.ledger.account import KEY_SK, key_pk, keys_pk
 from phigate.core.ledger.keys import key_id_of, key_sha256
 from phigate.core.limits import BODY_BYTES_MAX, KEY_FRESH_S
 from phigate.core.types import KeyPolicy
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
-from phigate.effects.dynamodb_catalog import push_snapshot
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.key_files import file_signer
+from phigate.effects.signing.key_files import file_signer
+from phigate.effects.store.admin import DynamoAdmin, create_table
+from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.ledger import DynamoLedger
 from phigate.gateway import Stack
 from phigate.http.app import build_app
 from phigate.http.directory import directory

@@ -17,8 +17,8 @@ from local.__main__ import CATALOG
 from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
 from phigate.core.protocols import HoldRequest, UpstreamRequest
 from phigate.core.types import REGIONS, Json
-from phigate.effects.dynamodb_catalog import DynamoCatalog, push_snapshot
-from phigate.effects.signer import load_or_create_key_file
+from phigate.effects.signing.signer import load_or_create_key_file
+from phigate.effects.store.catalog import DynamoCatalog, push_snapshot
 from phigate.gateway import Gateway
 from phigate.http.app import build_app
 from tests.builders import NOW_S, make_body

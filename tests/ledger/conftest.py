@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from local import engine
+from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import create_table
-from phigate.effects.sigv4 import Credentials
+from phigate.effects.store.admin import create_table
+from phigate.effects.store.dynamodb import DynamoDB
 from tests.fakes import Item
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from phigate.core.ledger import writes
-from phigate.effects.dynamodb import ConditionFailed, Dynamo, TransactionCanceled, Unavailable
+from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, TransactionCanceled, Unavailable
 from tests.fakes import Item
 from tests.ledger.world import Mutation
 

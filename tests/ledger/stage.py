@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from phigate.core.ledger.account import account_pk
 from phigate.core.protocols import AccountView, HoldRequest
 from phigate.core.receipts.ids import new_id
-from phigate.effects.dynamodb_admin import DynamoAdmin
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.admin import DynamoAdmin
+from phigate.effects.store.ledger import DynamoLedger
 from tests.fakes import FakeClock, Fault, FaultyDynamo, Item
 
 NOW_S = 1_790_000_000

@@ -14,8 +14,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from phigate.core.ledger.account import IllegalStep
 from phigate.core.protocols import Held, HoldRequest
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.ledger import DynamoLedger
 from tests.fakes import FakeDynamo
 from tests.ledger.conftest import RealStore
 from tests.ledger.machine import on

@@ -11,8 +11,8 @@ from phigate.core.ledger.account import IllegalStep
 from phigate.core.limits import HOLDS_MAX, LEDGER_TRIES_MAX, REFUSALS_PER_MINUTE_MAX
 from phigate.core.protocols import Held, HoldRefused, HoldRequest, Swept
 from phigate.core.receipts.record import Signed
-from phigate.effects.dynamodb_admin import CreditRefUsed, NoSuchAccount
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.admin import CreditRefUsed, NoSuchAccount
+from phigate.effects.store.ledger import DynamoLedger
 from tests.fakes import FAULTS, FakeDynamo, Fault
 from tests.ledger.conftest import RealStore
 from tests.ledger.stage import NOW_S, Stage, drive

@@ -16,9 +16,9 @@ from phigate.core.ledger.receipt_item import stored_receipt
 from phigate.core.protocols import HoldRefused, HoldRequest, StoredReceipt
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import Signed
-from phigate.effects.dynamodb import Dynamo, DynamoError
-from phigate.effects.dynamodb_admin import CreditRefUsed, DynamoAdmin
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.admin import CreditRefUsed, DynamoAdmin
+from phigate.effects.store.dynamodb import Dynamo, DynamoError
+from phigate.effects.store.ledger import DynamoLedger
 from tests.fakes import FakeClock, FakeDynamo, Fault, Item, fault_error
 
 START_S = 1_790_000_000

@@ -19,8 +19,8 @@ from local.stack import local_dynamodb
 from local.state import read_env
 from phigate.core.types import Json, KeyPolicy
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin
+from phigate.effects.store.admin import DynamoAdmin
+from phigate.effects.store.dynamodb import DynamoDB
 
 T = TypeVar("T")
 Headers = Sequence[tuple[str | bytes, str | bytes]]

@@ -17,9 +17,9 @@ from local import engine
 from local.engine import Engine
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.admin import DynamoAdmin
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.ledger import DynamoLedger
 from tests.local.test_engine import on
 
 NOBODY = 65534

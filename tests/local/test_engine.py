@@ -15,11 +15,11 @@ import pytest
 from local import engine
 from local.engine import Engine, EngineFailed
 from phigate.core.protocols import Held, HoldRequest
+from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.sigv4 import Credentials
+from phigate.effects.store.admin import DynamoAdmin, create_table
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.ledger import DynamoLedger
 
 T = TypeVar("T")
 

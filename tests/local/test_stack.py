@@ -25,7 +25,7 @@ from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, d
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk
 from phigate.core.ledger.keys import key_sha256
 from phigate.core.types import Catalog, Json
-from phigate.effects.dynamodb import DynamoDB
+from phigate.effects.store.dynamodb import DynamoDB
 from phigate.wiring import MissingVariable, local_access, simulated_providers
 from tests.builders import make_body
 from tests.http.echoing_upstream import echoing

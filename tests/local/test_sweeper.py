@@ -7,7 +7,7 @@ import pytest
 from bench.audit_plan import Traffic
 from local.sweeper import SWEEP_INTERVAL_S, sweep_for_ever
 from phigate.core.receipts.days import DAY_S, begins_at_s
-from phigate.effects.dynamodb import Dynamo
+from phigate.effects.store.dynamodb import Dynamo
 from phigate.verify.roots import DIGESTS
 from tests.fakes import FakeClock, Fault, FaultyDynamo
 from tests.proof.books import Books, is_receipt

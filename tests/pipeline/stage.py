@@ -17,11 +17,11 @@ from phigate.core.ledger.keys import key_sha256, make_key
 from phigate.core.ledger.receipt_item import BESIDE_SUFFIXES
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row, Task
 from phigate.drawings import DRAWINGS
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.receipt_signer import EnvironmentSigner
-from phigate.effects.signer import SECP256K1
-from phigate.effects.text_signer import Eip191Signer
+from phigate.effects.signing.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.signer import SECP256K1
+from phigate.effects.signing.text_signer import Eip191Signer
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.effects.zones import SystemZones
 from phigate.gateway import Call, Gateway, ReceiptsRequired, Stack
 from phigate.verify.certificate import Certificate, read_certificate

@@ -13,7 +13,7 @@ from phigate import pipeline
 from phigate.core.errors import InternalError, SandboxError, UpstreamFailed
 from phigate.core.protocols import Ran
 from phigate.core.types import Json, Task
-from phigate.effects.dynamodb_ledger import DynamoLedger
+from phigate.effects.store.ledger import DynamoLedger
 from tests.builders import make_body
 from tests.fakes import Play, RecordingOut, Script
 from tests.pipeline.points import Pass, Watched, watch

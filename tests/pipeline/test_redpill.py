@@ -25,7 +25,7 @@ from phigate.core.limits import PROOFS_PER_MINUTE_MAX, REPORT_BYTES_MAX, REPORT_
 from phigate.core.protocols import StoredReceipt
 from phigate.core.receipts.text_signer import TextSignature
 from phigate.core.types import Json
-from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.effects.store.receipts import DynamoReceipts
 from tests import ethereum
 from tests.builders import make_row
 from tests.pipeline.stage import ACCOUNT, PLAIN, Stage, answers, call

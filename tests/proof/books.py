@@ -18,9 +18,9 @@ from bench.audit_plan import Traffic
 from phigate.core.ledger.receipt_item import signed_members, signed_of
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Signed, hash_text
 from phigate.core.types import Json
-from phigate.effects.auditor import Period, audit
-from phigate.effects.day_closer import Closing
-from phigate.effects.signer import KeyFileSigner
+from phigate.effects.audit.auditor import Period, audit
+from phigate.effects.audit.day_closer import Closing
+from phigate.effects.signing.signer import KeyFileSigner
 from phigate.verify.audit import Report
 from phigate.verify.certificate import ALG, Certificate, certificate_payload
 from phigate.verify.roots import CERTIFICATES, PURPOSES, Roots

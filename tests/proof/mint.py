@@ -12,7 +12,7 @@ from phigate.core.limits import CERTIFICATE_LIFE_S
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts, record
 from phigate.core.types import Attempt, Json, Usage
-from phigate.effects.signer import KeyFileSigner
+from phigate.effects.signing.signer import KeyFileSigner
 from phigate.verify.certificate import ALG, Certificate, certificate_payload
 from phigate.verify.receipt import Bundle
 from phigate.verify.roots import CERTIFICATES, Root, Roots, by_kid

@@ -24,14 +24,14 @@ from phigate.core.protocols import Held, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.core.routing.gate import EVERY_UNPROVEN
 from phigate.core.types import Json, KeyPolicy, Task
-from phigate.effects.auditor import Period, audit
-from phigate.effects.day_closer import DayCloser
-from phigate.effects.dynamodb_admin import DynamoAdmin
-from phigate.effects.dynamodb_catalog import DynamoCatalog, push_snapshot
-from phigate.effects.dynamodb_keys import DynamoKeys
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.signer import KeyFileSigner
+from phigate.effects.audit.auditor import Period, audit
+from phigate.effects.audit.day_closer import DayCloser
+from phigate.effects.signing.signer import KeyFileSigner
+from phigate.effects.store.admin import DynamoAdmin
+from phigate.effects.store.catalog import DynamoCatalog, push_snapshot
+from phigate.effects.store.keys import DynamoKeys
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.audit import Report
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 from tests.builders import CATALOG_FOLDER, make_body

@@ -20,11 +20,11 @@ from phigate.core.ledger.keys import key_sha256, policy_to_json
 from phigate.core.limits import KEY_CACHE_S
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json
-from phigate.effects.auditor import Period, audit
-from phigate.effects.dynamodb_catalog import DynamoCatalog
-from phigate.effects.dynamodb_keys import DynamoKeys
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.effects.audit.auditor import Period, audit
+from phigate.effects.store.catalog import DynamoCatalog
+from phigate.effects.store.keys import DynamoKeys
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.receipt import Bundle, Evidence, verify
 from phigate.verify.receipt_body import jws_of
 from phigate.verify.roots import CATALOGS, CERTIFICATES, Roots, by_kid

@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from phigate.effects.signer import KeyFileSigner
+from phigate.effects.signing.signer import KeyFileSigner
 from phigate.wire.jwk import Jwk, ec_jwk, ed25519_jwk, thumbprint, verify
 from phigate.wire.jws import decode
 

@@ -21,14 +21,14 @@ from phigate.core.protocols import (
 )
 from phigate.core.receipts.text_signer import TextSigner
 from phigate.core.types import Catalog, Override
-from phigate.effects.access import Access
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_catalog import DynamoCatalog
-from phigate.effects.dynamodb_keys import DynamoKeys
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.http_upstream import HttpUpstream
-from phigate.effects.receipt_signer import EnvironmentSigner
-from phigate.effects.signer import PublicKey, Signer
+from phigate.effects.signing.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.signer import PublicKey, Signer
+from phigate.effects.store.catalog import DynamoCatalog
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.keys import DynamoKeys
+from phigate.effects.store.receipts import DynamoReceipts
+from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.http_upstream import HttpUpstream
 from phigate.effects.zones import SystemZones
 from phigate.gateway import Drawings, Gateway, Stack
 

@@ -20,11 +20,11 @@ from phigate.core.catalog.snapshot import (
     document_from_texts,
 )
 from phigate.core.errors import PhigateError
-from phigate.effects.aws_credentials import NoCredentials
-from phigate.effects.cloudformation import Outcome, answer
-from phigate.effects.dynamodb_catalog import push_snapshot
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.signer import SigningFailed
+from phigate.effects.aws.cloudformation import Outcome, answer
+from phigate.effects.aws.credentials import NoCredentials
+from phigate.effects.signing.signer import SigningFailed
+from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 
 WORK_TIMEOUT_S = 40.0  # a push takes under a second; the function has two minutes

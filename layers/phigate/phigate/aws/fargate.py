@@ -7,8 +7,8 @@ two pools in one cluster would each stop the other's tasks.
 from phigate.aws.outside import Aws
 from phigate.aws.settings import SettingsRefused, Tasks
 from phigate.core.protocols import Sandbox
-from phigate.effects.ecs_tasks import Place
-from phigate.effects.fargate_sandbox import FargateSandboxes
+from phigate.effects.sandbox.ecs_tasks import Place
+from phigate.effects.sandbox.fargate_sandbox import FargateSandboxes
 
 
 async def fargate(aws: Aws, tasks: Tasks) -> FargateSandboxes:

@@ -8,7 +8,7 @@ from phigate.aws.server import Extras, Server
 from phigate.core.sandbox.slots import SlotLimits
 from phigate.core.types import Task
 from phigate.drawings import DRAWINGS
-from phigate.effects.sandbox_slots import DynamoSlots, LimitedSandboxes
+from phigate.effects.sandbox.slots import DynamoSlots, LimitedSandboxes
 from phigate.http.surface import chats
 
 NEEDS_STREAMING = (

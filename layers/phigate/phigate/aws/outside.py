@@ -7,13 +7,13 @@ from typing import TextIO
 
 from phigate.aws.settings import Function, Settings, SettingsRefused, read_settings
 from phigate.core.protocols import Clock
-from phigate.effects.aws_credentials import CredentialsOf, NoCredentials, credentials_of
-from phigate.effects.aws_json import AwsJson
+from phigate.effects.aws.credentials import CredentialsOf, NoCredentials, credentials_of
+from phigate.effects.aws.json_service import AwsJson
+from phigate.effects.aws.lambda_journal import LambdaJournal
+from phigate.effects.aws.secrets_manager import SecretsManager
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.kms_signer import KmsSigner
-from phigate.effects.lambda_journal import LambdaJournal
-from phigate.effects.secrets_manager import SecretsManager
+from phigate.effects.signing.kms_signer import KmsSigner
+from phigate.effects.store.dynamodb import DynamoDB
 from phigate.wiring import environment
 
 

@@ -15,13 +15,13 @@ from phigate.core.errors import Overloaded
 from phigate.core.protocols import Sandboxes, SigningKey
 from phigate.core.receipts.text_signer import TextSigner
 from phigate.core.types import Catalog, Row
-from phigate.effects.access import Access
-from phigate.effects.aws_credentials import NoCredentials
-from phigate.effects.dynamodb_breaker import DynamoBreaker
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.secrets_manager import SecretUnread
-from phigate.effects.served_catalog import ServedCatalog
-from phigate.effects.signer import PublicKey, SigningFailed
+from phigate.effects.aws.credentials import NoCredentials
+from phigate.effects.aws.secrets_manager import SecretUnread
+from phigate.effects.aws.stack_catalog import ServedCatalog
+from phigate.effects.signing.signer import PublicKey, SigningFailed
+from phigate.effects.store.breaker import DynamoBreaker
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.upstream.credentials import Access
 from phigate.gateway import Drawings, Gateway, Stack
 from phigate.http.chat import Receive, Scope, Send
 from phigate.http.surface import Surface

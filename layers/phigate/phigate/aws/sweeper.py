@@ -15,11 +15,11 @@ from phigate.aws.outside import Aws, Outside
 from phigate.aws.settings import Tasks
 from phigate.core.ledger.account import DAY_S
 from phigate.core.receipts.ids import MalformedId, seconds_of
-from phigate.effects.day_closer import DayCloser
-from phigate.effects.dynamodb_catalog import DynamoCatalog
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.s3_digests import S3Digests
+from phigate.effects.audit.day_closer import DayCloser
+from phigate.effects.audit.s3_digests import S3Digests
+from phigate.effects.store.catalog import DynamoCatalog
+from phigate.effects.store.ledger import DynamoLedger
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import CATALOGS
 from phigate.wire.jwk import ec_public_key
 

@@ -12,8 +12,8 @@ from phigate.cli.command import Command, CommandFailed
 from phigate.cli.key_sets import roots_from
 from phigate.cli.period import PERIOD_EXAMPLE, days_of, period_flags
 from phigate.cli.store import Store, on_store, place_flags
-from phigate.effects.auditor import Period, audit
-from phigate.effects.key_files import LOCAL_STACK
+from phigate.effects.audit.auditor import Period, audit
+from phigate.effects.signing.key_files import LOCAL_STACK
 from phigate.wire.jws import JWS_BYTES_MAX
 
 # Importing boto3 costs 0.2 s, and only an audit against a bucket needs it.

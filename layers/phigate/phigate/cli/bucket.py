@@ -5,7 +5,7 @@ from botocore.exceptions import BotoCoreError
 
 from phigate.cli.command import CommandFailed
 from phigate.core.protocols import Clock
-from phigate.effects.s3_digests import S3Digests
+from phigate.effects.audit.s3_digests import S3Digests
 
 
 def digests_in(bucket: str, stack: str, clock: Clock, region: str | None) -> S3Digests:

@@ -12,8 +12,8 @@ from phigate.core.catalog.snapshot import CatalogInvalid, catalog_from_bytes
 from phigate.core.limits import CATALOG_FRESH_S
 from phigate.core.types import Catalog, Row
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb_catalog import push_snapshot
-from phigate.effects.signer import load_or_create_key_file
+from phigate.effects.signing.signer import load_or_create_key_file
+from phigate.effects.store.catalog import push_snapshot
 
 _PRICES = ("IN USD/MTOK", "OUT USD/MTOK")
 _HEADINGS = ("ROW", "REGIONS", "STATUS", "TIER", "MODEL TIER", *_PRICES, "AGREEMENT UNTIL")

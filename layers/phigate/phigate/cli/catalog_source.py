@@ -14,8 +14,8 @@ from phigate.core.catalog.snapshot import (
 )
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import CatalogView
-from phigate.effects.dynamodb_catalog import DynamoCatalog
-from phigate.effects.signer import load_or_create_key_file
+from phigate.effects.signing.signer import load_or_create_key_file
+from phigate.effects.store.catalog import DynamoCatalog
 
 DEFAULT_FOLDER = Path("catalog")
 

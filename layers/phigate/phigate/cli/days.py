@@ -7,9 +7,9 @@ from phigate.cli import values
 from phigate.cli.command import Command, CommandFailed, remark
 from phigate.cli.period import PERIOD_EXAMPLE, days_of, period_flags
 from phigate.cli.store import Store, on_store, place_flags
-from phigate.effects.day_closer import DayCloser
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.key_files import LOCAL_STACK, file_signer, publish
+from phigate.effects.audit.day_closer import DayCloser
+from phigate.effects.signing.key_files import LOCAL_STACK, file_signer, publish
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import DIGESTS
 
 

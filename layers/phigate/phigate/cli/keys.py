@@ -17,7 +17,7 @@ from phigate.core.ledger.keys import KeyKind, key_id_of, key_sha256, parse_key
 from phigate.core.limits import RPM_DEFAULT
 from phigate.core.types import ConfidentialPolicy, KeyPolicy, PhiPolicy
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb_keys import KeyView
+from phigate.effects.store.keys import KeyView
 
 _KEY_ID = re.compile(r"[0-9a-f]{12}")
 _HEADINGS = ("ID", "ACCOUNT", "KIND", "STATE", "CREATED", "EXPIRES", "POLICY")

@@ -14,9 +14,9 @@ from phigate.cli.command import Command, CommandFailed, Environment, Parser, Wro
 from phigate.cli.secret_input import refuse_keys
 from phigate.core.catalog.snapshot import CatalogInvalid
 from phigate.core.errors import PhigateError
-from phigate.effects.day_closer import KeepingFailed
-from phigate.effects.dynamodb_admin import CreditRefUsed, NoSuchAccount, NoSuchKey
-from phigate.effects.signer import KeyFileUnusable, SigningFailed
+from phigate.effects.audit.day_closer import KeepingFailed
+from phigate.effects.signing.signer import KeyFileUnusable, SigningFailed
+from phigate.effects.store.admin import CreditRefUsed, NoSuchAccount, NoSuchKey
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from phigate.cli.command import CommandFailed, Environment, Run, WrongUsage, remark
 from phigate.cli.state import local_engine
 from phigate.core.protocols import Clock
+from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
-from phigate.effects.dynamodb import DynamoDB
-from phigate.effects.dynamodb_admin import DynamoAdmin, create_table
-from phigate.effects.dynamodb_ledger import DynamoLedger
-from phigate.effects.key_files import key_file
-from phigate.effects.sigv4 import Credentials
+from phigate.effects.signing.key_files import key_file
+from phigate.effects.store.admin import DynamoAdmin, create_table
+from phigate.effects.store.dynamodb import DynamoDB
+from phigate.effects.store.ledger import DynamoLedger
 from phigate.verify.roots import CATALOGS
 
 DEFAULT_STATE = ".phigate"

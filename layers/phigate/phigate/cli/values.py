@@ -13,7 +13,7 @@ from phigate.core.ledger.account import check_account
 from phigate.core.limits import NAME_BYTES_MAX
 from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.core.types import MODEL_TIERS, REGIONS
-from phigate.effects.dynamodb_admin import REF_BYTES_MAX
+from phigate.effects.store.admin import REF_BYTES_MAX
 
 DIGITS_MAX = 18  # fits a 64-bit integer; DynamoDB's numbers have 38 digits
 DOLLAR_DIGITS_MAX = 12  # in micros these are DIGITS_MAX digits

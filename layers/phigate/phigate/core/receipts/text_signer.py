@@ -1,4 +1,4 @@
-"""Who signs texts for RedPill's verifiers, as a shape; see `effects/text_signer.py`."""
+"""Who signs texts for RedPill's verifiers, as a shape; see `effects/signing/text_signer.py`."""
 
 import json
 import re

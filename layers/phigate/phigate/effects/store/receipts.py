@@ -36,7 +36,7 @@ from phigate.core.protocols import Clock, StoredReceipt
 from phigate.core.receipts.ids import seconds_of
 from phigate.core.receipts.text_signer import TextSignature, read_text_signature
 from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
-from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
+from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
 from phigate.verify.open_hold import OpenHold
 from phigate.verify.roots import Root
 from phigate.wire.jwk import Jwk

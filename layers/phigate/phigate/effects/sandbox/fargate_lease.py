@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from phigate.core.protocols import Clock, Journal
 from phigate.core.sandbox.tasks import Outcome, Record, Task
-from phigate.effects.ecs_tasks import EcsFailed, EcsTasks, Start
+from phigate.effects.sandbox.ecs_tasks import EcsFailed, EcsTasks, Start
 
 START_TRIES_MAX = 4
 STOP_TRIES_MAX = 5

@@ -17,8 +17,8 @@ from phigate.core.limits import DAY_CLOSES_AFTER_S, RECEIPT_DAYS
 from phigate.core.protocols import Clock, Swept
 from phigate.core.receipts.days import begins_at_s, closes_at_s, day_at, days_from, is_day, next_day
 from phigate.core.receipts.ids import MalformedId, day_of
-from phigate.effects.dynamodb_receipts import DayClosed, DynamoReceipts, Standing
-from phigate.effects.signer import Signer, SigningFailed
+from phigate.effects.signing.signer import Signer, SigningFailed
+from phigate.effects.store.receipts import DayClosed, DynamoReceipts, Standing
 from phigate.verify.day import (
     DayDigest,
     Leaf,

@@ -16,9 +16,9 @@ from phigate.core.errors import NotSent, UpstreamFailed
 from phigate.core.fetch import Fetched, UpstreamFetch
 from phigate.core.protocols import Clock, Head, UpstreamRequest
 from phigate.core.types import Row
-from phigate.effects.access import AUTHS, Access, Credential
 from phigate.effects.clock import WallClock
-from phigate.effects.resolver import UpstreamResolver
+from phigate.effects.upstream.credentials import AUTHS, Access, Credential
+from phigate.effects.upstream.resolver import UpstreamResolver
 
 _READ_BUFFER_BYTES = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -11,10 +11,10 @@ from phigate.core.attributes import Item, text_at
 from phigate.core.protocols import Clock
 from phigate.core.sandbox import tasks as facts
 from phigate.core.sandbox.tasks import POOLED, Record
-from phigate.effects.dynamodb import ConditionFailed, Dynamo, pages, repeat
-from phigate.effects.ecs_tasks import EcsFailed, Start
-from phigate.effects.fargate_lease import Lease, Leases
-from phigate.effects.sandbox_session import token_of, token_sha256
+from phigate.effects.sandbox.ecs_tasks import EcsFailed, Start
+from phigate.effects.sandbox.fargate_lease import Lease, Leases
+from phigate.effects.sandbox.session import token_of, token_sha256
+from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, pages, repeat
 
 NONCE_BYTES = 16
 

@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from phigate.effects.sandbox_session import token_sha256
+from phigate.effects.sandbox.session import token_sha256
 
 HOST = "127.0.0.1"
 # The libraries are loaded in 1.1 to 1.9 s; eight at once on two processors take four times that.

@@ -22,8 +22,8 @@ from phigate.core.errors import Overloaded
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.protocols import CatalogSource, CatalogView, Clock, Journal
 from phigate.core.types import Catalog, Row
-from phigate.effects.access import Access
-from phigate.effects.secrets_manager import SecretUnread
+from phigate.effects.aws.secrets_manager import SecretUnread
+from phigate.effects.upstream.credentials import Access
 
 SECRETS_FRESH_S = 300.0  # as long as a catalog is fresh
 RETRY_AFTER_S = 5.0  # where one could not be read or was refused; a reading takes some 20 ms

@@ -22,7 +22,7 @@ from phigate.core.limits import (
     CERTIFY_TIMEOUT_S,
 )
 from phigate.core.protocols import Clock, Journal
-from phigate.effects.signer import Signer, SigningFailed
+from phigate.effects.signing.signer import Signer, SigningFailed
 from phigate.verify.certificate import ALG, Certificate, certificate_payload
 from phigate.verify.roots import CERTIFICATES
 from phigate.wire.jwk import ed25519_jwk, thumbprint

@@ -15,8 +15,8 @@ from typing import Any
 
 from phigate.core.errors import SandboxError
 from phigate.core.protocols import Clock, Journal, Sandbox
-from phigate.effects.sandbox_server import Launch, Server, ServerFailed, start_server
-from phigate.effects.sandbox_session import HttpSandbox, token_of
+from phigate.effects.sandbox.server import Launch, Server, ServerFailed, start_server
+from phigate.effects.sandbox.session import HttpSandbox, token_of
 
 SIZE = 2
 # More at once only make each of them later: a start is 1.1 to 1.9 s of one processor.

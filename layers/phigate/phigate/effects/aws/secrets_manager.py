@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecre
 from collections.abc import Mapping
 from typing import Any
 
-from phigate.effects.aws_json import AwsJson, NoAnswer
+from phigate.effects.aws.json_service import AwsJson, NoAnswer
 
 _TARGET_PREFIX = "secretsmanager."
 _MISSING = "ResourceNotFoundException"  # also a secret that has no value yet

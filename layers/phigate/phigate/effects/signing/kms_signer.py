@@ -15,8 +15,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from phigate.effects.aws_json import AwsJson, NoAnswer
-from phigate.effects.signer import SigningFailed
+from phigate.effects.aws.json_service import AwsJson, NoAnswer
+from phigate.effects.signing.signer import SigningFailed
 from phigate.wire.jwk import Jwk, ec_jwk, raw_signature
 
 _TARGET_PREFIX = "TrentService."

@@ -14,16 +14,18 @@ from typing import Any
 from phigate.core.errors import GatewayError, SandboxError
 from phigate.core.protocols import Clock, Journal, Sandbox
 from phigate.core.sandbox.tasks import COLD, Task
-from phigate.effects.dynamodb import Dynamo
-from phigate.effects.ecs_tasks import EcsClient, EcsFailed, EcsTasks, Place, Start, ecs_client
-from phigate.effects.fargate_lease import Lease, Leases, TaskLost
-from phigate.effects.fargate_pool import NONCE_BYTES, Swept, WarmPool
-from phigate.effects.sandbox_session import (
-    HttpSandbox,
-    token_of,
-    token_sha256,
-    wait_until_ready,
+from phigate.effects.sandbox.ecs_tasks import (
+    EcsClient,
+    EcsFailed,
+    EcsTasks,
+    Place,
+    Start,
+    ecs_client,
 )
+from phigate.effects.sandbox.fargate_lease import Lease, Leases, TaskLost
+from phigate.effects.sandbox.fargate_pool import NONCE_BYTES, Swept, WarmPool
+from phigate.effects.sandbox.session import HttpSandbox, token_of, token_sha256, wait_until_ready
+from phigate.effects.store.dynamodb import Dynamo
 
 STARTS_MAX = 3
 OPEN_TIMEOUT_S = 150.0  # RunTask to RUNNING takes 15 to 60 s, and the first one may be lost

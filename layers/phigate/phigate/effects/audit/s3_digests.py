@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from phigate.core.limits import RECEIPT_DAYS
 from phigate.core.protocols import Clock
-from phigate.effects.day_closer import KeepingFailed
+from phigate.effects.audit.day_closer import KeepingFailed
 from phigate.wire.jws import JWS_BYTES_MAX
 
 _SUFFIX = ".jws"

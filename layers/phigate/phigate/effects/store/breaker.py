@@ -19,7 +19,7 @@ from phigate.core.attributes import Item, text
 from phigate.core.limits import BREAKER_TRIES_MAX, BREAKER_WINDOW_S
 from phigate.core.protocols import Clock, Journal
 from phigate.core.routing.breaker import Counted, recent, with_failure, without
-from phigate.effects.dynamodb import ConditionFailed, Dynamo, DynamoError
+from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, DynamoError
 
 _KEY = {"pk": text("BREAKER"), "sk": text("X")}
 

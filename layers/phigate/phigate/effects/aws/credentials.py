@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from phigate.core.protocols import Clock, Journal
-from phigate.effects.sigv4 import Credentials
+from phigate.effects.aws.sigv4 import Credentials
 
 RENEW_BEFORE_S = 1_200  # a stream may run for 840 s and settle after that
 RETRY_AFTER_S = 5.0  # between two renewals that failed

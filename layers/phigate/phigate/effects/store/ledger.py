@@ -44,7 +44,7 @@ from phigate.core.protocols import (
     Swept,
 )
 from phigate.core.receipts.record import Signed
-from phigate.effects.dynamodb import (
+from phigate.effects.store.dynamodb import (
     ConditionFailed,
     Dynamo,
     TransactionCanceled,

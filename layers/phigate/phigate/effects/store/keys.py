@@ -28,7 +28,7 @@ from phigate.core.ledger.writes import ACCOUNT_EXISTS, KEY_IS_NEW, account_key
 from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S, KEY_FRESH_S
 from phigate.core.protocols import Clock
 from phigate.core.types import KeyPolicy, Principal
-from phigate.effects.dynamodb import Dynamo, read_item
+from phigate.effects.store.dynamodb import Dynamo, read_item
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from phigate.core.ledger.account import (
 from phigate.core.ledger.keys import KEY_RANDOM_BYTES, KeyKind, key_id_of, key_sha256, make_key
 from phigate.core.protocols import Clock
 from phigate.core.types import KeyPolicy
-from phigate.effects.dynamodb import (
+from phigate.effects.store.dynamodb import (
     Dynamo,
     TableMissing,
     TransactionCanceled,
@@ -29,7 +29,7 @@ from phigate.effects.dynamodb import (
     read_item,
     repeat,
 )
-from phigate.effects.dynamodb_keys import KeyView, key_view, new_key_call
+from phigate.effects.store.keys import KeyView, key_view, new_key_call
 
 SALT_BYTES = 16
 REF_BYTES_MAX = 256  # a reference is an invoice number or a payment's id

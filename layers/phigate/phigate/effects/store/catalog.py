@@ -34,8 +34,8 @@ from phigate.core.errors import InternalError, Overloaded, PhigateError
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
 from phigate.core.protocols import CatalogView, Clock, Journal
 from phigate.core.types import Catalog, Override
-from phigate.effects.dynamodb import Dynamo, NotAccepted, Transient, repeat
-from phigate.effects.signer import PublicKey, Signer, verify
+from phigate.effects.signing.signer import PublicKey, Signer, verify
+from phigate.effects.store.dynamodb import Dynamo, NotAccepted, Transient, repeat
 from phigate.verify.roots import CATALOGS, Roots
 from phigate.wire.jwk import ec_public_key
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurve
 
-from phigate.effects.dynamodb_receipts import DynamoReceipts
-from phigate.effects.signer import P256, SECP256K1, KeyFileSigner, load_or_create_key_file
+from phigate.effects.signing.signer import P256, SECP256K1, KeyFileSigner, load_or_create_key_file
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 
 LOCAL_STACK = "local"  # the name that a stack on one machine signs under

@@ -12,7 +12,11 @@ import aiohttp
 from phigate.core.errors import UpstreamFailed
 from phigate.core.protocols import Clock
 from phigate.core.types import Override
-from phigate.effects.google_token import GoogleTokens, ServiceAccount, ServiceAccountUnusable
+from phigate.effects.upstream.google_token import (
+    GoogleTokens,
+    ServiceAccount,
+    ServiceAccountUnusable,
+)
 
 
 @dataclass(frozen=True, slots=True)

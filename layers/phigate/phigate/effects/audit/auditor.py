@@ -8,9 +8,9 @@ from phigate.core.limits import CERTIFICATES_KEPT_MAX
 from phigate.core.protocols import Clock
 from phigate.core.receipts.days import days_from, next_day
 from phigate.core.types import Catalog
-from phigate.effects.dynamodb import Dynamo
-from phigate.effects.dynamodb_catalog import SnapshotRefused, read_snapshot
-from phigate.effects.dynamodb_receipts import DynamoReceipts
+from phigate.effects.store.catalog import SnapshotRefused, read_snapshot
+from phigate.effects.store.dynamodb import Dynamo
+from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.audit import Audit, Question, Report
 from phigate.verify.chain import read_closed
 from phigate.verify.roots import Roots, by_kid

@@ -17,7 +17,7 @@ from phigate.core.protocols import Clock, Ran, Sandbox, Sandboxes
 from phigate.core.sandbox import slots
 from phigate.core.sandbox.runs import Language
 from phigate.core.sandbox.slots import Scope, Slot, SlotLimits
-from phigate.effects.dynamodb import ConditionFailed, Dynamo, repeat
+from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, repeat
 
 # A sandbox ends by itself soon after its time: a local one 10 s, a task is swept within a minute.
 GRACE_S = 120

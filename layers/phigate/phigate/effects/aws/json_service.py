@@ -14,7 +14,7 @@ import orjson
 
 from phigate.core.limits import SOCKET_UNUSED_MAX_S
 from phigate.core.protocols import Clock
-from phigate.effects import sigv4
+from phigate.effects.aws import sigv4
 from phigate.effects.http1 import Posts
 
 CONNECT_TIMEOUT_S = 1.0  # in the same region it connects in a few milliseconds
