@@ -4,8 +4,8 @@ import os
 
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
-from phigate.aws.failures import FAILURES
-from phigate.aws.outside import Outside
+from phigate.aws.environment import Outside
+from phigate.aws.error_responses import FAILURES
 from phigate.aws.server import Server
 
 __all__ = ("FAILURES", "application", "handler")

@@ -3,7 +3,7 @@ Streaming=off: Lambda calls the handler. Nothing is read or made before either i
 
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
-from phigate.aws.failures import FAILURES
+from phigate.aws.error_responses import FAILURES
 from phigate.aws.server import Server
 
 __all__ = ("FAILURES", "application", "handler")

@@ -2,7 +2,7 @@
 Streaming=off: Lambda calls the handler. Nothing is read or made before either is called."""
 
 from phigate.aws.buffered import Buffered
-from phigate.aws.failures import FAILURES
+from phigate.aws.error_responses import FAILURES
 from phigate.aws.math import math
 from phigate.aws.server import Server
 

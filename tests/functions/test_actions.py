@@ -21,8 +21,8 @@ from phigate.aws.buffered import Buffered
 from phigate.aws.catalog_sync import CatalogSync
 from phigate.aws.chat import chat
 from phigate.aws.directory import directory
+from phigate.aws.environment import Aws, Outside
 from phigate.aws.math import math, math_extras
-from phigate.aws.outside import Aws, Outside
 from phigate.aws.server import Server
 from phigate.aws.settings import FUNCTIONS, Function
 from phigate.aws.sweeper import Sweeper

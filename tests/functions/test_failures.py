@@ -5,7 +5,7 @@ import json
 import pytest
 
 from phigate.aws.buffered import Enveloped
-from phigate.aws.failures import FAILURES
+from phigate.aws.error_responses import FAILURES
 from phigate.http.chat import Message, Receive, Scope, Send
 from streaming_runtime.types import Failure
 

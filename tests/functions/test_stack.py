@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
 from phigate.aws.directory import directory
-from phigate.aws.failures import FAILURES
+from phigate.aws.error_responses import FAILURES
 from phigate.aws.math import math
 from phigate.aws.server import RegionRefused, Server
 from phigate.aws.settings import Function, SettingsRefused

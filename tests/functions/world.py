@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from local import engine
-from phigate.aws.outside import Outside
+from phigate.aws.environment import Outside
 from phigate.aws.settings import Function
 from phigate.core.ledger.keys import key_sha256
 from phigate.core.protocols import Clock, HoldRequest

@@ -29,8 +29,8 @@ from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.gateway import Stack
 from phigate.http.app import build_app
+from phigate.http.asgi import BASE_PATHS, PATHS, Surface
 from phigate.http.directory import directory
-from phigate.http.surface import BASE_PATHS, PATHS, Surface
 from phigate.verify.roots import CATALOGS, CERTIFICATES
 from phigate.wiring import Parts, build_gateway, local_access
 from tests.builders import make_body

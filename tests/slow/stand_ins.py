@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from phigate.aws.outside import aws_endpoint
+from phigate.aws.environment import aws_endpoint
 from tests.functions.aws import AWS_REGION
 from tests.functions.world import World
 from tests.slow.authority import write_authority

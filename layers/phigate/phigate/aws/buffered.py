@@ -6,7 +6,7 @@ from typing import Any
 
 from mangum import Mangum
 
-from phigate.aws.failures import FAILURES
+from phigate.aws.error_responses import FAILURES
 from phigate.aws.server import Server
 from phigate.http.chat import Message, Receive, Scope, Send
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phigate.adapters import ADAPTERS
-from phigate.aws.outside import Aws, Outside
+from phigate.aws.environment import Aws, Outside
 from phigate.aws.settings import SettingsRefused
 from phigate.core.catalog.snapshot import (
     CatalogInvalid,

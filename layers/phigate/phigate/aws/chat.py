@@ -6,10 +6,10 @@ Where a stack has no math function, its path leads here and is refused, with a r
 
 import functools
 
-from phigate.aws.outside import Aws, Outside
+from phigate.aws.environment import Aws, Outside
 from phigate.aws.server import Extras, Server
 from phigate.core.types import Task
-from phigate.http.surface import chats
+from phigate.http.asgi import chats
 
 NO_MATH = "The math agent is switched off in this stack (MathEnabled=false)."
 TASKS: tuple[Task, ...] = ("chat", "math")

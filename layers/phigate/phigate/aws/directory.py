@@ -2,7 +2,7 @@
 
 import functools
 
-from phigate.aws.outside import Aws, Outside
+from phigate.aws.environment import Aws, Outside
 from phigate.aws.server import Extras, Server
 from phigate.effects.signing.text_signer import Eip191Signer
 from phigate.http.app import build_app

@@ -4,7 +4,7 @@ Law: one pool a stack, whichever of its jurisdictions a call is for: they share 
 two pools in one cluster would each stop the other's tasks.
 """
 
-from phigate.aws.outside import Aws
+from phigate.aws.environment import Aws
 from phigate.aws.settings import SettingsRefused, Tasks
 from phigate.core.protocols import Sandbox
 from phigate.effects.sandbox.ecs_tasks import Place

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from phigate.aws.outside import Aws, Outside
+from phigate.aws.environment import Aws, Outside
 from phigate.aws.settings import Function, Settings, SettingsRefused
 from phigate.core.errors import Overloaded
 from phigate.core.protocols import Sandboxes, SigningKey
@@ -23,8 +23,8 @@ from phigate.effects.store.breaker import DynamoBreaker
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.upstream.credentials import Access
 from phigate.gateway import Drawings, Gateway, Stack
+from phigate.http.asgi import Surface
 from phigate.http.chat import Receive, Scope, Send
-from phigate.http.surface import Surface
 from phigate.wire.jwk import ec_public_key
 from phigate.wiring import Parts, build_gateway
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import boto3
 
+from phigate.aws.environment import Aws, Outside
 from phigate.aws.fargate import fargate
-from phigate.aws.outside import Aws, Outside
 from phigate.aws.settings import Tasks
 from phigate.core.ledger.account import DAY_S
 from phigate.core.receipts.ids import MalformedId, seconds_of

@@ -13,9 +13,7 @@ from starlette.exceptions import HTTPException
 from phigate.core.errors import InvalidRequest, MethodNotAllowed, NotFound, PhigateError
 from phigate.core.types import Task
 from phigate.gateway import Gateway
-from phigate.http.directory import directory
-from phigate.http.openapi import openapi_document
-from phigate.http.surface import (
+from phigate.http.asgi import (
     BASE_PATHS,
     NO_ENDPOINT,
     NO_METHOD,
@@ -24,6 +22,8 @@ from phigate.http.surface import (
     enveloped,
     internal_error,
 )
+from phigate.http.directory import directory
+from phigate.http.openapi import openapi_document
 
 
 def build_app(gateway: Gateway, tasks: Collection[Task] = tuple(PATHS)) -> Surface:

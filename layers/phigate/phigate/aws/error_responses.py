@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 import orjson
 
 from phigate.core.errors import Overloaded, PhigateError, UpstreamTimeout
+from phigate.http.asgi import enveloped, internal_error
 from phigate.http.chat import raw_headers
-from phigate.http.surface import enveloped, internal_error
 from phigate.wire import sse
 
 
