@@ -19,9 +19,9 @@ from phigate.core.catalog.snapshot import catalog_from_bytes
 from phigate.core.ledger import writes as account_writes
 from phigate.core.ledger.account import Hold
 from phigate.core.ledger.cost import cost, total
-from phigate.core.protocols import SigningKey
 from phigate.core.receipts.days import DAY_S
 from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.port import SigningKey
 from phigate.core.receipts.record import (
     RECEIPT_ALG,
     RECEIPT_TYP,
@@ -33,7 +33,7 @@ from phigate.core.receipts.record import (
 )
 from phigate.core.types import Agreement, Attempt, Catalog, Json, Row, Usage
 from phigate.effects.signing.receipt_signer import EnvironmentSigner
-from phigate.signing import signed
+from phigate.pipeline.charge.receipt import signed
 from phigate.wire.jws import signing_input
 
 TABLE = "phigate"

@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from phigate.core.protocols import Clock, Journal
+from phigate.core.clock import Clock
+from phigate.core.event_log import Journal
 from phigate.core.sandbox.slots import SlotLimits
 from phigate.effects.sandbox.pool import LocalSandboxes
 from phigate.effects.sandbox.server import bwrap_launch

@@ -40,10 +40,11 @@ from phigate.core.catalog.snapshot import (
     catalog_from_bytes,
     document_from_texts,
 )
+from phigate.core.clock import Clock
 from phigate.core.ledger.keys import parse_key
-from phigate.core.protocols import Clock, Ledger, ReceiptSigner
+from phigate.core.ledger.port import Ledger
+from phigate.core.receipts.port import ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
-from phigate.drawings import DRAWINGS
 from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
 from phigate.effects.journal import LineJournal
@@ -57,8 +58,9 @@ from phigate.effects.store.keys import DynamoKeys
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts
 from phigate.effects.upstream.credentials import Access
-from phigate.gateway import Gateway, Stack
 from phigate.http.app import build_app
+from phigate.pipeline.gateway import Gateway, Stack
+from phigate.pipeline.tools.figures import DRAWINGS
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES, REDPILL
 from phigate.wiring import (
     MissingVariable,

@@ -3,8 +3,9 @@
 On AWS a function of its own does this on a schedule.
 """
 
+from phigate.core.clock import Clock
 from phigate.core.errors import Overloaded
-from phigate.core.protocols import Clock, Journal
+from phigate.core.event_log import Journal
 from phigate.effects.audit.day_closer import DayCloser
 from phigate.effects.signing.key_files import LOCAL_STACK
 from phigate.effects.signing.signer import Signer

@@ -15,25 +15,17 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from phigate.core.attributes import binary, flag, mapping, number, text
-from phigate.core.fetch import Fetched, UpstreamFetch
+from phigate.core.catalog.port import CatalogView
+from phigate.core.clock import Clock
 from phigate.core.ledger.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
-from phigate.core.protocols import (
-    AccountView,
-    CatalogView,
-    Clock,
-    CountRefusal,
-    Head,
-    Held,
-    HoldRefused,
-    HoldRequest,
-    Ran,
-    StoredReceipt,
-    Swept,
-    UpstreamRequest,
-)
+from phigate.core.ledger.port import AccountView, Held, HoldRefused, HoldRequest, Swept
+from phigate.core.protocols import CountRefusal
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
+from phigate.core.sandbox.port import Ran
 from phigate.core.sandbox.runs import Language
 from phigate.core.types import Catalog, Principal
+from phigate.core.upstream import Fetched, Head, UpstreamFetch, UpstreamRequest
 from phigate.effects.signing.signer import P256, KeyFileSigner, SigningFailed
 from phigate.effects.store.dynamodb import (
     ConditionFailed,

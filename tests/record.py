@@ -21,8 +21,8 @@ from phigate.adapters.adapter import WirePlan
 from phigate.core.catalog.reach import overridden_row
 from phigate.core.errors import InvalidRequest, UpstreamFailed
 from phigate.core.limits import JSON_TIMEOUT_S
-from phigate.core.protocols import Head, UpstreamRequest
 from phigate.core.types import Catalog, Json, Row
+from phigate.core.upstream import Head, UpstreamRequest
 from phigate.effects.upstream.credentials import Access
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from phigate.wiring import MissingVariable, local_access

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from phigate.core.protocols import Held, HoldRefused, HoldRequest
+from phigate.core.ledger.port import Held, HoldRefused, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.effects.clock import WallClock
 from phigate.effects.store.dynamodb import DynamoDB

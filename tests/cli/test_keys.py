@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from phigate.core.ledger.keys import key_id_of, parse_key
-from phigate.core.protocols import AccountView
+from phigate.core.ledger.port import AccountView
 from phigate.core.types import KeyPolicy, Principal
 from phigate.effects.clock import WallClock
 from phigate.effects.store.admin import DynamoAdmin

@@ -22,7 +22,7 @@ from phigate.core.ledger.account import (
     swept_charge,
     verdict_of,
 )
-from phigate.core.protocols import HoldRequest
+from phigate.core.ledger.port import HoldRequest
 from phigate.core.receipts.record import Signed
 
 HOLD = Hold(id="AGqxO4AAAAAAAAAA", seq=7, micros=100, expires_at_s=1_790_000_100)

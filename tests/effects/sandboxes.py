@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from phigate.core.protocols import Ran, Sandbox, Sandboxes
+from phigate.core.sandbox.port import Ran, Sandbox, Sandboxes
 from phigate.effects.clock import WallClock
 from phigate.effects.sandbox.pool import LocalSandboxes
 from phigate.effects.sandbox.server import Launch, bwrap_launch

@@ -10,9 +10,8 @@ from aiohttp.test_utils import TestServer
 
 from phigate.core.catalog.reach import overridden_row
 from phigate.core.errors import NotSent
-from phigate.core.fetch import UpstreamFetch
-from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Override, Row
+from phigate.core.upstream import UpstreamFetch, UpstreamRequest
 from phigate.effects.aws.stack_catalog import NOT_CALLED
 from phigate.effects.upstream.credentials import Access
 from phigate.effects.upstream.http_upstream import HttpUpstream

@@ -7,8 +7,8 @@ import pytest
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.ledger.account import key_pk
 from phigate.core.ledger.keys import key_id_of, key_sha256, parse_key
+from phigate.core.ledger.port import Held, HoldRequest
 from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S, KEY_FRESH_S
-from phigate.core.protocols import Held, HoldRequest
 from phigate.core.types import KeyPolicy
 from phigate.effects.store.admin import DynamoAdmin, NoSuchAccount, NoSuchKey, create_table
 from phigate.effects.store.keys import DynamoKeys

@@ -11,8 +11,8 @@ import botocore.session
 import pytest
 
 from phigate.core.errors import SandboxError
-from phigate.core.protocols import Sandbox
 from phigate.core.sandbox import tasks as facts
+from phigate.core.sandbox.port import Sandbox
 from phigate.core.sandbox.tasks import COLD, ERRORS, LIFE_MAX_S, POOLED_AGE_MAX_S, STARTING_MAX_S
 from phigate.effects.clock import WallClock
 from phigate.effects.sandbox.ecs_tasks import Place

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from phigate.core.errors import UpstreamFailed
-from phigate.core.fetch import Fetched, UpstreamFetch
+from phigate.core.upstream import Fetched, UpstreamFetch
 from phigate.effects.upstream.credentials import Access
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from tests.builders import make_row

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from phigate.core.catalog import fields as catalog_fields
 from phigate.core.errors import UpstreamFailed
-from phigate.core.protocols import UpstreamRequest
+from phigate.core.upstream import UpstreamRequest
 from phigate.effects.upstream.credentials import AUTHS, Access
 from phigate.effects.upstream.google_token import (
     GRANT,

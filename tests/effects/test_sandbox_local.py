@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from phigate.core.errors import SandboxError
-from phigate.core.protocols import Sandbox
+from phigate.core.sandbox.port import Sandbox
 from phigate.effects.sandbox.pool import LocalSandboxes
 from phigate.effects.sandbox.session import HttpSandbox
 from tests.effects.sandboxes import (

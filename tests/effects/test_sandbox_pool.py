@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from phigate.core.errors import SandboxError
-from phigate.core.protocols import Sandbox
+from phigate.core.sandbox.port import Sandbox
 from phigate.effects.clock import WallClock
 from phigate.effects.sandbox.pool import AGE_MAX_S, LocalSandboxes
 from phigate.effects.sandbox.server import Launch

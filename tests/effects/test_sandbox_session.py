@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from phigate.core.errors import SandboxError
-from phigate.core.protocols import Ran
+from phigate.core.sandbox.port import Ran
 from phigate.effects.clock import WallClock
 from phigate.effects.sandbox.session import (
     ANSWER_BYTES_MAX,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from phigate.core.errors import Overloaded, RateLimited, SandboxError
-from phigate.core.protocols import Ran, Sandbox
+from phigate.core.sandbox.port import Ran, Sandbox
 from phigate.core.sandbox.runs import Language
 from phigate.core.sandbox.slots import STACK_PK, SlotLimits, pk_of
 from phigate.effects.sandbox.slots import GRACE_S, DynamoSlots, LimitedSandboxes

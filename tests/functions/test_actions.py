@@ -29,7 +29,7 @@ from phigate.aws.sweeper import Sweeper
 from phigate.core.errors import SandboxError
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk, stale_counters
 from phigate.core.ledger.keys import key_sha256
-from phigate.core.protocols import Held, HoldRequest
+from phigate.core.ledger.port import Held, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import Signed
 from phigate.core.receipts.upstream_signature import UpstreamSignature

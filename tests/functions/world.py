@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 from local import engine
 from phigate.aws.environment import Outside
 from phigate.aws.settings import Function
+from phigate.core.clock import Clock
 from phigate.core.ledger.keys import key_sha256
-from phigate.core.protocols import Clock, HoldRequest
+from phigate.core.ledger.port import HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.core.types import KeyPolicy
 from phigate.effects.aws.sigv4 import Credentials

@@ -27,10 +27,10 @@ from phigate.effects.store.admin import DynamoAdmin, create_table
 from phigate.effects.store.catalog import push_snapshot
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger
-from phigate.gateway import Stack
 from phigate.http.app import build_app
 from phigate.http.asgi import BASE_PATHS, PATHS, Surface
 from phigate.http.directory import directory
+from phigate.pipeline.gateway import Stack
 from phigate.verify.roots import CATALOGS, CERTIFICATES
 from phigate.wiring import Parts, build_gateway, local_access
 from tests.builders import make_body

@@ -15,12 +15,13 @@ from openai import AsyncOpenAI
 
 from local.__main__ import CATALOG
 from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
-from phigate.core.protocols import HoldRequest, UpstreamRequest
+from phigate.core.ledger.port import HoldRequest
 from phigate.core.types import REGIONS, Json
+from phigate.core.upstream import UpstreamRequest
 from phigate.effects.signing.signer import load_or_create_key_file
 from phigate.effects.store.catalog import DynamoCatalog, push_snapshot
-from phigate.gateway import Gateway
 from phigate.http.app import build_app
+from phigate.pipeline.gateway import Gateway
 from tests.builders import NOW_S, make_body
 from tests.fakes import FakeDynamo, Script
 from tests.http.calls import CHAT, HELLO

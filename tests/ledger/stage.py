@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from phigate.core.ledger.account import account_pk
-from phigate.core.protocols import AccountView, HoldRequest
+from phigate.core.ledger.port import AccountView, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.effects.store.admin import DynamoAdmin
 from phigate.effects.store.ledger import DynamoLedger

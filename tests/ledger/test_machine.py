@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from phigate.core.ledger.account import IllegalStep
-from phigate.core.protocols import Held, HoldRequest
+from phigate.core.ledger.port import Held, HoldRequest
 from phigate.effects.clock import WallClock
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger

@@ -8,8 +8,8 @@ import pytest
 
 from phigate.core.errors import Overloaded
 from phigate.core.ledger.account import IllegalStep
+from phigate.core.ledger.port import Held, HoldRefused, HoldRequest, Swept
 from phigate.core.limits import HOLDS_MAX, LEDGER_TRIES_MAX, REFUSALS_PER_MINUTE_MAX
-from phigate.core.protocols import Held, HoldRefused, HoldRequest, Swept
 from phigate.core.receipts.record import Signed
 from phigate.effects.store.admin import CreditRefUsed, NoSuchAccount
 from phigate.effects.store.ledger import DynamoLedger

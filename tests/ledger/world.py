@@ -12,9 +12,10 @@ from typing import Any
 from phigate.core.attributes import int_at, map_at
 from phigate.core.errors import Overloaded
 from phigate.core.ledger.account import Verdict, account_pk, holds, receipt_pk, verdict_of
+from phigate.core.ledger.port import HoldRefused, HoldRequest
 from phigate.core.ledger.receipt_item import stored_receipt
-from phigate.core.protocols import HoldRefused, HoldRequest, StoredReceipt
 from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 from phigate.effects.store.admin import CreditRefUsed, DynamoAdmin
 from phigate.effects.store.dynamodb import Dynamo, DynamoError

@@ -14,7 +14,7 @@ import pytest
 
 from local import engine
 from local.engine import Engine, EngineFailed
-from phigate.core.protocols import Held, HoldRequest
+from phigate.core.ledger.port import Held, HoldRequest
 from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
 from phigate.effects.store.admin import DynamoAdmin, create_table

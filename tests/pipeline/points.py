@@ -4,8 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from phigate.core.fetch import Fetched, UpstreamFetch
-from phigate.core.protocols import UpstreamRequest
+from phigate.core.upstream import Fetched, UpstreamFetch, UpstreamRequest
 from tests.fakes import FakeSandboxes, FakeUpstream
 from tests.pipeline.stage import Stage
 

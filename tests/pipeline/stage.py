@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phigate import pipeline
 from phigate.core.attributes import int_at
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk, holds
 from phigate.core.ledger.keys import key_sha256, make_key
 from phigate.core.ledger.receipt_item import BESIDE_SUFFIXES
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row, Task
-from phigate.drawings import DRAWINGS
 from phigate.effects.signing.receipt_signer import EnvironmentSigner
 from phigate.effects.signing.signer import SECP256K1
 from phigate.effects.signing.text_signer import Eip191Signer
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts
 from phigate.effects.zones import SystemZones
-from phigate.gateway import Call, Gateway, ReceiptsRequired, Stack
+from phigate.pipeline import serve as pipeline
+from phigate.pipeline.gateway import Call, Gateway, ReceiptsRequired, Stack
+from phigate.pipeline.tools.figures import DRAWINGS
 from phigate.verify.certificate import Certificate, read_certificate
 from phigate.verify.receipt import Bundle, Evidence, verify
 from phigate.verify.receipt_body import jws_of

@@ -12,7 +12,7 @@ import pytest
 
 from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
 from phigate.core.errors import UpstreamFailed
-from phigate.core.protocols import Held, HoldRefused, HoldRequest
+from phigate.core.ledger.port import Held, HoldRefused, HoldRequest
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json, KeyPolicy, Row
 from tests.builders import GEMMA_PRICE, NOW_S, make_agreement, make_body, make_row

@@ -15,8 +15,8 @@ import pytest
 
 from phigate.core.attributes import inflate
 from phigate.core.errors import UpstreamFailed
-from phigate.core.fetch import Fetched
 from phigate.core.types import Json, KeyPolicy
+from phigate.core.upstream import Fetched
 from tests.builders import make_body, make_row
 from tests.fakes import Get, Script, Step
 from tests.pipeline.points import Pass, watch

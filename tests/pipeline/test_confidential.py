@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from phigate import pipeline
 from phigate.core.types import Json, KeyPolicy, Row
+from phigate.pipeline import serve as pipeline
 from tests.builders import make_body, make_catalog, make_place, make_price, make_row
 from tests.fakes import Script
 from tests.pipeline.stage import GOOD_STREAM, Stage, answers, call, fails

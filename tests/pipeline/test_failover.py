@@ -8,9 +8,9 @@ import pytest
 
 from phigate.core.errors import NotSent, UpstreamFailed
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
-from phigate.core.protocols import UpstreamRequest
 from phigate.core.types import Json, Row
-from phigate.gateway import Stack
+from phigate.core.upstream import UpstreamRequest
+from phigate.pipeline.gateway import Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_price, make_row
 from tests.fakes import FakeExchange, FakeUpstream, Script
 from tests.pipeline.points import at, watch

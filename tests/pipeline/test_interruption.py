@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from phigate import pipeline
 from phigate.core.errors import InternalError, SandboxError, UpstreamFailed
-from phigate.core.protocols import Ran
+from phigate.core.sandbox.port import Ran
 from phigate.core.types import Json, Task
 from phigate.effects.store.ledger import DynamoLedger
+from phigate.pipeline import serve as pipeline
 from tests.builders import make_body
 from tests.fakes import Play, RecordingOut, Script
 from tests.pipeline.points import Pass, Watched, watch

@@ -9,7 +9,7 @@ import pytest
 
 from phigate.core.errors import InternalError, RateLimited, SandboxError
 from phigate.core.limits import FIGURES_MAX, MATH_TIMEOUT_S, MATH_TURNS_MAX, PROGRAMS_MAX
-from phigate.core.protocols import Ran
+from phigate.core.sandbox.port import Ran
 from phigate.core.types import Json
 from tests.builders import make_body, make_catalog, make_row
 from tests.fakes import FakeSandboxes, Play, Script, StaticCatalog

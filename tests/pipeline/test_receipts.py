@@ -8,7 +8,7 @@ import pytest
 from phigate.core.limits import CERTIFICATE_LIFE_S
 from phigate.core.receipts.record import hash_text, nonce
 from phigate.core.types import Json
-from phigate.gateway import ReceiptsRequired
+from phigate.pipeline.gateway import ReceiptsRequired
 from phigate.verify.receipt import Evidence, verify
 from phigate.wire.jwk import verify as signature_holds
 from tests.builders import make_body

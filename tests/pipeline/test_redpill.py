@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from phigate import redpill
+from phigate import attestation as redpill
 from phigate.core.attributes import Item, flag
 from phigate.core.errors import (
     InvalidApiKey,
@@ -19,12 +19,12 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from phigate.core.fetch import Fetched
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk, stale_counters
 from phigate.core.limits import PROOFS_PER_MINUTE_MAX, REPORT_BYTES_MAX, REPORT_TIMEOUT_S
-from phigate.core.protocols import StoredReceipt
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.text_signer import TextSignature
 from phigate.core.types import Json
+from phigate.core.upstream import Fetched
 from phigate.effects.store.receipts import DynamoReceipts
 from tests import ethereum
 from tests.builders import make_row

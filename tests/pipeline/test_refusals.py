@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from phigate import pipeline
 from phigate.core.errors import (
     CallerError,
     InsufficientCredit,
@@ -31,7 +30,8 @@ from phigate.core.ledger.keys import make_key
 from phigate.core.limits import REFUSALS_PER_MINUTE_MAX
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json, KeyPolicy, Row, Task
-from phigate.gateway import BodyLate, Call, Stack
+from phigate.pipeline import serve as pipeline
+from phigate.pipeline.gateway import BodyLate, Call, Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_row
 from tests.fakes import RecordingOut
 from tests.pipeline.points import failing, watch

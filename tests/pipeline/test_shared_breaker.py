@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from phigate import outcomes
 from phigate.core.limits import BREAKER_FAILURES, BREAKER_OPEN_S, BREAKER_WINDOW_S
 from phigate.core.types import Json
 from phigate.effects.store.breaker import DynamoBreaker
 from phigate.effects.store.dynamodb import Dynamo
+from phigate.pipeline.call import row_health as outcomes
 from tests.builders import NOW_S, make_catalog, make_row
 from tests.fakes import (
     FAULTS,

@@ -12,7 +12,6 @@ from functools import partial
 
 import pytest
 
-from phigate import pipeline
 from phigate.core.limits import (
     ANSWER_BYTES_MAX,
     ANSWER_COMMAS_MAX,
@@ -21,6 +20,7 @@ from phigate.core.limits import (
     UPSTREAM_BODY_BYTES_MAX,
 )
 from phigate.core.types import Json
+from phigate.pipeline import serve as pipeline
 from tests.builders import make_body, make_row
 from tests.fakes import RecordingOut, Script
 from tests.pipeline.stage import DONE, Stage, call, event

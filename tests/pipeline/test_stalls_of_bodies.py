@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from phigate import pipeline
 from phigate.core.errors import PhigateError
 from phigate.core.limits import BODY_BYTES_MAX
+from phigate.pipeline import serve as pipeline
 from tests.builders import make_row
 from tests.fakes import Script
 from tests.pipeline.stage import Stage, answers, call

@@ -10,10 +10,10 @@ from dataclasses import asdict
 import pytest
 
 from phigate.core.errors import UpstreamFailed
-from phigate.core.fetch import Fetched
 from phigate.core.limits import UPSTREAM_SIGNATURE_S
 from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import Json
+from phigate.core.upstream import Fetched
 from phigate.effects.store.dynamodb import Unavailable
 from phigate.verify.consistency import read_record
 from tests.builders import make_body, make_row

@@ -15,15 +15,15 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from phigate import redpill
+from phigate import attestation as redpill
 from phigate.cli.audit_page import as_json
 from phigate.core.catalog.snapshot import canonical_bytes, document_from_texts
-from phigate.core.fetch import Fetched
 from phigate.core.ledger.keys import key_sha256, policy_to_json
-from phigate.core.protocols import Held, HoldRequest
+from phigate.core.ledger.port import Held, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.core.routing.gate import EVERY_UNPROVEN
 from phigate.core.types import Json, KeyPolicy, Task
+from phigate.core.upstream import Fetched
 from phigate.effects.audit.auditor import Period, audit
 from phigate.effects.audit.day_closer import DayCloser
 from phigate.effects.signing.signer import KeyFileSigner

@@ -11,15 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from phigate.core.catalog.overrides import read_override
-from phigate.core.protocols import (
-    Clock,
-    Journal,
-    Ledger,
-    ReceiptSigner,
-    Sandboxes,
-    SharedBreaker,
-)
+from phigate.core.clock import Clock
+from phigate.core.event_log import Journal
+from phigate.core.ledger.port import Ledger
+from phigate.core.receipts.port import ReceiptSigner
 from phigate.core.receipts.text_signer import TextSigner
+from phigate.core.routing.breaker_port import SharedBreaker
+from phigate.core.sandbox.port import Sandboxes
 from phigate.core.types import Catalog, Override
 from phigate.effects.signing.receipt_signer import EnvironmentSigner
 from phigate.effects.signing.signer import PublicKey, Signer
@@ -30,7 +28,7 @@ from phigate.effects.store.receipts import DynamoReceipts
 from phigate.effects.upstream.credentials import Access
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from phigate.effects.zones import SystemZones
-from phigate.gateway import Drawings, Gateway, Stack
+from phigate.pipeline.gateway import Drawings, Gateway, Stack
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _SIMULATED_KEY = "simulated"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from phigate.aws.settings import Function, Settings, SettingsRefused, read_settings
-from phigate.core.protocols import Clock
+from phigate.core.clock import Clock
 from phigate.effects.aws.credentials import CredentialsOf, NoCredentials, credentials_of
 from phigate.effects.aws.json_service import AwsJson
 from phigate.effects.aws.lambda_journal import LambdaJournal

@@ -6,7 +6,7 @@ two pools in one cluster would each stop the other's tasks.
 
 from phigate.aws.environment import Aws
 from phigate.aws.settings import SettingsRefused, Tasks
-from phigate.core.protocols import Sandbox
+from phigate.core.sandbox.port import Sandbox
 from phigate.effects.sandbox.ecs_tasks import Place
 from phigate.effects.sandbox.fargate_sandbox import FargateSandboxes
 

@@ -7,9 +7,9 @@ from phigate.aws.fargate import OnePool, fargate
 from phigate.aws.server import Extras, Server
 from phigate.core.sandbox.slots import SlotLimits
 from phigate.core.types import Task
-from phigate.drawings import DRAWINGS
 from phigate.effects.sandbox.slots import DynamoSlots, LimitedSandboxes
 from phigate.http.asgi import chats
+from phigate.pipeline.tools.figures import DRAWINGS
 
 NEEDS_STREAMING = (
     "The math agent needs a stack with Streaming=on: without it an answer must be there within "

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from phigate.aws.environment import Aws, Outside
 from phigate.aws.settings import Function, Settings, SettingsRefused
 from phigate.core.errors import Overloaded
-from phigate.core.protocols import Sandboxes, SigningKey
+from phigate.core.receipts.port import SigningKey
 from phigate.core.receipts.text_signer import TextSigner
+from phigate.core.sandbox.port import Sandboxes
 from phigate.core.types import Catalog, Row
 from phigate.effects.aws.credentials import NoCredentials
 from phigate.effects.aws.secrets_manager import SecretUnread
@@ -22,9 +23,9 @@ from phigate.effects.signing.signer import PublicKey, SigningFailed
 from phigate.effects.store.breaker import DynamoBreaker
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.upstream.credentials import Access
-from phigate.gateway import Drawings, Gateway, Stack
 from phigate.http.asgi import Surface
 from phigate.http.chat import Receive, Scope, Send
+from phigate.pipeline.gateway import Drawings, Gateway, Stack
 from phigate.wire.jwk import ec_public_key
 from phigate.wiring import Parts, build_gateway
 

@@ -4,7 +4,7 @@ import boto3
 from botocore.exceptions import BotoCoreError
 
 from phigate.cli.command import CommandFailed
-from phigate.core.protocols import Clock
+from phigate.core.clock import Clock
 from phigate.effects.audit.s3_digests import S3Digests
 
 

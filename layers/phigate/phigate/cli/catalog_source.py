@@ -5,6 +5,7 @@ from pathlib import Path
 from phigate.adapters import ADAPTERS
 from phigate.cli.command import CommandFailed
 from phigate.cli.store import Store
+from phigate.core.catalog.port import CatalogView
 from phigate.core.catalog.snapshot import (
     CatalogInvalid,
     Mistake,
@@ -13,7 +14,6 @@ from phigate.core.catalog.snapshot import (
     document_from_texts,
 )
 from phigate.core.errors import Overloaded
-from phigate.core.protocols import CatalogView
 from phigate.effects.signing.signer import load_or_create_key_file
 from phigate.effects.store.catalog import DynamoCatalog
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from phigate.cli.command import CommandFailed, Environment
 from phigate.core.catalog.overrides import OverrideRefused, read_override
+from phigate.core.catalog.port import CatalogView
 from phigate.core.catalog.reach import with_overrides
-from phigate.core.protocols import CatalogView
 from phigate.core.types import Override
 from phigate.wiring import variable
 

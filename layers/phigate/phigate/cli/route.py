@@ -15,15 +15,15 @@ from phigate.cli.command import Command, Environment, WrongUsage
 from phigate.cli.overrides import as_reached
 from phigate.cli.store import Place, Store, on_store, place_flags, place_of
 from phigate.cli.tables import amount, columns, facts, usd
+from phigate.core.catalog.port import CatalogView
 from phigate.core.catalog.snapshot import catalog_from_bytes
 from phigate.core.limits import BODY_BYTES_MAX, IMAGES_MAX
-from phigate.core.protocols import CatalogView
 from phigate.core.routing.gate import EVERY_UNPROVEN
 from phigate.core.types import ConfidentialBy, Json, KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.zones import SystemZones
-from phigate.gateway import Call, Stack
-from phigate.order import Order, decision, read_order, read_pinned, refused
+from phigate.pipeline.gateway import Call, Stack
+from phigate.pipeline.plan import Order, decision, read_order, read_pinned, refused
 from phigate.wire.openai.chat_body import RouteBody
 
 _STDIN = Path("-")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from phigate.cli.command import CommandFailed, Environment, Run, WrongUsage, remark
 from phigate.cli.state import local_engine
-from phigate.core.protocols import Clock
+from phigate.core.clock import Clock
 from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
 from phigate.effects.signing.key_files import key_file

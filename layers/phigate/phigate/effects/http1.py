@@ -13,7 +13,7 @@ import ssl
 from typing import cast
 from urllib.parse import urlsplit
 
-from phigate.core.protocols import Clock
+from phigate.core.clock import Clock
 from phigate.effects.handed_socket import SCHEME, handed_socket
 
 ANSWER_BYTES_MAX = 32 * 1024 * 1024  # DynamoDB's largest answer is 16 MB

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TextIO
 
-from phigate.core.protocols import Clock
+from phigate.core.clock import Clock
 
 
 class LineJournal:

@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 
 from phigate.core.errors import InvalidRequest, MethodNotAllowed, NotFound, PhigateError
 from phigate.core.types import Task
-from phigate.gateway import Gateway
 from phigate.http.asgi import (
     BASE_PATHS,
     NO_ENDPOINT,
@@ -24,6 +23,7 @@ from phigate.http.asgi import (
 )
 from phigate.http.directory import directory
 from phigate.http.openapi import openapi_document
+from phigate.pipeline.gateway import Gateway
 
 
 def build_app(gateway: Gateway, tasks: Collection[Task] = tuple(PATHS)) -> Surface:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import orjson
 
-from phigate import pipeline
 from phigate.core.errors import (
     InternalError,
     InvalidRequest,
@@ -18,8 +17,9 @@ from phigate.core.errors import (
 )
 from phigate.core.limits import HEADER_BYTES_MAX
 from phigate.core.types import Task
-from phigate.gateway import Gateway
 from phigate.http.chat import ChatEndpoint, Message, Receive, Scope, Send, raw_headers
+from phigate.pipeline import serve as pipeline
+from phigate.pipeline.gateway import Gateway
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 

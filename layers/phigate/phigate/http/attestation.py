@@ -2,11 +2,11 @@
 
 from fastapi import Request, Response
 
-from phigate import redpill
-from phigate.gateway import Call, Gateway
+from phigate import attestation as redpill
 from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of
 from phigate.http.receipts import own_receipt
+from phigate.pipeline.gateway import Call, Gateway
 
 
 class RedPill:

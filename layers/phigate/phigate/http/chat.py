@@ -9,11 +9,11 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from phigate.core.clock import Clock
 from phigate.core.errors import InvalidRequest
 from phigate.core.limits import BODY_BYTES_MAX, WRITE_TIMEOUT_S
-from phigate.core.protocols import Clock
 from phigate.core.types import Task
-from phigate.gateway import BodyLate, Call, Gateway
+from phigate.pipeline.gateway import BodyLate, Call, Gateway
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

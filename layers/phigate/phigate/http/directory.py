@@ -9,13 +9,13 @@ from phigate.core.catalog.snapshot import model_item, pricing_card
 from phigate.core.errors import NotFound, Overloaded
 from phigate.core.ledger.keys import policy_members
 from phigate.core.types import Json
-from phigate.gateway import Call, Gateway
 from phigate.http.answers import json_answer
 from phigate.http.attestation import RedPill
 from phigate.http.chat import headers_of, read_body
 from phigate.http.pricing_page import pricing_page
 from phigate.http.receipts import Receipts
-from phigate.pipeline import authenticate, dry_run
+from phigate.pipeline.gateway import Call, Gateway
+from phigate.pipeline.serve import authenticate, dry_run
 
 
 def directory(gateway: Gateway) -> APIRouter:

@@ -4,14 +4,14 @@ import orjson
 from fastapi import Request, Response
 
 from phigate.core.errors import NotFound
-from phigate.core.protocols import StoredReceipt
 from phigate.core.receipts.ids import MalformedId
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import Principal
-from phigate.gateway import Call, Gateway
 from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of
-from phigate.pipeline import authenticate
+from phigate.pipeline.gateway import Call, Gateway
+from phigate.pipeline.serve import authenticate
 from phigate.verify.receipt_body import jws_of, receipt_body
 from phigate.verify.roots import jwks
 

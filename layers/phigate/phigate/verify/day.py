@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from phigate.core.protocols import StoredReceipt
 from phigate.core.receipts.days import is_day
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.types import Json
 from phigate.verify.errors import ProofFailed
 from phigate.verify.receipt_body import jws_of

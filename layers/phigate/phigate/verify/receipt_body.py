@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import orjson
 
-from phigate.core.protocols import StoredReceipt
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Signed
 from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import Json

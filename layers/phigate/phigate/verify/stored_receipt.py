@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from phigate.core.ledger.receipt_item import GarbledReceipt
 from phigate.core.limits import RECEIPT_DAYS
-from phigate.core.protocols import StoredReceipt
 from phigate.core.receipts.days import DAY_S
 from phigate.core.receipts.ids import MalformedId, day_of, seconds_of
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed, hash_text
 from phigate.core.types import Json
 from phigate.verify.certificate import Certificate, read_certificate

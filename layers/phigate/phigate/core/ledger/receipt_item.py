@@ -12,7 +12,7 @@ from typing import Any
 
 from phigate.core.attributes import Item, binary, bytes_at, deflate, inflate, int_at, text_at
 from phigate.core.ledger.account import IllegalStep, verdict_of
-from phigate.core.protocols import StoredReceipt
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 
 SIGNATURE_BYTES = 64  # Ed25519

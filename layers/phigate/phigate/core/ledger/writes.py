@@ -17,9 +17,9 @@ from phigate.core.ledger.account import (
     day_name,
     receipt_pk,
 )
+from phigate.core.ledger.port import HoldRequest
 from phigate.core.ledger.receipt_item import signed_members
 from phigate.core.limits import HOLDS_MAX, RECEIPT_DAYS, REFUSALS_PER_MINUTE_MAX
-from phigate.core.protocols import HoldRequest
 from phigate.core.receipts.ids import seconds_of
 from phigate.core.receipts.record import Signed
 

@@ -4,12 +4,10 @@ It is told in the answer and nowhere else: not in a receipt, a log or an excepti
 travel in headers, which are no part of it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phigate.core.routing.route import Route
-from phigate.core.types import Attempt, Json
+from phigate.core.types import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +49,3 @@ def wanted(body: Json) -> Wanted:
         upstream_response=is_on and debug.get("return_upstream_response") is True,
         trace=is_on and debug.get("trace") is True,
     )
-
-
-def extras(
-    asks: Wanted,
-    route: Route,
-    attempts: Sequence[Attempt],
-    dropped: Sequence[str],
-    exchanged: Exchanged | None,
-    *,
-    sandbox: Json | None = None,
-) -> Json:
-    """The members to add to the answer; `sandbox` is what the receipt says of the programs."""
-    members: Json = {}
-    listed = [
-        {"row": a.row, "region": a.region, "outcome": a.outcome, "ms": a.ms} for a in attempts
-    ]
-    if asks.meta:
-        rejected = [{"row": r.row, "rule": r.rule} for r in route.rejections]
-        members["meta"] = {
-            "routing": {
-                "considered": len(route.candidates) + len(rejected),
-                "candidates": [row.id for row in route.candidates],
-                "rejected": rejected,
-                "attempts": listed,
-            },
-            "dropped_parameters": list(dropped),
-        }
-        if sandbox is not None:
-            members["meta"]["sandbox"] = sandbox
-    if asks.upstream_request and exchanged is not None:
-        members["upstream_request"] = exchanged.sent
-    if asks.upstream_response and exchanged is not None:
-        members["upstream_response"] = exchanged.received
-    if asks.trace:
-        members["trace"] = listed
-    return members

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from phigate.core.limits import PROGRAM_OUTPUT_BYTES_MAX
-from phigate.core.protocols import Ran
+from phigate.core.sandbox.port import Ran
 from phigate.core.sandbox.runs import Language
 from phigate.core.types import Json
 

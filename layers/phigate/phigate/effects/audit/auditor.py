@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from phigate.core.clock import Clock
 from phigate.core.limits import CERTIFICATES_KEPT_MAX
-from phigate.core.protocols import Clock
 from phigate.core.receipts.days import days_from, next_day
 from phigate.core.types import Catalog
 from phigate.effects.store.catalog import SnapshotRefused, read_snapshot

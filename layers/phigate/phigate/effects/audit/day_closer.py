@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from phigate.core.clock import Clock
 from phigate.core.errors import PhigateError
 from phigate.core.ledger.account import DAY_S
+from phigate.core.ledger.port import Swept
 from phigate.core.limits import DAY_CLOSES_AFTER_S, RECEIPT_DAYS
-from phigate.core.protocols import Clock, Swept
 from phigate.core.receipts.days import begins_at_s, closes_at_s, day_at, days_from, is_day, next_day
 from phigate.core.receipts.ids import MalformedId, day_of
 from phigate.effects.signing.signer import Signer, SigningFailed

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from phigate.core.clock import Clock
 from phigate.core.limits import RECEIPT_DAYS
-from phigate.core.protocols import Clock
 from phigate.effects.audit.day_closer import KeepingFailed
 from phigate.wire.jws import JWS_BYTES_MAX
 

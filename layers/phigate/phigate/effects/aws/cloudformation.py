@@ -11,7 +11,7 @@ from typing import Any, Literal
 import aiohttp
 import orjson
 
-from phigate.core.protocols import Clock
+from phigate.core.clock import Clock
 
 PUT_TIMEOUT_S = 5.0
 TRIES_MAX = 4

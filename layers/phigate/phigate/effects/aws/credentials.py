@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from phigate.core.protocols import Clock, Journal
+from phigate.core.clock import Clock
+from phigate.core.event_log import Journal
 from phigate.effects.aws.sigv4 import Credentials
 
 RENEW_BEFORE_S = 1_200  # a stream may run for 840 s and settle after that

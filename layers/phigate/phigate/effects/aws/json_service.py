@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from phigate.core.clock import Clock
 from phigate.core.limits import SOCKET_UNUSED_MAX_S
-from phigate.core.protocols import Clock
 from phigate.effects.aws import sigv4
 from phigate.effects.http1 import Posts
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from phigate.core.protocols import Clock
+from phigate.core.clock import Clock
 
 NAMESPACE = "phigate"
 TEXT_CHARS_MAX = 300  # a reason is a sentence

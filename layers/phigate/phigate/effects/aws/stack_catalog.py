@@ -17,10 +17,12 @@ from typing import Protocol
 
 import orjson
 
+from phigate.core.catalog.port import CatalogSource, CatalogView
 from phigate.core.catalog.snapshot import with_missing_keys
+from phigate.core.clock import Clock
 from phigate.core.errors import Overloaded
+from phigate.core.event_log import Journal
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
-from phigate.core.protocols import CatalogSource, CatalogView, Clock, Journal
 from phigate.core.types import Catalog, Row
 from phigate.effects.aws.secrets_manager import SecretUnread
 from phigate.effects.upstream.credentials import Access

@@ -8,7 +8,8 @@ cannot be stopped is left to the sweeper, which finds it by the same name.
 import asyncio
 from dataclasses import dataclass, replace
 
-from phigate.core.protocols import Clock, Journal
+from phigate.core.clock import Clock
+from phigate.core.event_log import Journal
 from phigate.core.sandbox.tasks import Outcome, Record, Task
 from phigate.effects.sandbox.ecs_tasks import EcsFailed, EcsTasks, Start
 

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 
 from phigate.core.attributes import Item, text_at
-from phigate.core.protocols import Clock
+from phigate.core.clock import Clock
 from phigate.core.sandbox import tasks as facts
 from phigate.core.sandbox.tasks import POOLED, Record
 from phigate.effects.sandbox.ecs_tasks import EcsFailed, Start

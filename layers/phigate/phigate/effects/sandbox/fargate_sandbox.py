@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from phigate.core.clock import Clock
 from phigate.core.errors import GatewayError, SandboxError
-from phigate.core.protocols import Clock, Journal, Sandbox
+from phigate.core.event_log import Journal
+from phigate.core.sandbox.port import Sandbox
 from phigate.core.sandbox.tasks import COLD, Task
 from phigate.effects.sandbox.ecs_tasks import (
     EcsClient,

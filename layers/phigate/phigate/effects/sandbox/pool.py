@@ -13,8 +13,10 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from phigate.core.clock import Clock
 from phigate.core.errors import SandboxError
-from phigate.core.protocols import Clock, Journal, Sandbox
+from phigate.core.event_log import Journal
+from phigate.core.sandbox.port import Sandbox
 from phigate.effects.sandbox.server import Launch, Server, ServerFailed, start_server
 from phigate.effects.sandbox.session import HttpSandbox, token_of
 

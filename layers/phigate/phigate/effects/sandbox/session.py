@@ -19,8 +19,9 @@ from typing import Any
 import aiohttp
 import orjson
 
+from phigate.core.clock import Clock
 from phigate.core.errors import SandboxError
-from phigate.core.protocols import Clock, Ran
+from phigate.core.sandbox.port import Ran
 from phigate.core.sandbox.runs import Language
 
 CLOCKS_DIFFER_MS = 50  # 60 s at 500 parts per million, more than any clock is off

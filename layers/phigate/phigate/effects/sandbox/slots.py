@@ -11,10 +11,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from phigate.core.attributes import Item
+from phigate.core.clock import Clock
 from phigate.core.errors import GatewayError, Overloaded, RateLimited
 from phigate.core.limits import LEDGER_TRIES_MAX
-from phigate.core.protocols import Clock, Ran, Sandbox, Sandboxes
 from phigate.core.sandbox import slots
+from phigate.core.sandbox.port import Ran, Sandbox, Sandboxes
 from phigate.core.sandbox.runs import Language
 from phigate.core.sandbox.slots import Scope, Slot, SlotLimits
 from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, repeat

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from phigate.core.clock import Clock
 from phigate.core.errors import PhigateError
+from phigate.core.event_log import Journal
 from phigate.core.limits import (
     CERTIFICATE_LIFE_S,
     CERTIFICATE_RENEW_S,
     CERTIFY_RETRY_S,
     CERTIFY_TIMEOUT_S,
 )
-from phigate.core.protocols import Clock, Journal
 from phigate.effects.signing.signer import Signer, SigningFailed
 from phigate.verify.certificate import ALG, Certificate, certificate_payload
 from phigate.verify.roots import CERTIFICATES

@@ -4,7 +4,7 @@ A module of its own because its libraries take 25 ms to import: whoever only cha
 """
 
 from phigate.core.errors import Overloaded
-from phigate.core.protocols import Journal
+from phigate.core.event_log import Journal
 from phigate.core.receipts.text_signer import TextSignature
 from phigate.effects.signing.signer import Signer, SigningFailed
 from phigate.wire.eip191 import Unrecoverable, address_of, recoverable, text_digest

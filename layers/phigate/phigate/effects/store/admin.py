@@ -7,6 +7,7 @@ disabled key stops first where holds are made. Every write may be sent again.
 import secrets
 
 from phigate.core.attributes import Item, binary, bytes_at, flag, int_at, mapping, number, text
+from phigate.core.clock import Clock
 from phigate.core.ledger import writes
 from phigate.core.ledger.account import (
     ACCOUNT_SK,
@@ -18,7 +19,6 @@ from phigate.core.ledger.account import (
     keys_pk,
 )
 from phigate.core.ledger.keys import KEY_RANDOM_BYTES, KeyKind, key_id_of, key_sha256, make_key
-from phigate.core.protocols import Clock
 from phigate.core.types import KeyPolicy
 from phigate.effects.store.dynamodb import (
     Dynamo,

@@ -16,8 +16,9 @@ from collections.abc import Callable
 import orjson
 
 from phigate.core.attributes import Item, text
+from phigate.core.clock import Clock
+from phigate.core.event_log import Journal
 from phigate.core.limits import BREAKER_TRIES_MAX, BREAKER_WINDOW_S
-from phigate.core.protocols import Clock, Journal
 from phigate.core.routing.breaker import Counted, recent, with_failure, without
 from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, DynamoError
 

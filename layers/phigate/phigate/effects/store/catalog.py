@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from phigate.core.catalog.port import CatalogView
 from phigate.core.catalog.price import CARD_PREFIX, card_sha256
 from phigate.core.catalog.reach import with_overrides, with_simulated
 from phigate.core.catalog.snapshot import (
@@ -30,9 +31,10 @@ from phigate.core.catalog.snapshot import (
     read_catalog,
     with_missing_keys,
 )
+from phigate.core.clock import Clock
 from phigate.core.errors import InternalError, Overloaded, PhigateError
+from phigate.core.event_log import Journal
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
-from phigate.core.protocols import CatalogView, Clock, Journal
 from phigate.core.types import Catalog, Override
 from phigate.effects.signing.signer import PublicKey, Signer, verify
 from phigate.effects.store.dynamodb import Dynamo, NotAccepted, Transient, repeat

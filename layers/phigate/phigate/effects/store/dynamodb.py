@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from phigate.core.clock import Clock
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.limits import LEDGER_TRIES_MAX, SOCKET_UNUSED_MAX_S
-from phigate.core.protocols import Clock
 from phigate.effects.aws.sigv4 import CredentialsSource, Signer
 from phigate.effects.http1 import Posts
 

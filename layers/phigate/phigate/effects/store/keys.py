@@ -21,12 +21,12 @@ from phigate.core.attributes import (
     text,
     text_at,
 )
+from phigate.core.clock import Clock
 from phigate.core.errors import InternalError
 from phigate.core.ledger.account import KEY_SK, key_pk, keys_pk
 from phigate.core.ledger.keys import KeyKind, MalformedPolicy, policy_from_json, policy_to_json
 from phigate.core.ledger.writes import ACCOUNT_EXISTS, KEY_IS_NEW, account_key
 from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S, KEY_FRESH_S
-from phigate.core.protocols import Clock
 from phigate.core.types import KeyPolicy, Principal
 from phigate.effects.store.dynamodb import Dynamo, read_item
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from phigate.core.attributes import Item, int_at, map_at, text, text_at
+from phigate.core.clock import Clock
 from phigate.core.errors import GatewayError
 from phigate.core.ledger import writes
 from phigate.core.ledger.account import (
@@ -31,18 +32,11 @@ from phigate.core.ledger.account import (
     verdict_of,
     view,
 )
+from phigate.core.ledger.port import AccountView, Held, HoldRefused, HoldRequest, Swept
 from phigate.core.ledger.receipt_item import stored_receipt
 from phigate.core.limits import LEDGER_TRIES_MAX
-from phigate.core.protocols import (
-    AccountView,
-    Clock,
-    CountRefusal,
-    Held,
-    HoldRefused,
-    HoldRequest,
-    StoredReceipt,
-    Swept,
-)
+from phigate.core.protocols import CountRefusal
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 from phigate.effects.store.dynamodb import (
     ConditionFailed,

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 
 from phigate.core.attributes import Item, int_at, number, text, text_at
+from phigate.core.clock import Clock
 from phigate.core.errors import InternalError
 from phigate.core.ledger.account import (
     ACCOUNT_SK,
@@ -32,8 +33,8 @@ from phigate.core.ledger.receipt_item import (
     read_receipt,
 )
 from phigate.core.limits import CERTIFICATE_LIFE_S, RECEIPT_DAYS
-from phigate.core.protocols import Clock, StoredReceipt
 from phigate.core.receipts.ids import seconds_of
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.text_signer import TextSignature, read_text_signature
 from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import aiohttp
 
+from phigate.core.clock import Clock
 from phigate.core.errors import UpstreamFailed
-from phigate.core.protocols import Clock
 from phigate.core.types import Override
 from phigate.effects.upstream.google_token import (
     GoogleTokens,

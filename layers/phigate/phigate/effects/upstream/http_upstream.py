@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Mapping
 import aiohttp
 
 from phigate.core import limits
+from phigate.core.clock import Clock
 from phigate.core.errors import NotSent, UpstreamFailed
-from phigate.core.fetch import Fetched, UpstreamFetch
-from phigate.core.protocols import Clock, Head, UpstreamRequest
 from phigate.core.types import Row
+from phigate.core.upstream import Fetched, Head, UpstreamFetch, UpstreamRequest
 from phigate.effects.clock import WallClock
 from phigate.effects.upstream.credentials import AUTHS, Access, Credential
 from phigate.effects.upstream.resolver import UpstreamResolver

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import orjson
 
 from phigate.core.errors import Overloaded
-from phigate.core.protocols import SigningKey
+from phigate.core.receipts.port import SigningKey
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Facts, Signed, hash_text, record
 from phigate.core.types import Agreement, Attempt, Row
-from phigate.order import Order
+from phigate.pipeline.plan import Order
 from phigate.wire.jws import signing_input
 
 

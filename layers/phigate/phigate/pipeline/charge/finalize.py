@@ -17,18 +17,18 @@ from phigate.core.errors import (
     PhigateError,
     RateLimited,
 )
+from phigate.core.ledger.port import Held, HoldRefused, HoldRequest
 from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S, UNSEEN_TIMEOUTS_PER_DAY
-from phigate.core.protocols import Held, HoldRefused, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import Charge, Digest, Ended, Facts, digest, nonce, sandbox_told
 from phigate.core.request.read import Pinned
 from phigate.core.sandbox.runs import Run
 from phigate.core.types import Asked, Attempt, Json, Principal, Row
-from phigate.gateway import Call, Gateway
-from phigate.order import Order, hold_refused
-from phigate.signing import agreements, overrides, signed, simulated, uncertified
-from phigate.tally import Tally
-from phigate.watched import Watched
+from phigate.core.upstream import HashedExchange
+from phigate.pipeline.charge.receipt import agreements, overrides, signed, simulated, uncertified
+from phigate.pipeline.charge.usage import Tally
+from phigate.pipeline.gateway import Call, Gateway
+from phigate.pipeline.plan import Order, hold_refused
 from phigate.wire.openai.answer import Stamp
 
 
@@ -155,7 +155,7 @@ class Ticket:
         if reported is not None and not is_believed:
             self.gateway.journal.note("usage_not_believed", id=self.id, row=row.id)
 
-    def signed_upstream(self) -> tuple[Watched, str] | None:
+    def signed_upstream(self) -> tuple[HashedExchange, str] | None:
         """The exchange that the upstream signs and its id of it, once the receipt stands."""
         return None if self._charged_micros is None else self.tally.signed_upstream
 

@@ -7,7 +7,7 @@ rows, so that nobody else pays for it.
 
 import hashlib
 
-from phigate.core.protocols import Exchange, Head, UpstreamRequest
+from phigate.core.upstream import Exchange, Head, UpstreamRequest
 
 
 class Watched:

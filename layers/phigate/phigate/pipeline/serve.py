@@ -12,9 +12,6 @@ from typing import TypeVar
 
 import orjson
 
-from phigate import outcomes
-from phigate.closing import CallerGone, Ticket, cancelled_to_the_end
-from phigate.confidential import keep_upstream_signature
 from phigate.core.errors import (
     InternalError,
     InvalidApiKey,
@@ -23,17 +20,20 @@ from phigate.core.errors import (
 )
 from phigate.core.ledger.keys import parse_key
 from phigate.core.limits import KEY_CACHE_S, KEY_FRESH_S, WRITE_BYTES_MAX
-from phigate.core.protocols import Out
 from phigate.core.receipts.record import Ended
-from phigate.core.request.debug import extras
 from phigate.core.request.read import Pinned
+from phigate.core.response import Out
 from phigate.core.types import Json, Principal
-from phigate.gateway import Call, Gateway
-from phigate.headers import answer_headers, charge_headers
-from phigate.loop import Loop
-from phigate.order import Order, count_refused, decision, read_order, read_pinned, refused
-from phigate.streaming import Streaming
-from phigate.turn import Answered, Turn
+from phigate.pipeline.answer.debug import extras
+from phigate.pipeline.answer.headers import answer_headers, charge_headers
+from phigate.pipeline.answer.sse import Streaming
+from phigate.pipeline.call import row_health as outcomes
+from phigate.pipeline.call.failover import Answered, Turn
+from phigate.pipeline.call.upstream_signature import keep_upstream_signature
+from phigate.pipeline.charge.finalize import CallerGone, Ticket, cancelled_to_the_end
+from phigate.pipeline.gateway import Call, Gateway
+from phigate.pipeline.plan import Order, count_refused, decision, read_order, read_pinned, refused
+from phigate.pipeline.tools.loop import Loop
 from phigate.wire.json import is_heavy, marks_of
 from phigate.wire.openai import answer as openai
 from phigate.wire.openai.chat_body import ChatBody, RouteBody

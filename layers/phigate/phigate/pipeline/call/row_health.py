@@ -7,9 +7,9 @@ answer without streaming, which goes out with its invocation, waits ADVICE_TIMEO
 
 from collections.abc import Awaitable
 
-from phigate.core.protocols import CatalogView
+from phigate.core.catalog.port import CatalogView
 from phigate.core.routing.breaker import Counted
-from phigate.gateway import Gateway
+from phigate.pipeline.gateway import Gateway
 
 
 def succeeded(gateway: Gateway, row_id: str) -> None:

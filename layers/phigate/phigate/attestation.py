@@ -22,20 +22,20 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from phigate.core.fetch import UpstreamFetch
 from phigate.core.limits import (
     NONCE_BYTES_MAX,
     PROOFS_PER_MINUTE_MAX,
     REPORT_BYTES_MAX,
     REPORT_TIMEOUT_S,
 )
-from phigate.core.protocols import StoredReceipt
+from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed, hash_text
 from phigate.core.routing.route import rows_of_model
 from phigate.core.types import Catalog, Json, Principal, Row
-from phigate.gateway import Call, Gateway
-from phigate.order import Order, refused
-from phigate.pipeline import authenticate, ordered
+from phigate.core.upstream import UpstreamFetch
+from phigate.pipeline.gateway import Call, Gateway
+from phigate.pipeline.plan import Order, refused
+from phigate.pipeline.serve import authenticate, ordered
 from phigate.verify.certificate import read_certificate
 from phigate.verify.receipt_body import jws_of
 from phigate.wire.jws import decode

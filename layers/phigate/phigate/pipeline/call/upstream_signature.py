@@ -6,16 +6,16 @@ Law: off the path. The answer has gone and is settled; whatever fails here is a 
 
 from urllib.parse import quote, urlencode
 
-from phigate.closing import Ticket
 from phigate.core.errors import GatewayError, UpstreamFailed
-from phigate.core.fetch import UpstreamFetch
 from phigate.core.limits import (
     UPSTREAM_SIGNATURE_BYTES_MAX,
     UPSTREAM_SIGNATURE_S,
     UPSTREAM_SIGNATURE_TRIES_MAX,
 )
 from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
-from phigate.gateway import Gateway
+from phigate.core.upstream import UpstreamFetch
+from phigate.pipeline.charge.finalize import Ticket
+from phigate.pipeline.gateway import Gateway
 
 _PAUSE_S = 0.5  # a proxy signs when its answer has ended, which is when ours has
 

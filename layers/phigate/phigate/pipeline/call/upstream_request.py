@@ -7,10 +7,10 @@ import orjson
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import Adapter, WirePlan, WireRequest
 from phigate.core.errors import InvalidRequest, NotSent, UpstreamFailed
-from phigate.core.protocols import Head, UpstreamRequest
 from phigate.core.request.prompt_cache import cache_keys, keyed
 from phigate.core.types import Json, Row
-from phigate.order import Order
+from phigate.core.upstream import Head, UpstreamRequest
+from phigate.pipeline.plan import Order
 
 # Another candidate may answer where this one could not (DESIGN 2).
 FAILOVER_STATUSES = frozenset({401, 402, 403, 404, 408, 409, 429})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from phigate.core.ledger.cost import believed, bound, cost, estimate, estimate_unseen, total
 from phigate.core.receipts.record import Charge, Worked
 from phigate.core.types import Asked, Row, Usage
-from phigate.watched import Watched
+from phigate.core.upstream import HashedExchange
 
 _UPSTREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
@@ -38,8 +38,10 @@ class Tally:
         self.is_counted = True  # False while an upstream may be using tokens
         self.is_seen = True  # False while an answer comes in one piece: it is all or nothing
         self._began_at_s = 0.0
-        self.watched: Watched | None = None  # the exchange under way, where its bytes are hashed
-        self._witness: Watched | None = None  # that of the attempt that answered
+        self.watched: HashedExchange | None = (
+            None  # the exchange under way, where its bytes are hashed
+        )
+        self._witness: HashedExchange | None = None  # that of the attempt that answered
         self._answering: Row | None = None  # whose id this is
         self._upstream_id: str | None = None
         self._turns: list[_Turned] = []
@@ -103,7 +105,7 @@ class Tally:
         return self._turns[-1].row if self._turns else None
 
     @property
-    def signed_upstream(self) -> tuple[Watched, str] | None:
+    def signed_upstream(self) -> tuple[HashedExchange, str] | None:
         """The exchange that a confidential upstream signs, and its id of it."""
         if self._witness is None or self._upstream_id is None:
             return None

@@ -12,7 +12,7 @@ import orjson
 from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.core.tools.clean_answer import clean_answer, clean_members, refuse_drawing
 from phigate.core.types import Json
-from phigate.gateway import Drawings
+from phigate.pipeline.gateway import Drawings
 from phigate.wire.svg.sanitize import sanitise
 
 

@@ -6,6 +6,7 @@ The same function answers `POST /v1/route`, so a dry run and a live call cannot 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from phigate.core.catalog.port import CatalogView
 from phigate.core.errors import (
     CallerError,
     InsufficientCredit,
@@ -22,8 +23,9 @@ from phigate.core.errors import (
     UnsupportedEncoding,
 )
 from phigate.core.ledger.cost import bound, text_bytes, tokens_affordable
+from phigate.core.ledger.port import HoldRefused
 from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
-from phigate.core.protocols import CatalogView, CountRefusal, HoldRefused
+from phigate.core.protocols import CountRefusal
 from phigate.core.request.canonical import canonical
 from phigate.core.request.debug import Wanted, wanted
 from phigate.core.request.read import Pinned, check_policy, read_asked, read_headers
@@ -31,7 +33,7 @@ from phigate.core.routing.gate import Code
 from phigate.core.routing.route import AUTO, Route, decide, rows_of_model
 from phigate.core.tools.tool_loop import ServerTools, Zones, offered, server_tools
 from phigate.core.types import Asked, Catalog, ConfidentialBy, Json, KeyPolicy, Row
-from phigate.gateway import Call, Stack
+from phigate.pipeline.gateway import Call, Stack
 from phigate.wire.json import is_heavy, parse_object
 from phigate.wire.openai.chat_body import ChatBody, check_shape
 

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
-from phigate.closing import CallerGone, Ticket
 from phigate.core.errors import PhigateError, SandboxError, SvgRefused
 from phigate.core.limits import (
     FIGURES_MAX,
@@ -20,11 +19,13 @@ from phigate.core.limits import (
     PROGRAM_TIMEOUT_S,
     PROGRAMS_MAX,
 )
-from phigate.core.protocols import Out, Ran, Sandbox
+from phigate.core.response import Out
+from phigate.core.sandbox.port import Ran, Sandbox
 from phigate.core.sandbox.runs import Run
 from phigate.core.tools.programs import LANGUAGES, code_of, figure_label, not_run, told
 from phigate.core.types import Json
-from phigate.gateway import Drawings, Gateway
+from phigate.pipeline.charge.finalize import CallerGone, Ticket
+from phigate.pipeline.gateway import Drawings, Gateway
 
 T = TypeVar("T")
 

@@ -13,12 +13,13 @@ from typing import Any
 import orjson
 
 from phigate.adapters.adapter import Adapter, StreamDecoder
-from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import CallerCaused, UpstreamFailed
-from phigate.core.protocols import Exchange, Head, Out
 from phigate.core.request.levers import Large, Levers, explain_shape, explain_size, written_bytes
+from phigate.core.response import Out
 from phigate.core.types import Json, Row
+from phigate.core.upstream import Exchange, Head
+from phigate.pipeline.charge.finalize import CallerGone, Ticket
 from phigate.wire import sse
 from phigate.wire.openai import answer as openai
 from phigate.wire.openai.assembly import Assembly

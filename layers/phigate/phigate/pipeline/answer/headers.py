@@ -2,10 +2,10 @@
 
 import re
 
-from phigate.closing import OutOfOrder, Ticket
 from phigate.core.routing.route import fallback_reason
 from phigate.core.types import Row
-from phigate.order import Order
+from phigate.pipeline.charge.finalize import OutOfOrder, Ticket
+from phigate.pipeline.plan import Order
 
 _NAME = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 _DROPPED_CHARS_MAX = 1_024

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from phigate.closing import Ticket
 from phigate.core.errors import InsufficientCredit
 from phigate.core.limits import MATH_TIMEOUT_S
-from phigate.core.protocols import Out
+from phigate.core.response import Out
 from phigate.core.tools.tool_loop import (
     Counts,
     ServerTools,
@@ -20,9 +19,10 @@ from phigate.core.tools.tool_loop import (
     without_tools,
 )
 from phigate.core.types import Json, Row
-from phigate.gateway import Drawings
-from phigate.order import Order, next_order, within
-from phigate.programs import Programs, no_sandbox
+from phigate.pipeline.charge.finalize import Ticket
+from phigate.pipeline.gateway import Drawings
+from phigate.pipeline.plan import Order, next_order, within
+from phigate.pipeline.tools.code_execution import Programs, no_sandbox
 
 _JSON_FORMATS = ("json_object", "json_schema")
 # How much of each result the last turn is told when credit is short; the first is all of it.

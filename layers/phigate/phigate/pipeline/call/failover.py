@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from phigate import outcomes
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import StreamDecoder, WireRequest
-from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import (
     CallerCaused,
@@ -25,17 +23,19 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from phigate.core.protocols import Out
 from phigate.core.request.debug import Exchanged
 from phigate.core.request.levers import LOGPROBS, levers_of
 from phigate.core.request.prompt_cache import hides_cached
+from phigate.core.response import Out
 from phigate.core.routing.gate import may_attempt, refusal_code
 from phigate.core.routing.route import Attempts
 from phigate.core.types import Attempt, Json, Row
-from phigate.order import Order, refused
-from phigate.reading import Reading
-from phigate.sending import RowUnsuited, check_status, upstream_request
-from phigate.watched import watch
+from phigate.pipeline.call import row_health as outcomes
+from phigate.pipeline.call.hashed_exchange import watch
+from phigate.pipeline.call.upstream_request import RowUnsuited, check_status, upstream_request
+from phigate.pipeline.call.upstream_response import Reading
+from phigate.pipeline.charge.finalize import CallerGone, Ticket
+from phigate.pipeline.plan import Order, refused
 from phigate.wire.openai.cached import UncachedDecoder, wire_without_cached, without_cached
 
 T = TypeVar("T")

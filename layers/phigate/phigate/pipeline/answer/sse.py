@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import orjson
 
-from phigate.closing import CallerGone, Ticket
 from phigate.core import limits
 from phigate.core.errors import (
     CallerCaused,
@@ -16,14 +15,15 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from phigate.core.protocols import Out
 from phigate.core.receipts.record import Ended
-from phigate.core.request.debug import extras
+from phigate.core.response import Out
 from phigate.core.types import Json
-from phigate.loop import Loop
-from phigate.order import Order
-from phigate.reading import Reading
-from phigate.turn import Opened, Turn
+from phigate.pipeline.answer.debug import extras
+from phigate.pipeline.call.failover import Opened, Turn
+from phigate.pipeline.call.upstream_response import Reading
+from phigate.pipeline.charge.finalize import CallerGone, Ticket
+from phigate.pipeline.plan import Order
+from phigate.pipeline.tools.loop import Loop
 from phigate.wire import sse
 from phigate.wire.openai import answer as openai
 from phigate.wire.openai.tool_stream import ToolStream

@@ -9,27 +9,23 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
+from phigate.core.catalog.port import CatalogSource, CatalogView
+from phigate.core.clock import Clock
+from phigate.core.event_log import Journal
+from phigate.core.ledger.port import Keys, Ledger
 from phigate.core.ledger.proof_count import ProofRefusal
 from phigate.core.limits import ADVICE_TIMEOUT_S, BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
-from phigate.core.protocols import (
-    CatalogSource,
-    CatalogView,
-    Clock,
-    Journal,
-    Keys,
-    Ledger,
-    ReceiptSigner,
-    Sandboxes,
-    SharedBreaker,
-    Upstream,
-)
 from phigate.core.receipts.days import DAY_S
+from phigate.core.receipts.port import ReceiptSigner
 from phigate.core.receipts.text_signer import TextSignature, TextSigner
 from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.routing.breaker import Breaker
+from phigate.core.routing.breaker_port import SharedBreaker
 from phigate.core.routing.gate import Stand
+from phigate.core.sandbox.port import Sandboxes
 from phigate.core.tools.tool_loop import Zones
 from phigate.core.types import REGIONS, Json, Task
+from phigate.core.upstream import Upstream
 from phigate.verify.roots import Root
 
 T = TypeVar("T")

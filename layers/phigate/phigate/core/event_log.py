@@ -1,0 +1,9 @@
+"""Where operational facts go."""
+
+from typing import Protocol
+
+
+class Journal(Protocol):
+    """Counts and operational facts. Fields are ids, names, counts and micros; never content."""
+
+    def note(self, event: str, **fields: str | int | float | bool) -> None: ...

@@ -1,0 +1,116 @@
+"""What the pipeline needs of the ledger: prepaid credit with holds (DESIGN 3)."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from phigate.core.limits import KEY_FRESH_S
+from phigate.core.protocols import CountRefusal
+from phigate.core.receipts.port import StoredReceipt
+from phigate.core.receipts.record import Signed
+from phigate.core.types import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """What a hold needs. A refusal is a hold of 0 micros without the funds and rate conditions."""
+
+    account: str
+    key_id: str
+    id: str
+    micros: int
+    expires_at_s: int
+    now_s: int
+    rpm: int
+    spend_limit_micros: int | None = None
+    is_refusal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold that stands. `seq` numbers the account's calls without gaps.
+
+    `calls_this_minute` counts this key's calls; `expired` are ids of other holds past their time.
+    """
+
+    account: str
+    id: str
+    micros: int
+    seq: int
+    calls_this_minute: int
+    available_micros: int
+    expired: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRefused:
+    """Why no hold was written, in the order of DESIGN's table: key, credit, spend limit, rate."""
+
+    reason: Literal["key", "credit", "spend_limit", "rate", "holds", "refusals"]
+    available_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account as stored: avail + Σ held + spent = topped up, at every instant."""
+
+    account: str
+    available_micros: int
+    held_micros: int
+    spent_micros: int
+    topped_up_micros: int
+    seq: int
+    holds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep of one account did: holds voided by timeout, and holds settled by receipt."""
+
+    account: str
+    expired: int
+    settled: int
+    charged_micros: int
+
+
+class Ledger(Protocol):
+    """Prepaid credit with holds (DESIGN 3). Each method is idempotent and may raise Overloaded."""
+
+    async def hold(self, request: HoldRequest) -> Held | HoldRefused: ...
+
+    async def count_call(
+        self, *, account: str, key_id: str, now_s: int, rpm: int
+    ) -> CountRefusal | None:
+        """Count a call that costs nothing against its key's rate: no hold, number or receipt. One
+        whose outcome was unknown may count twice."""
+        ...
+
+    async def raise_hold(
+        self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int
+    ) -> bool: ...
+
+    async def put_receipt(
+        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
+    ) -> Literal["done", "late"]:
+        """Write the record once. `late`: the sweeper was first, and nothing is left to settle."""
+        ...
+
+    async def settle(
+        self, *, account: str, hold_id: str, held_micros: int, cost_micros: int
+    ) -> None: ...
+
+    async def sweep(self, account: str, now_s: int) -> Swept: ...
+
+    async def account(self, account: str) -> AccountView | None: ...
+
+    async def receipt(self, account: str, hold_id: str) -> StoredReceipt | None: ...
+
+
+class Keys(Protocol):
+    """Finds a key's Principal by the SHA-256 of the whole key (hex). None: unknown key.
+
+    `age_max_s` is how old the knowledge may be: over KEY_FRESH_S only where a hold looks again.
+    """
+
+    async def principal(
+        self, key_sha256: str, *, age_max_s: float = KEY_FRESH_S
+    ) -> Principal | None: ...
