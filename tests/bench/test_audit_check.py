@@ -4,7 +4,7 @@ import pytest
 
 from bench.audit_check import CLEAN, DAYS, PER_DAY, PLANTED, found
 from bench.audit_plan import PLANTS, Traffic
-from tests.proof.books import Books
+from tests.verify.books import Books
 
 PER_DAY_SMALL = 30
 

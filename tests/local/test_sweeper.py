@@ -10,7 +10,7 @@ from phigate.core.receipts.days import DAY_S, begins_at_s
 from phigate.effects.store.dynamodb import Dynamo
 from phigate.verify.roots import DIGESTS
 from tests.fakes import FakeClock, Fault, FaultyDynamo
-from tests.proof.books import Books, is_receipt
+from tests.verify.books import Books, is_receipt
 
 TRAFFIC = Traffic("clinic", "2026-07-01", days=3, per_day=4)
 OPEN = Books.kept(TRAFFIC, is_closed=False)

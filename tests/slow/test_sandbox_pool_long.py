@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.effects.sandboxes import nothing_left_after, why_not
+from tests.effects.sandbox.sandboxes import nothing_left_after, why_not
 
 SESSIONS = 50
 
