@@ -31,7 +31,7 @@ class Silent:
     """A Journal that nobody reads."""
 
     def note(self, event: str, **fields: str | int | float | bool) -> None:
-        """See core.protocols.Journal."""
+        """See core.event_log.Journal."""
 
 
 class Obliging(DayCloser):

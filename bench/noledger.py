@@ -13,8 +13,7 @@ import uvloop
 from local.__main__ import CATALOG
 from local.stack import Options, serve
 from phigate.core.clock import Clock
-from phigate.core.ledger.port import Held, HoldRefused, HoldRequest
-from phigate.core.protocols import CountRefusal
+from phigate.core.ledger.port import CountRefusal, Held, HoldRefused, HoldRequest
 from phigate.core.receipts.record import Signed
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger

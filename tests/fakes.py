@@ -1,4 +1,4 @@
-"""The only doubles: small real objects with the shapes of core.protocols and effects.
+"""The only doubles: small real objects with the shapes of the ports of core and effects.
 
 FakeDynamo executes the gateway's own DynamoDB calls in memory, so a FakeLedger is the ledger that
 runs in production on another engine. tests/ledger proves both alike on the same state machine.
@@ -18,8 +18,14 @@ from phigate.core.attributes import binary, flag, mapping, number, text
 from phigate.core.catalog.port import CatalogView
 from phigate.core.clock import Clock
 from phigate.core.ledger.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
-from phigate.core.ledger.port import AccountView, Held, HoldRefused, HoldRequest, Swept
-from phigate.core.protocols import CountRefusal
+from phigate.core.ledger.port import (
+    AccountView,
+    CountRefusal,
+    Held,
+    HoldRefused,
+    HoldRequest,
+    Swept,
+)
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 from phigate.core.sandbox.port import Ran

@@ -67,5 +67,5 @@ class _Noted:
         self.reason = "not read"
 
     def note(self, event: str, **fields: str | int | float | bool) -> None:
-        """See core.protocols.Journal."""
+        """See core.event_log.Journal."""
         self.reason = str(fields.get("reason", event))

@@ -7,7 +7,7 @@ from phigate.core.clock import Clock
 
 
 class LineJournal:
-    """Writes to a text stream; see core.protocols.Journal."""
+    """Writes to a text stream; see core.event_log.Journal."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream = stream

@@ -53,7 +53,7 @@ class ChatEndpoint:
 
 
 class AsgiOut:
-    """The way back to the caller over ASGI (see core.protocols.Out)."""
+    """The way back to the caller over ASGI (see core.response.Out)."""
 
     def __init__(self, send: Send, clock: Clock) -> None:
         self.gone_at_s: float | None = None

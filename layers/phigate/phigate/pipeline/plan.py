@@ -23,9 +23,8 @@ from phigate.core.errors import (
     UnsupportedEncoding,
 )
 from phigate.core.ledger.cost import bound, text_bytes, tokens_affordable
-from phigate.core.ledger.port import HoldRefused
+from phigate.core.ledger.port import CountRefusal, HoldRefused
 from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
-from phigate.core.protocols import CountRefusal
 from phigate.core.request.canonical import canonical
 from phigate.core.request.debug import Wanted, wanted
 from phigate.core.request.read import Pinned, check_policy, read_asked, read_headers

@@ -19,9 +19,8 @@ from typing import Any, Literal
 
 from phigate.core.attributes import flag_at, int_at, map_at, text_at
 from phigate.core.errors import InternalError
-from phigate.core.ledger.port import AccountView, HoldRefused, HoldRequest
+from phigate.core.ledger.port import AccountView, CountRefusal, HoldRefused, HoldRequest
 from phigate.core.limits import HOLDS_MAX, REFUSALS_PER_MINUTE_MAX
-from phigate.core.protocols import CountRefusal
 from phigate.core.receipts.ids import day_of
 
 DIRECTORY_PK = "ACCOUNTS"

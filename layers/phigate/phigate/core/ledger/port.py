@@ -1,13 +1,19 @@
-"""What the pipeline needs of the ledger: prepaid credit with holds (DESIGN 3)."""
+"""What the pipeline needs of the ledger: prepaid credit with holds (DESIGN 3).
+
+An expected failure is a result (`HoldRefused`, `None`); `Overloaded` means that the store could
+not be reached within its bounds.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from phigate.core.limits import KEY_FRESH_S
-from phigate.core.protocols import CountRefusal
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 from phigate.core.types import Principal
+
+# Why a call was not counted: the key is off, or over its rate.
+CountRefusal = Literal["key", "rate"]
 
 
 @dataclass(frozen=True, slots=True)

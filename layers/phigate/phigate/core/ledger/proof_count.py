@@ -7,9 +7,9 @@ gets nothing, whatever is cached. A count whose outcome was unknown may count tw
 """
 
 from phigate.core.ledger.account import count_refusal
+from phigate.core.ledger.port import CountRefusal
 from phigate.core.ledger.writes import Call, count_call
 from phigate.core.limits import PROOFS_PER_MINUTE_MAX
-from phigate.core.protocols import CountRefusal
 
 ProofRefusal = CountRefusal
 refusal = count_refusal

@@ -20,7 +20,7 @@ Value = str | int | float | bool
 
 
 class LambdaJournal:
-    """See core.protocols.Journal. `correlation_id` is set for each invocation by who is called."""
+    """See core.event_log.Journal. `correlation_id` is set for each invocation by who is called."""
 
     def __init__(self, stream: TextIO, clock: Clock, *, function: str, stack: str) -> None:
         self.correlation_id = ""

@@ -46,7 +46,7 @@ class _Region:
 
 
 class FargateSandboxes:
-    """Implements core.protocols.Sandboxes. `places` are the regions that have sandboxes."""
+    """Implements core.sandbox.port.Sandboxes. `places` are the regions that have sandboxes."""
 
     def __init__(
         self,

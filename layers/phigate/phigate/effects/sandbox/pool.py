@@ -35,7 +35,7 @@ NONCE_BYTES = 16
 
 
 class LocalSandboxes:
-    """Implements core.protocols.Sandboxes. Use it from one event loop, then `close` it."""
+    """Implements core.sandbox.port.Sandboxes. Use it from one event loop, then `close` it."""
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ PATIENCE = Patience()
 
 
 class HttpSandbox:
-    """Implements core.protocols.Sandbox. `end` ends what stands behind it, and does not raise."""
+    """Implements core.sandbox.port.Sandbox. `end` ends what stands behind it and does not raise."""
 
     def __init__(
         self, *, base_url: str, token: str, image: str, end: End, patience: Patience = PATIENCE

@@ -34,7 +34,7 @@ StoreCertificate = Callable[[str, str, int], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One Ed25519 key (see core.protocols.SigningKey)."""
+    """One Ed25519 key (see core.receipts.port.SigningKey)."""
 
     private: Ed25519PrivateKey
     kid: str
@@ -56,8 +56,8 @@ class Key:
 
 
 class EnvironmentSigner:
-    """Implements core.protocols.ReceiptSigner. `store` keeps a certificate by its key's name, with
-    its end."""
+    """Implements core.receipts.port.ReceiptSigner. `store` keeps a certificate by its key's name,
+    with its end."""
 
     def __init__(
         self,

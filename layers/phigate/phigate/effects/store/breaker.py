@@ -31,7 +31,7 @@ COUNT_IS_AS_SEEN = "doc = :seen"
 
 
 class DynamoBreaker:
-    """Implements core.protocols.SharedBreaker. One object per process."""
+    """Implements core.routing.breaker_port.SharedBreaker. One object per process."""
 
     def __init__(self, dynamo: Dynamo, clock: Clock, journal: Journal) -> None:
         self._dynamo = dynamo

@@ -46,7 +46,7 @@ class KeyView:
 
 
 class DynamoKeys:
-    """Implements core.protocols.Keys. One object per process: it holds the cache."""
+    """Implements core.ledger.port.Keys. One object per process: it holds the cache."""
 
     def __init__(self, dynamo: Dynamo, clock: Clock) -> None:
         self._dynamo = dynamo

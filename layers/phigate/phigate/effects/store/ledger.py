@@ -32,10 +32,16 @@ from phigate.core.ledger.account import (
     verdict_of,
     view,
 )
-from phigate.core.ledger.port import AccountView, Held, HoldRefused, HoldRequest, Swept
+from phigate.core.ledger.port import (
+    AccountView,
+    CountRefusal,
+    Held,
+    HoldRefused,
+    HoldRequest,
+    Swept,
+)
 from phigate.core.ledger.receipt_item import stored_receipt
 from phigate.core.limits import LEDGER_TRIES_MAX
-from phigate.core.protocols import CountRefusal
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 from phigate.effects.store.dynamodb import (
@@ -61,7 +67,7 @@ class Open:
 
 
 class DynamoLedger:
-    """Implements core.protocols.Ledger; one object may serve every account."""
+    """Implements core.ledger.port.Ledger; one object may serve every account."""
 
     def __init__(self, dynamo: Dynamo, clock: Clock) -> None:
         self._dynamo = dynamo

@@ -146,7 +146,7 @@ async def _got(
 
 
 class HttpExchange:
-    """One call under way (see core.protocols.Exchange)."""
+    """One call under way (see core.upstream.Exchange)."""
 
     def __init__(self, sending: Awaitable[aiohttp.ClientResponse]) -> None:
         self._sending = asyncio.ensure_future(sending)

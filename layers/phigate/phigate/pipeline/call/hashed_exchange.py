@@ -11,7 +11,7 @@ from phigate.core.upstream import Exchange, Head, UpstreamRequest
 
 
 class Watched:
-    """An Exchange (see core.protocols) that hashes what went out and what comes in."""
+    """An Exchange (see core.upstream) that hashes what went out and what comes in."""
 
     def __init__(self, exchange: Exchange, request: UpstreamRequest) -> None:
         self.row = request.row
