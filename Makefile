@@ -150,7 +150,7 @@ build: setup-dev setup-sam ## build the functions and layers for AWS, and look i
 build-here: setup-dev setup-sam
 	@test -n "$(FOLDER_3_13)" || { echo "python3.13 is needed: Lambda runs it, and bytecode is made by the interpreter that reads it"; exit 1; }
 	@mkdir -p .aws-sam
-	@$(PYTHON) -m local.here > .aws-sam/here.yaml
+	@$(PYTHON) -m local.native_template > .aws-sam/here.yaml
 	@echo "building the functions for this machine"
 	@PATH="$(FOLDER_3_13):$$PATH" SAM_CLI_TELEMETRY=0 PROCESSOR=$$(uname -m | sed 's/arm64/aarch64/') \
 	  $(SAM)/bin/sam build --template .aws-sam/here.yaml --base-dir . --build-dir .aws-sam/here >.aws-sam/here.log 2>&1 || { cat .aws-sam/here.log; exit 1; }

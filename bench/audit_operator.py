@@ -12,7 +12,7 @@ from phigate.core.receipts.days import DAY_S, begins_at_s, closes_at_s
 from phigate.core.types import Json
 from phigate.effects.audit.day_closer import Closing, DayCloser
 from phigate.effects.signing.key_files import LOCAL_STACK, publish
-from phigate.effects.signing.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.receipt_signer import EphemeralKeySigner
 from phigate.effects.signing.signer import KeyFileSigner
 from phigate.effects.store.admin import DynamoAdmin
 from phigate.effects.store.catalog import push_snapshot
@@ -28,10 +28,10 @@ ROOTS_S = begins_at_s("2026-01-01")
 
 
 class Silent:
-    """A Journal that nobody reads."""
+    """A EventLog that nobody reads."""
 
-    def note(self, event: str, **fields: str | int | float | bool) -> None:
-        """See core.event_log.Journal."""
+    def record(self, event: str, **fields: str | int | float | bool) -> None:
+        """See core.event_log.EventLog."""
 
 
 class Obliging(DayCloser):
@@ -64,11 +64,11 @@ class Operator:
 
     async def write(self, traffic: Traffic) -> Written:
         """Write every item of the traffic; what was charged, and what was planted."""
-        signer = EnvironmentSigner(
+        signer = EphemeralKeySigner(
             root=self.signers[CERTIFICATES],
             store=self.receipts.put_certificate,
             clock=self.clock,
-            journal=Silent(),
+            event_log=Silent(),
             issuer="http://127.0.0.1:8080",
             stack=LOCAL_STACK,
         )

@@ -32,7 +32,7 @@ from phigate.core.receipts.record import (
     record,
 )
 from phigate.core.types import Agreement, Attempt, Catalog, Json, Row, Usage
-from phigate.effects.signing.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.receipt_signer import EphemeralKeySigner
 from phigate.pipeline.charge.receipt import signed
 from phigate.wire.jws import signing_input
 
@@ -51,7 +51,7 @@ class Simulation:
         self,
         traffic: Traffic,
         snapshots: Sequence[bytes],
-        signer: EnvironmentSigner,
+        signer: EphemeralKeySigner,
         clock: SetClock,
     ) -> None:
         self.traffic = traffic

@@ -45,24 +45,24 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """`wrong` says what is missing, by number and never by text; None when all is there."""
 
     wrong: str | None
     first_chunk_ms: float | None = None
 
 
-Check = Callable[[Answer], Verdict]
+Check = Callable[[Answer], CheckResult]
 
 
-def check_json(answer: Answer, wording: Wording = OPENAI) -> Verdict:
+def check_json(answer: Answer, wording: Wording = OPENAI) -> CheckResult:
     """A whole JSON answer."""
     body = b"".join([part for _, part in answer.parts])
     if answer.status != _OK:
-        return Verdict(f"status {answer.status}{_code_of(body)}")
+        return CheckResult(f"status {answer.status}{_code_of(body)}")
     if TEXT_END.encode() not in body:
-        return Verdict("the text is not whole")
-    return Verdict(None if wording.usage.search(body) else "no usage")
+        return CheckResult("the text is not whole")
+    return CheckResult(None if wording.usage.search(body) else "no usage")
 
 
 def check_burst(chunks: int, wording: Wording = OPENAI) -> Check:
@@ -80,18 +80,18 @@ def check_paced(chunks: int, wording: Wording = OPENAI) -> Check:
 
 def _check_stream(
     answer: Answer, wording: Wording, are_right: Callable[[list[bytes]], bool]
-) -> Verdict:
+) -> CheckResult:
     body = b"".join([part for _, part in answer.parts])
     if answer.status != _OK:
-        return Verdict(f"status {answer.status}{_code_of(body)}")
+        return CheckResult(f"status {answer.status}{_code_of(body)}")
     stamps = wording.stamp.findall(body)
     if not are_right(stamps):
-        return Verdict(f"chunks missing or out of order: {len(stamps)} came")
+        return CheckResult(f"chunks missing or out of order: {len(stamps)} came")
     if not wording.usage.search(body):
-        return Verdict("no usage")
+        return CheckResult("no usage")
     if not body.rstrip().endswith(wording.done):
-        return Verdict("no end marker")
-    return Verdict(None, first_chunk_ms=first_chunk_ms(answer, body, wording))
+        return CheckResult("no end marker")
+    return CheckResult(None, first_chunk_ms=first_chunk_ms(answer, body, wording))
 
 
 def first_chunk_ms(answer: Answer, body: bytes, wording: Wording = OPENAI) -> float | None:

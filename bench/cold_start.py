@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 import boto3
 
 from phigate.aws.catalog_sync import CatalogSync
-from tests.functions.world import CONTEXT, ENVIRONMENT, World, rest, sync_event, world_in
+from tests.functions.aws_stack import CONTEXT, ENVIRONMENT, AwsStack, aws_stack_in, rest, sync_event
 
 HERE = Path(__file__).parent
 BUILT = Path(os.environ.get("PHIGATE_BUILT_HERE", ".aws-sam/here")).resolve()
@@ -68,11 +68,13 @@ class Contender:
 
 def main() -> int:
     """Measure and print; the exit code."""
-    with TemporaryDirectory() as scratch, world_in(Path(scratch) / "state") as world:
-        CatalogSync(world.outside("catalog_sync"))(sync_event("Create", world.aws.url), CONTEXT)
-        contenders = [contender_of(name, Path(scratch), world) for name in CONTENDERS]
+    with TemporaryDirectory() as scratch, aws_stack_in(Path(scratch) / "state") as aws_stack:
+        CatalogSync(aws_stack.outside("catalog_sync"))(
+            sync_event("Create", aws_stack.aws.url), CONTEXT
+        )
+        contenders = [contender_of(name, Path(scratch), aws_stack) for name in CONTENDERS]
         headers = {"Content_Type": "application/json"}
-        payload = rest("/v1/chat/completions", ASKED, world.key, **headers)
+        payload = rest("/v1/chat/completions", ASKED, aws_stack.key, **headers)
         event = json.dumps(payload).encode()
         for contender in contenders:  # fills the page cache
             _took_ms(contender, event)
@@ -105,7 +107,7 @@ def _print(contenders: list[Contender], took: Mapping[str, list[tuple[float, flo
     print(f"\nratio to plain {ratio:.2f} (budget {RATIO_MAX}), without bytecode {unbuilt:.2f}")
 
 
-def contender_of(name: str, scratch: Path, world: World) -> Contender:
+def contender_of(name: str, scratch: Path, aws_stack: AwsStack) -> Contender:
     """Its root and /opt, laid out as Lambda does."""
     root, opt = scratch / name, scratch / f"{name}-opt"
     root.mkdir()
@@ -119,11 +121,11 @@ def contender_of(name: str, scratch: Path, world: World) -> Contender:
     if name == "plain, no bytecode":
         _decompile(opt)
         _decompile(root)
-    providers = str(world.outside("chat").base_url("")).removesuffix("//v1")
+    providers = str(aws_stack.outside("chat").base_url("")).removesuffix("//v1")
     environment = {
         **ENVIRONMENT,
         "PATH": os.environ["PATH"],
-        "BENCH_AWS": world.aws.url,
+        "BENCH_AWS": aws_stack.aws.url,
         "BENCH_PROVIDERS": providers,
         "LAMBDA_TASK_ROOT": str(root),
         "PYTHONPATH": f"{opt}/python",

@@ -29,7 +29,7 @@ STOP_TIMEOUT_S = 5.0
 
 DYNOXIDE, MOTO = "dynoxide", "moto"
 HERE = Path(__file__).resolve().parent
-BIND = [sys.executable, "-I", "-S", str(HERE / "bound_to_parent.py")]
+BIND = [sys.executable, "-I", "-S", str(HERE / "die_with_parent.py")]
 
 
 class EngineFailed(Exception):  # named by what happened, like every error here

@@ -17,7 +17,7 @@ import struct
 import sys
 from pathlib import Path
 
-from local.bound_to_parent import PR_SET_PDEATHSIG
+from local.die_with_parent import PR_SET_PDEATHSIG
 from local.handover import hand_out, listen
 
 NO_NAMESPACE = 78  # EX_CONFIG of sysexits.h; the engine itself has no such status

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phigate.core.clock import Clock
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.sandbox.slots import SlotLimits
 from phigate.effects.sandbox.pool import LocalSandboxes
 from phigate.effects.sandbox.server import bwrap_launch
@@ -30,16 +30,16 @@ class Sandboxes:
     async def close(self) -> None:
         """End every sandbox, and free its slot."""
         await self.pool.close()
-        await self.limited.drained()
+        await self.limited.wait_idle()
 
 
-def sandboxes(dynamo: Dynamo, clock: Clock, journal: Journal, *, warm: int) -> Sandboxes:
+def sandboxes(dynamo: Dynamo, clock: Clock, event_log: EventLog, *, warm: int) -> Sandboxes:
     """The sandboxes of one stack, `warm` of them waiting. Needs a running event loop."""
     pool = LocalSandboxes(
         launch=bwrap_launch(python=sys.executable, root=ROOT, venv=VENV),
         secret=secrets.token_bytes(32),
         clock=clock,
-        journal=journal,
+        event_log=event_log,
         image=image(),
         size=warm,
     )

@@ -26,7 +26,7 @@ STOP_GRACE_S = 5  # long answers take minutes, and whoever stops the stack waits
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Server(uvicorn.Server):
+class BoundServer(uvicorn.Server):
     """Prints `hello` when it is ready."""
 
     def __init__(self, config: uvicorn.Config, hello: str) -> None:

@@ -22,7 +22,7 @@ import uvicorn
 from local.children import child
 from local.engine import Engine, EngineFailed, running
 from local.sandboxes import described, sandboxes
-from local.server import STOP_GRACE_S, Deadlined, Server
+from local.server import STOP_GRACE_S, BoundServer, Deadlined
 from local.state import (
     TABLE,
     StartRefused,
@@ -47,7 +47,7 @@ from phigate.core.receipts.port import ReceiptSigner
 from phigate.core.types import Catalog, KeyPolicy
 from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
-from phigate.effects.journal import LineJournal
+from phigate.effects.event_log import LineJournal
 from phigate.effects.signing.key_files import LOCAL_STACK, file_signer, publish
 from phigate.effects.signing.signer import KeyFileSigner, KeyFileUnusable
 from phigate.effects.signing.text_signer import Eip191Signer
@@ -57,7 +57,7 @@ from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.keys import DynamoKeys
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts
-from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.http.app import build_app
 from phigate.pipeline.gateway import Gateway, Stack
 from phigate.pipeline.tools.figures import DRAWINGS
@@ -97,7 +97,7 @@ class Resources:
     listener: socket.socket
     engine: Engine
     catalog_bytes: bytes
-    access: dict[str, Access]
+    access: dict[str, ProviderAccess]
 
 
 MakeLedger = Callable[[DynamoDB, Clock], Ledger]
@@ -139,34 +139,34 @@ async def _serve(
     clock = WallClock()
     dynamodb = local_dynamodb(resources.engine.url, clock)
     signers = _signers(options.state)
-    journal = LineJournal(sys.stdout, clock)
+    event_log = LineJournal(sys.stdout, clock)
     key, is_new = await _filled(dynamodb, options.state, resources.catalog_bytes, signers, clock)
-    math = sandboxes(dynamodb, clock, journal, warm=options.sandboxes)
+    math = sandboxes(dynamodb, clock, event_log, warm=options.sandboxes)
     gateway, upstream = build_gateway(
         Parts(
             stack=Stack(name=LOCAL_STACK, region="CH", unproven_allowed=frozenset({"*"})),
             dynamodb=dynamodb,
             ledger=make_ledger(dynamodb, clock),
             clock=clock,
-            journal=journal,
+            event_log=event_log,
             trusted_keys={signers[CATALOGS].kid: signers[CATALOGS].public_key},
             access=resources.access,
             receipt_root=signers[CERTIFICATES],
             signer=signer,
             issuer=f"http://{HOST}:{options.port}",
-            text_signer=Eip191Signer(signers[REDPILL], journal),
+            text_signer=Eip191Signer(signers[REDPILL], event_log),
             sandboxes=math.limited,
             drawings=DRAWINGS,
         )
     )
     server = _server(gateway, _hello(options, key, resources, is_new=is_new))
     math.pool.begin()
-    sweeper = asyncio.ensure_future(sweep_for_ever(dynamodb, signers[DIGESTS], clock, journal))
+    sweeper = asyncio.ensure_future(sweep_for_ever(dynamodb, signers[DIGESTS], clock, event_log))
     try:
         await server.serve(sockets=[resources.listener])
     finally:
         sweeper.cancel()
-        await gateway.drained()
+        await gateway.wait_idle()
         await math.close()
         await upstream.close()
         await dynamodb.close()
@@ -187,7 +187,7 @@ async def _filled(
     return await _test_key(state, dynamodb, clock)
 
 
-def _server(gateway: Gateway, hello: str) -> Server:
+def _server(gateway: Gateway, hello: str) -> BoundServer:
     app = build_app(gateway)
     # What stands now lives as long as the process: the collector need not look at it again, nor
     # after every 700 objects, of which a stream of 200 chunks makes thousands.
@@ -202,7 +202,7 @@ def _server(gateway: Gateway, hello: str) -> Server:
         server_header=False,
         timeout_graceful_shutdown=STOP_GRACE_S,
     )
-    return Server(config, hello)
+    return BoundServer(config, hello)
 
 
 def local_dynamodb(url: str, clock: Clock) -> DynamoDB:
@@ -283,7 +283,7 @@ def _signers(state: Path) -> dict[str, KeyFileSigner]:
         raise StartRefused(str(exc)) from exc
 
 
-def _access(catalog: Catalog, simulated_url: str) -> dict[str, Access]:
+def _access(catalog: Catalog, simulated_url: str) -> dict[str, ProviderAccess]:
     try:
         return local_access(catalog, simulated_url)
     except (MissingVariable, OverrideRefused) as exc:
@@ -297,7 +297,7 @@ async def _test_key(state: Path, dynamodb: DynamoDB, clock: Clock) -> tuple[str,
     await admin.create_account(LOCAL_ACCOUNT)
     await admin.add_credit(LOCAL_ACCOUNT, FREE_CREDIT_MICROS, "free credit of the local stack")
     known = parse_key(read_env(state).get("OPENAI_API_KEY", ""))
-    if known is not None and await DynamoKeys(dynamodb, clock).principal(known.sha256) is not None:
+    if known is not None and await DynamoKeys(dynamodb, clock).lookup(known.sha256) is not None:
         return read_env(state)["OPENAI_API_KEY"], False
     return await admin.create_key(LOCAL_ACCOUNT, "test", KeyPolicy()), True
 
@@ -325,7 +325,7 @@ ready
 """
 
 
-def _elsewhere(access: Mapping[str, Access]) -> str:
+def _elsewhere(access: Mapping[str, ProviderAccess]) -> str:
     """A line for each provider whose own address is not used: the host, and what may go there."""
     return "".join(
         f"  override   {name} is {each.host}: "

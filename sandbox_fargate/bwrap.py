@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sandbox_fargate import linux
-from sandbox_fargate.place import Bind, Place, command, environment, own_binds, seen
+from sandbox_fargate.host_probe import Bind, HostProbe, command, environment, own_binds, seen
 from sandbox_fargate.policy import Policy
 
 # What a program is inside, and an ordinary caller's own ids are mapped to.
@@ -48,7 +48,11 @@ def find_tool() -> Tool | None:
 
 
 def arguments(
-    policy: Policy, place: Place, binds: Iterable[Bind], scratch: Mapping[str, str], filter_fd: int
+    policy: Policy,
+    place: HostProbe,
+    binds: Iterable[Bind],
+    scratch: Mapping[str, str],
+    filter_fd: int,
 ) -> list[str]:
     """bwrap's arguments; `scratch` names folders made for /tmp and /dev/shm, if there are any."""
     view = policy.view
@@ -75,7 +79,9 @@ def arguments(
     return [*words, "--", *command(seen(place))]
 
 
-def enter(tool: Tool, policy: Policy, place: Place, uid: int | None, program: bytes) -> NoReturn:
+def enter(
+    tool: Tool, policy: Policy, place: HostProbe, uid: int | None, program: bytes
+) -> NoReturn:
     """Become the jail; runs in the helper process and does not return.
 
     `uid` is what root becomes; an ordinary user stays who they are.

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from sandbox_fargate import bwrap, linux, lockdown
 from sandbox_fargate.bwrap import Tool
-from sandbox_fargate.place import Place
+from sandbox_fargate.host_probe import HostProbe
 from sandbox_fargate.policy import load_policy, load_syscalls
 from sandbox_fargate.seccomp import assemble
 
@@ -28,7 +28,7 @@ INSIDE_ONLY = ("nproc",)
 class Entry:
     """What the helper is told; JSON in its one argument. Without bwrap the launcher is lockdown."""
 
-    place: Place
+    place: HostProbe
     uid: int | None
     parent_pid: int
     cgroups: list[str]
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     """Become the jail, or say in one line why not."""
     table = json.loads(arguments[0])
     tool = table["tool"] and Tool(table["tool"]["path"], tuple(table["tool"]["options"]))
-    entry = Entry(**{**table, "place": Place(**table["place"]), "tool": tool})
+    entry = Entry(**{**table, "place": HostProbe(**table["place"]), "tool": tool})
     try:
         become(entry)
     except OSError as exc:

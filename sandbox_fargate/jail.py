@@ -21,7 +21,7 @@ from sandbox_fargate import lockdown
 from sandbox_fargate.bwrap import Tool
 from sandbox_fargate.cgroup import Cgroup, make_cgroup
 from sandbox_fargate.enter import Entry, encode
-from sandbox_fargate.place import Place, helper_path
+from sandbox_fargate.host_probe import HostProbe, helper_path
 from sandbox_fargate.policy import Policy
 from sandbox_fargate.runner import wire
 
@@ -42,7 +42,7 @@ class Launch:
     """How jails are started here."""
 
     policy: Policy
-    place: Place
+    place: HostProbe
     # bwrap, or None for lockdown.
     tool: Tool | None
 

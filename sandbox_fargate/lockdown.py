@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sandbox_fargate import linux
-from sandbox_fargate.place import Place, command, environment, interpreter
+from sandbox_fargate.host_probe import HostProbe, command, environment, interpreter
 from sandbox_fargate.policy import Policy
 
 # Where any uid can write; the image leaves no other such folder.
@@ -29,7 +29,7 @@ def home_of(uid: int) -> str:
     return f"/tmp/run-{uid}"
 
 
-def enter(policy: Policy, place: Place, uid: int, parent_pid: int, program: bytes) -> NoReturn:
+def enter(policy: Policy, place: HostProbe, uid: int, parent_pid: int, program: bytes) -> NoReturn:
     """Become the jail; runs in the helper process and does not return."""
     home = home_of(uid)
     os.umask(0o077)

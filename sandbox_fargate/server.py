@@ -21,12 +21,12 @@ from typing import Any
 
 from sandbox_fargate import cgroup, linux
 from sandbox_fargate.bwrap import find_tool
+from sandbox_fargate.host_probe import PlaceError, find_place
+from sandbox_fargate.http_api import HttpApi
 from sandbox_fargate.jail import Launch
-from sandbox_fargate.place import PlaceError, find_place
 from sandbox_fargate.policy import Policy, load_policy
 from sandbox_fargate.requests import read_program, result_body
 from sandbox_fargate.session import Program, SandboxError, Session
-from sandbox_fargate.surface import Surface
 
 HASH_VARIABLE = "PHIGATE_SANDBOX_TOKEN_SHA256"
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
@@ -218,7 +218,7 @@ def make_launch(options: argparse.Namespace, policy: Policy) -> Launch:
 def listening(address: str, token_sha256: str, server: Server) -> Iterator[None]:
     """The surface in threads of its own; its address is told on stdout."""
     host, _, port = address.rpartition(":")
-    surface = Surface((host, int(port)), token_sha256, server)
+    surface = HttpApi((host, int(port)), token_sha256, server)
     print(f"listening {surface.server_name}:{surface.server_port}", flush=True)
     thread = threading.Thread(target=surface.serve_forever, args=(0.1,), daemon=True)
     thread.start()

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
-from phigate.core.routing.gate import Stand
+from phigate.core.routing.gate import GateContext
 from phigate.core.types import (
     REGIONS,
     Agreement,
-    Asked,
     Catalog,
     Json,
     Place,
     Preferences,
     Price,
     RegionDefaults,
+    Requirements,
     Row,
 )
 
@@ -131,9 +131,9 @@ def repository_catalog() -> Catalog:
     return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
 
 
-def make_asked(**changes: Any) -> Asked:
+def make_requirements(**changes: Any) -> Requirements:
     """A general text request for any model in CH."""
-    asked = Asked(
+    asked = Requirements(
         model="auto",
         region="CH",
         phi=False,
@@ -151,9 +151,9 @@ def make_asked(**changes: Any) -> Asked:
     return replace(asked, **changes)
 
 
-def make_stand(**changes: Any) -> Stand:
+def make_gate_context(**changes: Any) -> GateContext:
     """NOW_S, a catalog read just now, and a stack that allows no unproven residency."""
-    return replace(Stand(NOW_S, 0.0), **changes)
+    return replace(GateContext(NOW_S, 0.0), **changes)
 
 
 def make_body(**members: Any) -> Json:

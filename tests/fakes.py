@@ -223,11 +223,11 @@ class FakeLedger:
         self.log.append(("count", key_id, refusal))
         return refusal
 
-    async def raise_hold(
+    async def extend_hold(
         self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int
     ) -> bool:
         """As the Protocol says."""
-        raised = await self._ledger.raise_hold(
+        raised = await self._ledger.extend_hold(
             account=account,
             hold_id=hold_id,
             old_micros=old_micros,
@@ -271,14 +271,14 @@ class FakeLedger:
 
 
 # What a sandbox does with a program: it comes back, raises, or something happens first.
-Play = Ran | Exception | Callable[[], object]
+SandboxScript = Ran | Exception | Callable[[], object]
 
 
 class FakeSandboxes:
     """Hands out scripted sandboxes: each program gets the next play. `opened` are the requests,
     `programs` what was run, `closed` counts; `refuses` is raised instead of opening."""
 
-    def __init__(self, clock: FakeClock, plays: Iterable[Play] = ()) -> None:
+    def __init__(self, clock: FakeClock, plays: Iterable[SandboxScript] = ()) -> None:
         self.opened: list[dict[str, Any]] = []
         self.programs: list[tuple[str, str, float]] = []
         self.closed = 0
@@ -518,7 +518,7 @@ class FakeExchange:
         return None
 
 
-class RecordingOut:
+class RecordingResponseWriter:
     """The way back to the caller, who hangs up after `hang_up_after` writes, if that is given.
 
     `starts` are (status, headers), `writes` the bytes of each write, `last_at` the position of
@@ -553,13 +553,13 @@ class RecordingOut:
             self.gone_at_s = self._clock.now_s()
 
 
-class RecordingJournal:
+class RecordingEventLog:
     """`notes` are (event, fields) in order."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[str, dict[str, str | int | float | bool]]] = []
 
-    def note(self, event: str, **fields: str | int | float | bool) -> None:
+    def record(self, event: str, **fields: str | int | float | bool) -> None:
         """As the Protocol says."""
         self.notes.append((event, fields))
 
@@ -574,7 +574,7 @@ class StaticKeys:
     def __init__(self, principals: Mapping[str, Principal]) -> None:
         self._principals = principals
 
-    async def principal(self, key_sha256: str, *, age_max_s: float = 0) -> Principal | None:
+    async def lookup(self, key_sha256: str, *, age_max_s: float = 0) -> Principal | None:
         """As the Protocol says."""
         return self._principals.get(key_sha256)
 

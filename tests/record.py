@@ -23,7 +23,7 @@ from phigate.core.errors import InvalidRequest, UpstreamFailed
 from phigate.core.limits import JSON_TIMEOUT_S
 from phigate.core.types import Catalog, Json, Row
 from phigate.core.upstream import Head, UpstreamRequest
-from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from phigate.wiring import MissingVariable, local_access
 from tests.builders import repository_catalog
@@ -195,7 +195,7 @@ def _row(catalog: Catalog, provider: str, case: Case) -> Row:
 
 def _access(
     catalog: Catalog, provider: str, environ: Mapping[str, str] | None
-) -> Mapping[str, Access]:
+) -> Mapping[str, ProviderAccess]:
     rows = tuple(row for row in catalog.rows if row.provider == provider)
     try:
         access = local_access(replace(catalog, rows=rows), _NO_SIMULATOR, environ)
@@ -207,7 +207,9 @@ def _access(
     return access
 
 
-async def _exchanged(access: Mapping[str, Access], request: UpstreamRequest) -> tuple[Head, bytes]:
+async def _exchanged(
+    access: Mapping[str, ProviderAccess], request: UpstreamRequest
+) -> tuple[Head, bytes]:
     upstream = HttpUpstream(access)
     exchange = upstream.open(request)
     pieces = []

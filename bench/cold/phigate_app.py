@@ -4,17 +4,17 @@ import os
 
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
-from phigate.aws.environment import Outside
+from phigate.aws.environment import LambdaEnvironment
 from phigate.aws.error_responses import FAILURES
-from phigate.aws.server import Server
+from phigate.aws.server import FunctionServer
 
 __all__ = ("FAILURES", "application", "handler")
 
 
-def application() -> Server:
+def application() -> FunctionServer:
     """The ASGI application."""
     return chat(
-        Outside(
+        LambdaEnvironment(
             endpoint=lambda service, region: os.environ["BENCH_AWS"],
             base_url=lambda provider: f"{os.environ['BENCH_PROVIDERS']}/{provider}/v1",
         )

@@ -4,12 +4,12 @@ Streaming=off: Lambda calls the handler. Nothing is read or made before either i
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
 from phigate.aws.error_responses import FAILURES
-from phigate.aws.server import Server
+from phigate.aws.server import FunctionServer
 
 __all__ = ("FAILURES", "application", "handler")
 
 
-def application() -> Server:
+def application() -> FunctionServer:
     """The ASGI application."""
     return chat()
 

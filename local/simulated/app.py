@@ -13,7 +13,7 @@ import orjson
 
 from local.simulated.anthropic import DIALECT as ANTHROPIC
 from local.simulated.compose import draft, limited
-from local.simulated.control import Board
+from local.simulated.control import FailurePlan
 from local.simulated.enclave import PROVIDERS, Enclave
 from local.simulated.failures import (
     REDIRECT_PATH,
@@ -23,9 +23,9 @@ from local.simulated.failures import (
     error_reply,
     replied,
 )
+from local.simulated.magic_words import orders_in, plan_of
 from local.simulated.openai import DIALECT as OPENAI
 from local.simulated.openai import answer_id
-from local.simulated.orders import orders_in, plan_of
 from local.simulated.render import steps
 from local.simulated.schema_example import NoExample
 from local.simulated.shapes import (
@@ -33,10 +33,10 @@ from local.simulated.shapes import (
     Data,
     Dialect,
     Head,
-    Order,
     Pause,
     Refused,
     Reply,
+    RequestPlan,
     Stamp,
     Step,
 )
@@ -52,14 +52,14 @@ CONTROL_PATH = "/__control"
 def build_app(providers: Iterable[str]) -> "SimulatedProviders":
     """The application for these provider names; each is served under `/<provider>`."""
     names = tuple(providers)
-    return SimulatedProviders(Board(names), {n: Enclave() for n in names if n in PROVIDERS})
+    return SimulatedProviders(FailurePlan(names), {n: Enclave() for n in names if n in PROVIDERS})
 
 
 class SimulatedProviders:
     """The ASGI application. Its state is the board, counts and planned failures, and what the
     enclaves of confidential providers have signed."""
 
-    def __init__(self, board: Board, enclaves: Mapping[str, Enclave]) -> None:
+    def __init__(self, board: FailurePlan, enclaves: Mapping[str, Enclave]) -> None:
         self._board = board
         self._enclaves = enclaves
 
@@ -175,7 +175,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _reply(
-    scope: Scope, data: bytes, dialect: Dialect, stamp: Stamp, planned: tuple[Order, ...]
+    scope: Scope, data: bytes, dialect: Dialect, stamp: Stamp, planned: tuple[RequestPlan, ...]
 ) -> tuple[Reply, bool]:
     """The reply to one call, and whether a failure was played on it."""
     try:

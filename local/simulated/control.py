@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
-from local.simulated.orders import Plan
-from local.simulated.shapes import Json, Order, Refused
+from local.simulated.magic_words import Plan
+from local.simulated.shapes import Json, Refused, RequestPlan
 
 
 @dataclass(slots=True)
-class Tally:
+class UsageMeter:
     """One provider's calls: all, those answered with an error, those that a failure was played
     on, those whose client left before the end, and those under way."""
 
@@ -19,11 +19,11 @@ class Tally:
     open: int = 0
 
 
-class Board:
+class FailurePlan:
     """The plans and tallies of all providers of one application."""
 
     def __init__(self, providers: Iterable[str]) -> None:
-        self.tallies = {provider: Tally() for provider in providers}
+        self.tallies = {provider: UsageMeter() for provider in providers}
         self.redirects_followed = 0
         self._plans: dict[str, Plan] = {}
 
@@ -33,7 +33,7 @@ class Board:
             raise Refused("There is no such provider.", param="provider")
         self._plans[provider] = plan
 
-    def take(self, provider: str) -> tuple[Order, ...]:
+    def take(self, provider: str) -> tuple[RequestPlan, ...]:
         """The orders for one call of the provider, which are then used up by one."""
         plan = self._plans.get(provider)
         if plan is None or plan.times_left == 0:

@@ -16,9 +16,9 @@ from sandbox_fargate.runner import wire
 from sandbox_fargate.runner.capture import Kept
 from sandbox_fargate.runner.child import Child, Outcome
 from sandbox_fargate.runner.interpreter import Interpreter
-from sandbox_fargate.runner.jailmates import end_others
-from sandbox_fargate.runner.rproject import run_r
-from sandbox_fargate.runner.warm import warm
+from sandbox_fargate.runner.preload import warm
+from sandbox_fargate.runner.process_reaper import end_others
+from sandbox_fargate.runner.r_runner import run_r
 
 # linux/prctl.h
 PR_SET_DUMPABLE = 4

@@ -4,7 +4,7 @@ import pytest
 
 from bench.audit_check import CLEAN, DAYS, PER_DAY, PLANTED, found
 from bench.audit_plan import PLANTS, Traffic
-from tests.verify.books import Books
+from tests.verify.account_fixture import AccountFixture
 
 PER_DAY_SMALL = 30
 
@@ -15,7 +15,7 @@ def traffic(*plants: str) -> Traffic:
 
 
 def test_traffic_without_plants_is_clean() -> None:
-    report = Books.kept(traffic()).audit()
+    report = AccountFixture.kept(traffic()).audit()
     assert (report.found, report.receipts + report.tombstones) == ([], 12 * PER_DAY_SMALL)
     assert len(report.catalogs) == 2
     assert min(report.phi, report.tombstones, len(report.refusals), len(report.answers)) > 1
@@ -23,11 +23,11 @@ def test_traffic_without_plants_is_clean() -> None:
 
 @pytest.mark.parametrize("plant", PLANTS)
 def test_each_plant_alone_is_found_and_nothing_else(plant: str) -> None:
-    assert [rule for _, rule in found(Books.kept(traffic(plant)).audit())] == [plant]
+    assert [rule for _, rule in found(AccountFixture.kept(traffic(plant)).audit())] == [plant]
 
 
 def test_all_plants_together_are_found_and_nothing_else() -> None:
-    rules = [rule for _, rule in found(Books.kept(traffic(*PLANTS)).audit())]
+    rules = [rule for _, rule in found(AccountFixture.kept(traffic(*PLANTS)).audit())]
     assert sorted(rules) == sorted(PLANTS)
 
 

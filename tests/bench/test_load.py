@@ -16,7 +16,7 @@ from bench.checks import ANTHROPIC, Check, check_burst, check_json, check_paced
 from bench.client import CLIENTS_PER_KEY, Load, Measured, key_of, run_load
 from bench.fake_upstream import Connection, Pace, Upstream, is_set, searched_part
 from bench.floor_proxy import rename_events
-from phigate.wire.anthropic.stream import Decoder
+from phigate.wire.anthropic.stream import MessageDecoder
 
 MAKE = Callable[[], asyncio.Protocol]
 
@@ -100,7 +100,7 @@ MESSAGES_SHAPE = SHAPES[b"/v1/messages"]
 
 
 def test_the_gateways_own_decoder_reads_the_upstreams_stream_without_a_fault() -> None:
-    decoder = Decoder()
+    decoder = MessageDecoder()
     stream = b"".join(
         dechunked(part)
         for part in (

@@ -24,7 +24,7 @@ def principal(terminal: Terminal, key: str) -> Principal | None:
     assert parts is not None
 
     async def read(dynamodb: DynamoDB) -> Principal | None:
-        return await DynamoKeys(dynamodb, WallClock()).principal(parts.sha256)
+        return await DynamoKeys(dynamodb, WallClock()).lookup(parts.sha256)
 
     return terminal.ask(read)
 

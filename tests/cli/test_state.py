@@ -14,7 +14,7 @@ import pytest
 from local.engine import DATABASE, Engine, running
 from local.state import engine_named, locked
 from phigate.cli.main import main, parser
-from phigate.cli.store import Place, place_of
+from phigate.cli.store import StoreAddress, place_of
 from tests.local.engine_port import on_a_port
 
 KEY = ("keys", "create", "--account", "clinic", "--credit-usd", "1.00")
@@ -129,21 +129,25 @@ def test_a_state_that_is_a_file_is_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-PLACES: dict[str, tuple[tuple[str, ...], dict[str, str], Place]] = {
-    "nothing said": ((), {}, Place(Path(".phigate"), None)),
-    "a state": (("--state", "s"), {}, Place(Path("s"), None)),
-    "a table": (("--table", "t"), {}, Place(None, "t")),
-    "a state in the environment": ((), {"PHIGATE_STATE": "s"}, Place(Path("s"), None)),
-    "a table in the environment": ((), {"PHIGATE_TABLE": "t"}, Place(None, "t")),
-    "a state over a table": (("--state", "s"), {"PHIGATE_TABLE": "t"}, Place(Path("s"), None)),
-    "a table over a state": (("--table", "t"), {"PHIGATE_STATE": "s"}, Place(None, "t")),
-    "an empty variable": ((), {"PHIGATE_TABLE": ""}, Place(Path(".phigate"), None)),
+PLACES: dict[str, tuple[tuple[str, ...], dict[str, str], StoreAddress]] = {
+    "nothing said": ((), {}, StoreAddress(Path(".phigate"), None)),
+    "a state": (("--state", "s"), {}, StoreAddress(Path("s"), None)),
+    "a table": (("--table", "t"), {}, StoreAddress(None, "t")),
+    "a state in the environment": ((), {"PHIGATE_STATE": "s"}, StoreAddress(Path("s"), None)),
+    "a table in the environment": ((), {"PHIGATE_TABLE": "t"}, StoreAddress(None, "t")),
+    "a state over a table": (
+        ("--state", "s"),
+        {"PHIGATE_TABLE": "t"},
+        StoreAddress(Path("s"), None),
+    ),
+    "a table over a state": (("--table", "t"), {"PHIGATE_STATE": "s"}, StoreAddress(None, "t")),
+    "an empty variable": ((), {"PHIGATE_TABLE": ""}, StoreAddress(Path(".phigate"), None)),
 }
 
 
 @pytest.mark.parametrize(("argv", "environ", "place"), PLACES.values(), ids=PLACES)
 def test_flags_then_the_environment_say_where_to_work(
-    argv: tuple[str, ...], environ: dict[str, str], place: Place
+    argv: tuple[str, ...], environ: dict[str, str], place: StoreAddress
 ) -> None:
     assert place_of(parser().parse_args(("sweep", *argv)), environ) == place
 

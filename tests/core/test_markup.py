@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phigate.core.tools.clean_answer import clean_members, clean_value
 from phigate.core.tools.figures import clean_text
 from phigate.core.types import Json
-from phigate.wire.svg.sanitize import sanitise
+from phigate.wire.svg.sanitize import sanitize
 from tests.active_markup import in_diagram, in_html, in_markdown
 from tests.hostile_text import ALL, BARE, BARE_DIAGRAMS, HARMLESS, HTML, LATENT, LINKS, TEXTS
 
@@ -28,41 +28,41 @@ def test_the_oracle_sees_what_is_hostile_before_it_is_cleaned(name: str) -> None
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_nothing_that_acts_leaves_a_text(text: str) -> None:
-    clean = clean_text(text, sanitise)
+    clean = clean_text(text, sanitize)
     assert in_markdown(clean) == []
-    assert clean_text(clean, sanitise) == clean
+    assert clean_text(clean, sanitize) == clean
 
 
 @pytest.mark.parametrize("text", HTML.values(), ids=HTML)
 def test_not_even_a_page_that_takes_text_for_html_runs_it(text: str) -> None:
     # Code at the margin is code to every reader of Markdown, and to no other.
     if "```" not in text:
-        assert in_html(clean_text(text, sanitise)) == []
+        assert in_html(clean_text(text, sanitize)) == []
 
 
 @pytest.mark.parametrize("text", STRINGS.values(), ids=STRINGS)
 def test_a_string_that_may_be_anything_acts_nowhere(text: str) -> None:
-    clean = clean_value(text, sanitise)
+    clean = clean_value(text, sanitize)
     assert in_markdown(clean) == []
     if "```" not in text:
         assert in_html(clean) == []
     assert in_html(f'<a href="{clean.replace(chr(34), "&quot;")}">a</a>') == []
-    assert clean_value(clean, sanitise) == clean
+    assert clean_value(clean, sanitize) == clean
 
 
 @pytest.mark.parametrize("text", BARE_DIAGRAMS.values(), ids=BARE_DIAGRAMS)
 def test_a_diagram_without_a_fence_neither_links_nor_configures(text: str) -> None:
-    clean = clean_value(text, sanitise)
+    clean = clean_value(text, sanitize)
     assert in_diagram(clean) == []
     assert in_markdown(clean) + in_html(clean) == []
-    assert clean_value(clean, sanitise) == clean
+    assert clean_value(clean, sanitize) == clean
 
 
 @pytest.mark.parametrize("text", HARMLESS.values(), ids=HARMLESS)
 def test_mathematics_code_and_links_stay_as_they_were_written(text: str) -> None:
-    assert clean_text(text, sanitise) == text
-    assert clean_value(text, sanitise) == text
-    assert clean_value(text.replace("\n", "\r\n"), sanitise) == text.replace("\n", "\r\n")
+    assert clean_text(text, sanitize) == text
+    assert clean_value(text, sanitize) == text
+    assert clean_value(text.replace("\n", "\r\n"), sanitize) == text.replace("\n", "\r\n")
 
 
 @pytest.mark.parametrize("text", [*ALL.values(), *HARMLESS.values()])
@@ -72,10 +72,10 @@ def test_json_stays_json_that_says_the_same(text: str, is_ascii: bool) -> None:
     written = json.dumps(value, ensure_ascii=is_ascii, indent=1).replace("</", "<\\/")
     if is_ascii:
         written = written.replace("<", "\\u003c")
-    clean = clean_value(written, sanitise)
+    clean = clean_value(written, sanitize)
     read = json.loads(clean)
-    assert read["a"] == [clean_value(text, sanitise), 1, 2.50, 12345678901234567890]
-    assert list(read)[1:] == [clean_value(text, sanitise)]
+    assert read["a"] == [clean_value(text, sanitize), 1, 2.50, 12345678901234567890]
+    assert list(read)[1:] == [clean_value(text, sanitize)]
     if text in HARMLESS.values():
         assert clean == written
 
@@ -126,13 +126,13 @@ PARTED: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("text", "parted"), PARTED.values(), ids=PARTED)
 def test_what_some_reader_could_take_for_an_element_is_parted(text: str, parted: str) -> None:
-    assert clean_text(text, sanitise) == parted
-    assert clean_text(parted, sanitise) == parted
-    assert clean_value(text, sanitise) == parted
+    assert clean_text(text, sanitize) == parted
+    assert clean_text(parted, sanitize) == parted
+    assert clean_value(text, sanitize) == parted
 
 
 def test_a_handler_in_another_string_does_not_complete_a_tag() -> None:
-    clean = clean_value('{"a": "x<y", "b": " onclick=alert(1) ", "c": ">"}', sanitise)
+    clean = clean_value('{"a": "x<y", "b": " onclick=alert(1) ", "c": ">"}', sanitize)
     assert in_html(clean) == []
     assert json.loads(clean) == {"a": "x< y", "b": " onclick=alert(1) ", "c": ">"}
 
@@ -173,17 +173,17 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=24).map("".join))
 def test_whatever_is_put_together_acts_nowhere_once_it_is_clean(text: str) -> None:
-    clean = clean_text(text, sanitise)
+    clean = clean_text(text, sanitize)
     assert in_markdown(clean) == []
-    assert clean_text(clean, sanitise) == clean
+    assert clean_text(clean, sanitize) == clean
 
 
 @given(st.lists(PIECES, max_size=16).map("".join), st.lists(PIECES, max_size=16).map("".join))
 def test_whatever_json_holds_acts_nowhere_once_it_is_clean(one: str, two: str) -> None:
-    clean = clean_value(json.dumps({one: two}), sanitise)
+    clean = clean_value(json.dumps({one: two}), sanitize)
     ((name, value),) = json.loads(clean).items()
     assert in_markdown(name) + in_markdown(value) == []
-    assert clean_value(clean, sanitise) == clean
+    assert clean_value(clean, sanitize) == clean
 
 
 VALUES = st.recursive(
@@ -199,9 +199,9 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_every_string_and_name_of_an_answer_is_clean_at_any_depth(value: object) -> None:
     body: Json = {"x": value}
-    clean_members(body, sanitise)
+    clean_members(body, sanitize)
     for text in strings(body):
-        assert clean_value(text, sanitise) == text
+        assert clean_value(text, sanitize) == text
 
 
 def strings(value: object) -> list[str]:
@@ -217,7 +217,7 @@ def test_depth_is_no_obstacle() -> None:
     body: Json = {"x": "<script>"}
     for _ in range(5_000):
         body = {"x": [body]}
-    clean_members(body, sanitise)
+    clean_members(body, sanitize)
     for _ in range(5_000):
         (body,) = body["x"]
     assert body == {"x": "< script>"}
@@ -258,5 +258,5 @@ def test_a_string_of_a_megabyte_is_cleaned_in_linear_time(piece: str) -> None:
 def cpu_s(clean: Callable[[str, Callable[[str], str]], str], piece: str) -> float:
     text = piece * (BYTES // len(piece))
     started_s = time.process_time()
-    clean(text, sanitise)
+    clean(text, sanitize)
     return time.process_time() - started_s

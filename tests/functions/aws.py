@@ -68,7 +68,7 @@ class Aws:
         self._dynamo_url = dynamo_url
 
     def endpoint(self, service: str, aws_region: str) -> str:
-        """See Outside.endpoint."""
+        """See LambdaEnvironment.endpoint."""
         assert aws_region == AWS_REGION
         return self.url
 

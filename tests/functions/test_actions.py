@@ -21,9 +21,9 @@ from phigate.aws.buffered import Buffered
 from phigate.aws.catalog_sync import CatalogSync
 from phigate.aws.chat import chat
 from phigate.aws.directory import directory
-from phigate.aws.environment import Aws, Outside
+from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.math import math, math_extras
-from phigate.aws.server import Server
+from phigate.aws.server import FunctionServer
 from phigate.aws.settings import FUNCTIONS, Function
 from phigate.aws.sweeper import Sweeper
 from phigate.core.errors import SandboxError
@@ -43,8 +43,8 @@ from phigate.effects.store.receipts import DynamoReceipts
 from tests.fakes import FakeClock
 from tests.functions.actions import ACTIONS, ATTRIBUTES, KEYS, KINDS, items_of, kind_of
 from tests.functions.aws import moto_services
+from tests.functions.aws_stack import CONTEXT, TASKS, AwsStack, hold_left_behind, rest, sync_event
 from tests.functions.test_sweeper import tomorrow
-from tests.functions.world import CONTEXT, TASKS, World, hold_left_behind, rest, sync_event
 
 ASKED = {"model": "gemma-4", "messages": [{"role": "user", "content": "Hello"}]}
 CHAT = "/v1/chat/completions"
@@ -52,36 +52,38 @@ RECORD = Signed(b'{"answer":"none"}', "k" * 42 + "A", bytes(64))
 
 
 @contextmanager
-def recorded(world: World, function: Function) -> Iterator[None]:
+def recorded(aws_stack: AwsStack, function: Function) -> Iterator[None]:
     """What is done inside is what stands in the tables for this function."""
-    world.aws.actions.clear()
-    world.aws.key_actions.clear()
-    world.aws.items.clear()
-    world.aws.attributes.clear()
+    aws_stack.aws.actions.clear()
+    aws_stack.aws.key_actions.clear()
+    aws_stack.aws.items.clear()
+    aws_stack.aws.attributes.clear()
     yield
-    assert world.aws.refused == []
-    assert world.aws.actions == ACTIONS[function]
-    assert world.aws.key_actions == KEYS[function]
-    assert world.aws.items == items_of(function)
+    assert aws_stack.aws.refused == []
+    assert aws_stack.aws.actions == ACTIONS[function]
+    assert aws_stack.aws.key_actions == KEYS[function]
+    assert aws_stack.aws.items == items_of(function)
 
 
-def test_chat(world: World) -> None:
-    with recorded(world, "chat"):
-        handler = Buffered(lambda: chat(world.outside("chat")))
+def test_chat(aws_stack: AwsStack) -> None:
+    with recorded(aws_stack, "chat"):
+        handler = Buffered(lambda: chat(aws_stack.outside("chat")))
         for body in (ASKED, {**ASKED, "stream": True}):
-            assert handler(rest(CHAT, body, world.key, X_PHI="true"), CONTEXT)["statusCode"] == 200
+            assert (
+                handler(rest(CHAT, body, aws_stack.key, X_PHI="true"), CONTEXT)["statusCode"] == 200
+            )
         handler.close()
-        holds_are_raised_and_swept(world, "chat")
-        a_row_fails(world, "chat", chat)
+        holds_are_raised_and_swept(aws_stack, "chat")
+        a_row_fails(aws_stack, "chat", chat)
 
 
-def test_directory(world: World) -> None:
-    chatting = Buffered(lambda: chat(world.outside("chat")))
-    answer = chatting(rest(CHAT, ASKED, world.key), CONTEXT)
+def test_directory(aws_stack: AwsStack) -> None:
+    chatting = Buffered(lambda: chat(aws_stack.outside("chat")))
+    answer = chatting(rest(CHAT, ASKED, aws_stack.key), CONTEXT)
     chatting.close()
     receipt_id = answer["headers"]["x-phi-receipt"]
-    with recorded(world, "directory"):
-        handler = Buffered(lambda: directory(world.outside("directory")))
+    with recorded(aws_stack, "directory"):
+        handler = Buffered(lambda: directory(aws_stack.outside("directory")))
         signature = f"signature/{receipt_id}"
         for path in (
             f"receipts/{receipt_id}",
@@ -93,67 +95,69 @@ def test_directory(world: World) -> None:
             "pricing",
         ):
             named, _, query = path.partition("?")
-            payload = rest(f"/v1/{named}", key=world.key)
+            payload = rest(f"/v1/{named}", key=aws_stack.key)
             payload["multiValueQueryStringParameters"] = parse_qs(query)
             assert handler(payload, CONTEXT)["statusCode"] == 200, path
         assert handler(rest("/.well-known/jwks.json"), CONTEXT)["statusCode"] == 200
         payload = rest("/v1/pricing")
         payload["multiValueQueryStringParameters"] = {"card": ["0" * 64]}  # none that is in use
         assert handler(payload, CONTEXT)["statusCode"] == 404
-        assert handler(rest("/v1/route", ASKED, world.key), CONTEXT)["statusCode"] == 200
+        assert handler(rest("/v1/route", ASKED, aws_stack.key), CONTEXT)["statusCode"] == 200
         handler.close()
-        assert world.aws.attributes == set(ATTRIBUTES["directory", "PutItem"].split())
+        assert aws_stack.aws.attributes == set(ATTRIBUTES["directory", "PutItem"].split())
 
 
-def test_catalog_sync(world: World) -> None:
+def test_catalog_sync(aws_stack: AwsStack) -> None:
     """With a root that was replaced: the one before ends, the new one begins."""
-    world.aws.keys["day-key"] = ec.generate_private_key(ec.SECP256R1())
-    with recorded(world, "catalog_sync"):
-        CatalogSync(world.outside("catalog_sync"))(sync_event("Update", world.aws.url), CONTEXT)
+    aws_stack.aws.keys["day-key"] = ec.generate_private_key(ec.SECP256R1())
+    with recorded(aws_stack, "catalog_sync"):
+        CatalogSync(aws_stack.outside("catalog_sync"))(
+            sync_event("Update", aws_stack.aws.url), CONTEXT
+        )
 
 
-def test_math_and_sweeper(world: World) -> None:
-    world.aws.secrets["stack-ch/sandbox"] = "s" * 64
-    with moto_services(world.aws) as named:
+def test_math_and_sweeper(aws_stack: AwsStack) -> None:
+    aws_stack.aws.secrets["stack-ch/sandbox"] = "s" * 64
+    with moto_services(aws_stack.aws) as named:
         variables: dict[str, Any] = {**TASKS, **named}
-        with recorded(world, "sweeper"):
-            world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key))
+        with recorded(aws_stack, "sweeper"):
+            aws_stack.ask(lambda dynamodb: hold_left_behind(dynamodb, aws_stack.key))
             clock = tomorrow()
-            assert world.ask(stale)
-            sweeper = Sweeper(world.outside("sweeper", clock, **variables))
+            assert aws_stack.ask(stale)
+            sweeper = Sweeper(aws_stack.outside("sweeper", clock, **variables))
             sweeper({}, CONTEXT)
             clock.time_s += 86_400
             sweeper({}, CONTEXT)
-            assert world.lines("days_closed")[-2]["days"] == 1
-            assert not world.ask(stale)
-        with recorded(world, "math"):
-            handler = Buffered(lambda: math(world.outside("math", **variables)))
+            assert aws_stack.lines("days_closed")[-2]["days"] == 1
+            assert not aws_stack.ask(stale)
+        with recorded(aws_stack, "math"):
+            handler = Buffered(lambda: math(aws_stack.outside("math", **variables)))
             path = "/v1/math/chat/completions"
-            assert handler(rest(path, ASKED, world.key), CONTEXT)["statusCode"] == 200
+            assert handler(rest(path, ASKED, aws_stack.key), CONTEXT)["statusCode"] == 200
             handler.close()
             now = FakeClock(time.time())
-            asyncio.run(opened(Aws("math", world.outside("math", now, **variables))))
-            holds_are_raised_and_swept(world, "math")
-            a_row_fails(world, "math", math)
+            asyncio.run(opened(AwsClients("math", aws_stack.outside("math", now, **variables))))
+            holds_are_raised_and_swept(aws_stack, "math")
+            a_row_fails(aws_stack, "math", math)
 
 
-def test_every_item_of_the_table_is_of_a_known_kind(world: World) -> None:
+def test_every_item_of_the_table_is_of_a_known_kind(aws_stack: AwsStack) -> None:
     """Else a function could write a kind that no check asks about."""
 
     async def keys(dynamodb: DynamoDB) -> set[str]:
         found = await dynamodb.call("Scan", {"TableName": "phigate"})
         return {item["pk"]["S"] for item in found["Items"]}
 
-    assert {kind_of(key) for key in world.ask(keys)} <= set(KINDS)
+    assert {kind_of(key) for key in aws_stack.ask(keys)} <= set(KINDS)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_refuses_what_was_not_recorded(function: Function, world: World) -> None:
+def test_a_role_refuses_what_was_not_recorded(function: Function, aws_stack: AwsStack) -> None:
     """The stand-in asks the template, so that a story fails whose write is not allowed."""
     call = {"TableName": "phigate", "Key": {"pk": {"S": "A#clinic#S0"}, "sk": {"S": "S"}}}
 
     async def deleted() -> None:
-        aws = Aws(function, world.outside(function, WallClock(), **TASKS))
+        aws = AwsClients(function, aws_stack.outside(function, WallClock(), **TASKS))
         try:
             with pytest.raises(NotAccepted, match="AccessDenied"):
                 await aws.dynamodb.call("DeleteItem", call)
@@ -161,38 +165,40 @@ def test_a_role_refuses_what_was_not_recorded(function: Function, world: World) 
             await aws.close()
 
     asyncio.run(deleted())
-    assert world.aws.refused == [(function, "DeleteItem", "A#")]
-    world.aws.refused.clear()
+    assert aws_stack.aws.refused == [(function, "DeleteItem", "A#")]
+    aws_stack.aws.refused.clear()
 
 
-def holds_are_raised_and_swept(world: World, function: Function) -> None:
+def holds_are_raised_and_swept(aws_stack: AwsStack, function: Function) -> None:
     """A hold is raised, swept while its call is under way, and answered late by what does not
     remember it; what a confidential upstream has signed is kept beside."""
-    key, now_s = world.ask(another_account), int(time.time())
-    account, hold_id = asyncio.run(raised(world, function, key, now_s))
-    swept = world.ask(lambda db: DynamoLedger(db, WallClock()).sweep(account, now_s + 61))
+    key, now_s = aws_stack.ask(another_account), int(time.time())
+    account, hold_id = asyncio.run(raised(aws_stack, function, key, now_s))
+    swept = aws_stack.ask(lambda db: DynamoLedger(db, WallClock()).sweep(account, now_s + 61))
     assert swept.expired == 1
-    asyncio.run(answered_late(world, function, account, hold_id))
+    asyncio.run(answered_late(aws_stack, function, account, hold_id))
 
 
-async def raised(world: World, function: Function, key: str, now_s: int) -> tuple[str, str]:
+async def raised(aws_stack: AwsStack, function: Function, key: str, now_s: int) -> tuple[str, str]:
     """The account, and the hold."""
-    aws = Aws(function, world.outside(function, WallClock(), **TASKS))
-    principal = await DynamoKeys(aws.dynamodb, aws.clock).principal(key_sha256(key))
+    aws = AwsClients(function, aws_stack.outside(function, WallClock(), **TASKS))
+    principal = await DynamoKeys(aws.dynamodb, aws.clock).lookup(key_sha256(key))
     assert principal is not None
     account, ledger = principal.account, DynamoLedger(aws.dynamodb, aws.clock)
     hold_id = new_id(now_s, secrets.token_bytes(7))
     asked = HoldRequest(account, principal.key_id, hold_id, 100, now_s + 60, now_s, 600)
     assert isinstance(await ledger.hold(asked), Held)
-    assert await ledger.raise_hold(
+    assert await ledger.extend_hold(
         account=account, hold_id=hold_id, old_micros=100, new_micros=200, used_micros=50
     )
     await aws.close()
     return account, hold_id
 
 
-async def answered_late(world: World, function: Function, account: str, hold_id: str) -> None:
-    aws = Aws(function, world.outside(function, WallClock(), **TASKS))
+async def answered_late(
+    aws_stack: AwsStack, function: Function, account: str, hold_id: str
+) -> None:
+    aws = AwsClients(function, aws_stack.outside(function, WallClock(), **TASKS))
     ledger = DynamoLedger(aws.dynamodb, aws.clock)
     receipts = DynamoReceipts(aws.dynamodb, aws.clock)
     put = await ledger.put_receipt(account=account, hold_id=hold_id, cost_micros=80, record=RECORD)
@@ -201,14 +207,16 @@ async def answered_late(world: World, function: Function, account: str, hold_id:
     await aws.close()
 
 
-def a_row_fails(world: World, function: Function, make: Callable[[Outside], Server]) -> None:
+def a_row_fails(
+    aws_stack: AwsStack, function: Function, make: Callable[[LambdaEnvironment], FunctionServer]
+) -> None:
     """One that cannot be reached is counted, so that others see it."""
     path = {"chat": CHAT, "math": "/v1/math/chat/completions"}[function]
-    outside = world.outside(function, FakeClock(time.time()), **TASKS)
+    outside = aws_stack.outside(function, FakeClock(time.time()), **TASKS)
     failing = Buffered(
         lambda: make(replace(outside, base_url=lambda _provider: "http://127.0.0.1:1/v1"))
     )
-    assert failing(rest(path, ASKED, world.key), CONTEXT)["statusCode"] == 502
+    assert failing(rest(path, ASKED, aws_stack.key), CONTEXT)["statusCode"] == 502
     failing.close()
 
 
@@ -226,15 +234,15 @@ async def another_account(dynamodb: DynamoDB) -> str:
     return await admin.create_key(account, "test", KeyPolicy())
 
 
-async def opened(aws: Aws) -> None:
+async def opened(aws: AwsClients) -> None:
     """A sandbox that is claimed from the pool, or started, and given up at once."""
     extras = await math_extras(aws)
-    assert extras.sandboxes and extras.drained and extras.close
+    assert extras.sandboxes and extras.wait_idle and extras.close
     for _ in range(2):
         with pytest.raises(SandboxError):
             await extras.sandboxes.open(
                 account="clinic", request_id="r", region="CH", until_s=aws.clock.now_s() + 0.2
             )
-        await extras.drained()
+        await extras.wait_idle()
     await extras.close()
     await aws.close()

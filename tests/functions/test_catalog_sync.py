@@ -15,14 +15,14 @@ from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import PURPOSES
 from tests.builders import CATALOG_FOLDER, repository_catalog
 from tests.fakes import FakeClock
-from tests.functions.world import CONTEXT, World, sync_event
+from tests.functions.aws_stack import CONTEXT, AwsStack, sync_event
 
 
-def synced(world: World, kind: str = "Update", **changes: Any) -> Json:
+def synced(aws_stack: AwsStack, kind: str = "Update", **changes: Any) -> Json:
     """What CloudFormation was told."""
-    outside = world.outside("catalog_sync", **changes)
-    CatalogSync(outside)(sync_event(kind, world.aws.url), CONTEXT)
-    return world.aws.told[-1]
+    outside = aws_stack.outside("catalog_sync", **changes)
+    CatalogSync(outside)(sync_event(kind, aws_stack.aws.url), CONTEXT)
+    return aws_stack.aws.told[-1]
 
 
 async def pointer(dynamodb: DynamoDB) -> str:
@@ -36,39 +36,39 @@ async def count(dynamodb: DynamoDB) -> int:
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
-def test_the_catalog_is_loaded(kind: str, world: World) -> None:
-    told = synced(world, kind)
+def test_the_catalog_is_loaded(kind: str, aws_stack: AwsStack) -> None:
+    told = synced(aws_stack, kind)
     assert told["Status"] == "SUCCESS"
     assert told["Data"] == {"Sha256": repository_catalog().sha256}
-    assert world.ask(pointer) == repository_catalog().sha256
+    assert aws_stack.ask(pointer) == repository_catalog().sha256
     assert told["PhysicalResourceId"] == PHYSICAL_ID
     assert (told["StackId"], told["RequestId"]) == ("stack", "request")
 
 
-def test_every_purpose_has_one_root(world: World) -> None:
-    roots = world.ask(lambda dynamodb: DynamoReceipts(dynamodb, WallClock()).roots())
+def test_every_purpose_has_one_root(aws_stack: AwsStack) -> None:
+    roots = aws_stack.ask(lambda dynamodb: DynamoReceipts(dynamodb, WallClock()).roots())
     assert sorted(root.signs for root in roots) == sorted(PURPOSES)
 
 
-def test_a_delete_deletes_nothing(world: World) -> None:
-    before = world.ask(count)
-    event = sync_event("Delete", world.aws.url, PhysicalResourceId="an-older-one")
-    CatalogSync(world.outside("catalog_sync"))(event, CONTEXT)
-    told = world.aws.told[-1]
+def test_a_delete_deletes_nothing(aws_stack: AwsStack) -> None:
+    before = aws_stack.ask(count)
+    event = sync_event("Delete", aws_stack.aws.url, PhysicalResourceId="an-older-one")
+    CatalogSync(aws_stack.outside("catalog_sync"))(event, CONTEXT)
+    told = aws_stack.aws.told[-1]
     assert (told["Status"], told["PhysicalResourceId"]) == ("SUCCESS", "an-older-one")
-    assert world.ask(count) == before
+    assert aws_stack.ask(count) == before
 
 
 def test_a_catalog_that_fails_is_refused_and_the_old_one_stays(
-    world: World, tmp_path: Path
+    aws_stack: AwsStack, tmp_path: Path
 ) -> None:
     folder = tmp_path / "catalog"
     shutil.copytree(CATALOG_FOLDER, folder)
     (folder / "aliases.toml").write_text('[gemma-4]\nrows = ["no-such-row"]\n')
-    told = synced(world, PHIGATE_CATALOG_FOLDER=str(folder))
+    told = synced(aws_stack, PHIGATE_CATALOG_FOLDER=str(folder))
     assert told["Status"] == "FAILED"
     assert told["Reason"].startswith("CatalogInvalid: ")
-    assert world.ask(pointer) == repository_catalog().sha256
+    assert aws_stack.ask(pointer) == repository_catalog().sha256
 
 
 @pytest.mark.parametrize(
@@ -84,39 +84,41 @@ def test_a_catalog_that_fails_is_refused_and_the_old_one_stays(
     ],
 )
 def test_every_failure_is_told(
-    changes: dict[str, Any], down: str, reason: str, world: World
+    changes: dict[str, Any], down: str, reason: str, aws_stack: AwsStack
 ) -> None:
-    world.aws.down = {down}
-    told = synced(world, **changes)
-    world.aws.down = set()
+    aws_stack.aws.down = {down}
+    told = synced(aws_stack, **changes)
+    aws_stack.aws.down = set()
     assert told["Status"] == "FAILED"
     assert told["Reason"].startswith(reason)
 
 
-def test_an_answer_that_is_not_taken_is_given_again(world: World) -> None:
-    world.aws.refused_puts = TRIES_MAX - 1
+def test_an_answer_that_is_not_taken_is_given_again(aws_stack: AwsStack) -> None:
+    aws_stack.aws.refused_puts = TRIES_MAX - 1
     clock = FakeClock()
-    CatalogSync(world.outside("catalog_sync", clock))(sync_event("Delete", world.aws.url), CONTEXT)
-    assert world.aws.refused_puts == 0
-    assert world.aws.told[-1]["Status"] == "SUCCESS"
+    CatalogSync(aws_stack.outside("catalog_sync", clock))(
+        sync_event("Delete", aws_stack.aws.url), CONTEXT
+    )
+    assert aws_stack.aws.refused_puts == 0
+    assert aws_stack.aws.told[-1]["Status"] == "SUCCESS"
 
 
-def test_an_answer_that_nobody_takes_fails_the_invocation(world: World) -> None:
-    world.aws.refused_puts = TRIES_MAX
+def test_an_answer_that_nobody_takes_fails_the_invocation(aws_stack: AwsStack) -> None:
+    aws_stack.aws.refused_puts = TRIES_MAX
     with pytest.raises(NotAnswered):
-        CatalogSync(world.outside("catalog_sync", FakeClock()))(
-            sync_event("Delete", world.aws.url), CONTEXT
+        CatalogSync(aws_stack.outside("catalog_sync", FakeClock()))(
+            sync_event("Delete", aws_stack.aws.url), CONTEXT
         )
-    assert world.aws.refused_puts == 0
+    assert aws_stack.aws.refused_puts == 0
 
 
-def test_a_rollback_brings_the_old_snapshot_back(world: World, tmp_path: Path) -> None:
+def test_a_rollback_brings_the_old_snapshot_back(aws_stack: AwsStack, tmp_path: Path) -> None:
     folder = tmp_path / "catalog"
     shutil.copytree(CATALOG_FOLDER, folder)
     regions = folder / "regions.toml"
     regions.write_text(regions.read_text().replace('"us-east-1", ', "", 1))
-    newer = synced(world, PHIGATE_CATALOG_FOLDER=str(folder))
+    newer = synced(aws_stack, PHIGATE_CATALOG_FOLDER=str(folder))
     assert newer["Status"] == "SUCCESS", newer["Reason"]
-    assert world.ask(pointer) == newer["Data"]["Sha256"] != repository_catalog().sha256
-    synced(world)
-    assert world.ask(pointer) == repository_catalog().sha256
+    assert aws_stack.ask(pointer) == newer["Data"]["Sha256"] != repository_catalog().sha256
+    synced(aws_stack)
+    assert aws_stack.ask(pointer) == repository_catalog().sha256

@@ -9,7 +9,7 @@ from phigate.aws.chat import chat
 from phigate.effects.aws.stack_catalog import SECRETS_FRESH_S
 from tests.fakes import FakeClock
 from tests.functions.actions import items_of
-from tests.functions.world import CONTEXT, INFOMANIAK, World, rest, sync_event
+from tests.functions.aws_stack import CONTEXT, INFOMANIAK, AwsStack, rest, sync_event
 
 SECRET = "stack-ch/provider/infomaniak"
 ASKED = {"model": "gemma-4", "messages": [{"role": "user", "content": "Hello"}]}
@@ -18,7 +18,7 @@ ASKED = {"model": "gemma-4", "messages": [{"role": "user", "content": "Hello"}]}
 CALLS_MAX = 50  # a read of the secrets takes a few of them
 
 
-def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: World) -> None:
+def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: AwsStack) -> None:
     clock = FakeClock(time.time())
     handler = Buffered(lambda: chat(bare.outside("chat", clock)))
 

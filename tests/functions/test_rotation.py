@@ -18,7 +18,7 @@ from phigate.aws.chat import chat
 from phigate.core.limits import RETRY_PAUSE_S
 from phigate.effects.aws.stack_catalog import RETRY_AFTER_S, SECRETS_AGE_MAX_S, SECRETS_FRESH_S
 from tests.fakes import FakeClock
-from tests.functions.world import CONTEXT, World, rest
+from tests.functions.aws_stack import CONTEXT, AwsStack, rest
 
 # Such as stand nowhere else.
 OLD, NEW = "key-of-before-7f3a", "key-of-now-9c1e"
@@ -126,11 +126,13 @@ class PausingClock(FakeClock):
 class Environment:
     """One execution environment of chat, which stands still between its calls."""
 
-    def __init__(self, world: World, provider: Provider) -> None:
-        log = world.log = Log()
+    def __init__(self, aws_stack: AwsStack, provider: Provider) -> None:
+        log = aws_stack.log = Log()
         self.clock = PausingClock(time.time(), log)
-        self._world = world
-        outside = replace(world.outside("chat", self.clock), base_url=lambda _name: provider.url)
+        self._world = aws_stack
+        outside = replace(
+            aws_stack.outside("chat", self.clock), base_url=lambda _name: provider.url
+        )
         self.handler = Buffered(lambda: chat(outside))
 
     def call(self) -> tuple[int, str]:
@@ -141,30 +143,30 @@ class Environment:
 
 
 @pytest.fixture
-def story(world: World) -> Iterator[tuple[World, Provider, Environment]]:
+def story(aws_stack: AwsStack) -> Iterator[tuple[AwsStack, Provider, Environment]]:
     """An environment that has just read the key the old one, and its provider."""
-    put(world, OLD)
+    put(aws_stack, OLD)
     with providing(OLD, NEW) as provider:
-        environment = Environment(world, provider)
+        environment = Environment(aws_stack, provider)
         try:
             assert environment.call() == (200, "1")
-            yield world, provider, environment
+            yield aws_stack, provider, environment
         finally:
             environment.handler.close()
-    log = world.log.getvalue()
+    log = aws_stack.log.getvalue()
     assert OLD not in log and NEW not in log
 
 
-def put(world: World, key: str) -> None:
-    world.aws.secrets[SECRET] = json.dumps({"api_key": key, "product_id": "1"})
+def put(aws_stack: AwsStack, key: str) -> None:
+    aws_stack.aws.secrets[SECRET] = json.dumps({"api_key": key, "product_id": "1"})
 
 
-Story = tuple[World, Provider, Environment]
+Story = tuple[AwsStack, Provider, Environment]
 
 
 def test_a_key_that_was_replaced_is_used_within_minutes(story: Story) -> None:
-    world, provider, environment = story
-    put(world, NEW)
+    aws_stack, provider, environment = story
+    put(aws_stack, NEW)
     assert environment.call() == (200, "1")
     assert provider.seen[-1] == OLD  # secrets are not read with every call
     environment.clock.time_s += SECRETS_FRESH_S
@@ -172,13 +174,13 @@ def test_a_key_that_was_replaced_is_used_within_minutes(story: Story) -> None:
     assert NEW in (shown(environment, provider) for _ in range(CALLS_MAX))
     assert environment.call() == (200, "1")
     assert provider.seen[-1] == NEW
-    (line,) = world.lines("provider_key_changed")
+    (line,) = aws_stack.lines("provider_key_changed")
     assert line["provider"] == "infomaniak"
 
 
 def test_a_key_that_was_revoked_at_once_costs_one_attempt(story: Story) -> None:
-    world, provider, environment = story
-    put(world, NEW)
+    aws_stack, provider, environment = story
+    put(aws_stack, NEW)
     provider.keys.remove(OLD)
     provider.seen.clear()
     environment.clock.time_s += RETRY_AFTER_S
@@ -188,8 +190,8 @@ def test_a_key_that_was_revoked_at_once_costs_one_attempt(story: Story) -> None:
 
 
 def test_after_an_hour_in_the_ice_the_first_call_has_the_new_key(story: Story) -> None:
-    world, provider, environment = story
-    put(world, NEW)
+    aws_stack, provider, environment = story
+    put(aws_stack, NEW)
     provider.keys.remove(OLD)
     provider.seen.clear()
     environment.clock.time_s += SECRETS_AGE_MAX_S
@@ -198,8 +200,8 @@ def test_after_an_hour_in_the_ice_the_first_call_has_the_new_key(story: Story) -
 
 
 def test_a_secret_that_was_emptied_leaves_its_provider_out(story: Story) -> None:
-    world, provider, environment = story
-    world.aws.secrets[SECRET] = "{}"
+    aws_stack, provider, environment = story
+    aws_stack.aws.secrets[SECRET] = "{}"
     environment.clock.time_s += SECRETS_AGE_MAX_S
     provider.seen.clear()
     status, _ = environment.call()

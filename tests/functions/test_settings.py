@@ -13,7 +13,7 @@ from phigate.aws.settings import (
 )
 from phigate.core.limits import JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from tests.builders import repository_catalog
-from tests.functions.world import ENVIRONMENT, TASKS
+from tests.functions.aws_stack import ENVIRONMENT, TASKS
 
 WHOLE = {**ENVIRONMENT, **TASKS, "PHIGATE_DIGEST_BUCKET": "digests"}
 

@@ -16,14 +16,14 @@ from phigate.aws.chat import chat
 from phigate.aws.directory import directory
 from phigate.aws.error_responses import FAILURES
 from phigate.aws.math import math
-from phigate.aws.server import RegionRefused, Server
+from phigate.aws.server import FunctionServer, RegionRefused
 from phigate.aws.settings import Function, SettingsRefused
 from phigate.core.receipts.record import nonce
 from phigate.effects.signing.signer import SigningFailed
 from phigate.verify.receipt import Evidence, read_bundle, verify
 from phigate.verify.roots import read_jwks
-from tests.functions.world import CONTEXT, TASKS, World, rest
-from tests.streaming_runtime.stage import stage
+from tests.functions.aws_stack import CONTEXT, TASKS, AwsStack, rest
+from tests.streaming_runtime.runtime_harness import harness
 
 CHAT = "/v1/chat/completions"
 MATH = "/v1/math/chat/completions"
@@ -48,28 +48,28 @@ Call = Callable[[dict[str, Any]], Got]
 
 
 @pytest.fixture(scope="module")
-def buffered(world: World) -> Iterator[Call]:
+def buffered(aws_stack: AwsStack) -> Iterator[Call]:
     """chat with Streaming=off: Mangum's handler."""
-    handler = Buffered(lambda: chat(world.outside("chat", PHIGATE_STREAMING="off")))
+    handler = Buffered(lambda: chat(aws_stack.outside("chat", PHIGATE_STREAMING="off")))
     yield lambda payload: got(handler(payload, CONTEXT))
     handler.close()
 
 
 @pytest.fixture(scope="module")
-def told(world: World) -> Iterator[Call]:
+def told(aws_stack: AwsStack) -> Iterator[Call]:
     """directory."""
-    handler = Buffered(lambda: directory(world.outside("directory")))
+    handler = Buffered(lambda: directory(aws_stack.outside("directory")))
     yield lambda payload: got(handler(payload, CONTEXT))
     handler.close()
 
 
 @pytest.fixture(scope="module")
-def streamed(world: World) -> Call:
+def streamed(aws_stack: AwsStack) -> Call:
     """chat with Streaming=on: the runtime loop, after a restore."""
 
     async def called(payload: dict[str, Any]) -> Got:
-        async with stage(
-            lambda: chat(world.outside("chat")), snap_start=True, failures=FAILURES
+        async with harness(
+            lambda: chat(aws_stack.outside("chat")), snap_start=True, failures=FAILURES
         ) as story:
             await story.api.restore_asked.wait()
             story.api.restored.set()
@@ -97,9 +97,9 @@ def got(answer: dict[str, Any]) -> Got:
 @pytest.mark.parametrize("phi", [False, True], ids=["general", "phi"])
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "sse"])
 def test_a_call_is_answered_and_its_receipt_holds(
-    call: Call, phi: bool, stream: bool, world: World, told: Call
+    call: Call, phi: bool, stream: bool, aws_stack: AwsStack, told: Call
 ) -> None:
-    payload = rest(CHAT, {**ASKED, "stream": stream}, world.key, X_PHI=str(phi).lower())
+    payload = rest(CHAT, {**ASKED, "stream": stream}, aws_stack.key, X_PHI=str(phi).lower())
     answer = call(payload)
     assert answer.status == 200, answer.body
     tier = "phi" if phi else "general"
@@ -110,7 +110,7 @@ def test_a_call_is_answered_and_its_receipt_holds(
     else:
         assert answer.json["choices"][0]["message"]["content"]
     receipt_id = answer.headers["x-phi-receipt"]
-    receipt = told(rest(f"/v1/receipts/{receipt_id}", key=world.key))
+    receipt = told(rest(f"/v1/receipts/{receipt_id}", key=aws_stack.key))
     assert receipt.status == 200, receipt.body
     jwks = told(rest("/.well-known/jwks.json"))
     verified = verify(
@@ -119,7 +119,7 @@ def test_a_call_is_answered_and_its_receipt_holds(
             roots=read_jwks(jwks.body),
             request=payload["body"].encode(),
             response=answer.body,
-            nonce=nonce(world.key, receipt_id) if phi else None,
+            nonce=nonce(aws_stack.key, receipt_id) if phi else None,
         ),
     )
     outcomes = {check.name: check.outcome for check in verified.checks}
@@ -127,29 +127,29 @@ def test_a_call_is_answered_and_its_receipt_holds(
     assert (outcomes["request"], outcomes["response"]) == ("holds", "holds")
 
 
-def test_a_refusal_is_our_envelope_with_a_receipt(call: Call, world: World) -> None:
-    answer = call(rest(CHAT, ASKED, world.key, X_Region="US", X_PHI="true"))
+def test_a_refusal_is_our_envelope_with_a_receipt(call: Call, aws_stack: AwsStack) -> None:
+    answer = call(rest(CHAT, ASKED, aws_stack.key, X_Region="US", X_PHI="true"))
     assert (answer.status, answer.json["error"]["code"]) == (421, "region_not_served")
     assert answer.headers["x-phi-receipt"]
     unknown = call(rest(CHAT, ASKED, "phi_live_nobody"))
     assert (unknown.status, unknown.json["error"]["code"]) == (401, "invalid_api_key")
 
 
-def test_chat_refuses_math_with_the_reason_and_a_receipt(call: Call, world: World) -> None:
+def test_chat_refuses_math_with_the_reason_and_a_receipt(call: Call, aws_stack: AwsStack) -> None:
     """Its path leads here where the stack has no math function."""
-    answer = call(rest(MATH, ASKED, world.key))
+    answer = call(rest(MATH, ASKED, aws_stack.key))
     assert (answer.status, answer.json["error"]["code"]) == (503, "sandbox_error")
     assert "MathEnabled=false" in answer.json["error"]["message"]
     assert answer.headers["x-phi-receipt"]
     assert answer.headers["x-phi-attempts"] == "0"
     unknown = call(rest(MATH, ASKED, "phi_live_nobody"))
     assert (unknown.status, unknown.json["error"]["code"]) == (401, "invalid_api_key")
-    phi = call(rest(MATH, ASKED, world.key, X_PHI="true"))
+    phi = call(rest(MATH, ASKED, aws_stack.key, X_PHI="true"))
     assert (phi.status, phi.json["error"]["code"]) == (403, "phi_blocked")
 
 
-def test_directory_has_no_chats(told: Call, world: World) -> None:
-    assert [told(rest(path, ASKED, world.key)).status for path in (CHAT, MATH)] == [404, 404]
+def test_directory_has_no_chats(told: Call, aws_stack: AwsStack) -> None:
+    assert [told(rest(path, ASKED, aws_stack.key)).status for path in (CHAT, MATH)] == [404, 404]
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_the_directory_tells(path: str, within: bytes, told: Call) -> None:
 
 
 def test_the_directory_signs_for_redpills_verifiers(
-    world: World, told: Call, buffered: Call
+    aws_stack: AwsStack, told: Call, buffered: Call
 ) -> None:
-    answer = buffered(rest(CHAT, ASKED, world.key))
-    signature = told(rest(f"/v1/signature/{answer.headers['x-phi-receipt']}", key=world.key))
+    answer = buffered(rest(CHAT, ASKED, aws_stack.key))
+    signature = told(rest(f"/v1/signature/{answer.headers['x-phi-receipt']}", key=aws_stack.key))
     assert signature.status == 200, signature.body
     assert signature.json["signature"].startswith("0x")
 
@@ -185,12 +185,12 @@ def test_a_provider_without_a_secret_has_no_key(told: Call) -> None:
     }
 
 
-def test_no_content_and_no_key_reaches_the_log(world: World, buffered: Call) -> None:
-    buffered(rest(CHAT, ASKED, world.key))
-    log = world.log.getvalue()
+def test_no_content_and_no_key_reaches_the_log(aws_stack: AwsStack, buffered: Call) -> None:
+    buffered(rest(CHAT, ASKED, aws_stack.key))
+    log = aws_stack.log.getvalue()
     assert SECRET_WORDS not in log
-    assert world.key not in log
-    line = world.lines("answered")[-1]
+    assert aws_stack.key not in log
+    line = aws_stack.lines("answered")[-1]
     assert line["row"] == "infomaniak-gemma-4-31b"
     assert (line["region"], line["tier"]) == ("CH", "general")
     assert line["correlation_id"] == CONTEXT.aws_request_id
@@ -198,35 +198,37 @@ def test_no_content_and_no_key_reaches_the_log(world: World, buffered: Call) -> 
     assert line["CostMicros"] == line["cost_micros"]
 
 
-def test_math_without_streaming_refuses_with_the_reason(world: World) -> None:
+def test_math_without_streaming_refuses_with_the_reason(aws_stack: AwsStack) -> None:
     environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
-    handler = Buffered(lambda: math(world.outside("math", **environment)))
-    answer = got(handler(rest(MATH, ASKED, world.key), CONTEXT))
+    handler = Buffered(lambda: math(aws_stack.outside("math", **environment)))
+    answer = got(handler(rest(MATH, ASKED, aws_stack.key), CONTEXT))
     handler.close()
     assert (answer.status, answer.json["error"]["code"]) == (503, "sandbox_error")
     assert "Streaming=on" in answer.json["error"]["message"]
     assert answer.headers["x-phi-receipt"]
 
 
-def test_a_stack_in_a_region_of_another_jurisdiction_does_not_start(world: World) -> None:
-    handler = Buffered(lambda: chat(world.outside("chat", PHIGATE_JURISDICTIONS="CH,US")))
+def test_a_stack_in_a_region_of_another_jurisdiction_does_not_start(aws_stack: AwsStack) -> None:
+    handler = Buffered(lambda: chat(aws_stack.outside("chat", PHIGATE_JURISDICTIONS="CH,US")))
     with pytest.raises(RegionRefused, match=r"US is served from us-east-1.*eu-central-2"):
-        handler(rest(CHAT, ASKED, world.key), CONTEXT)
+        handler(rest(CHAT, ASKED, aws_stack.key), CONTEXT)
     handler.close()
 
 
-def test_a_start_without_kms_fails_and_the_next_one_succeeds(world: World) -> None:
-    handler = Buffered(lambda: chat(world.outside("chat")))
-    world.aws.down.add("kms")
+def test_a_start_without_kms_fails_and_the_next_one_succeeds(aws_stack: AwsStack) -> None:
+    handler = Buffered(lambda: chat(aws_stack.outside("chat")))
+    aws_stack.aws.down.add("kms")
     with pytest.raises(SigningFailed):
-        handler(rest(CHAT, ASKED, world.key), CONTEXT)
-    world.aws.down.clear()
-    assert got(handler(rest(CHAT, ASKED, world.key), CONTEXT)).status == 200
+        handler(rest(CHAT, ASKED, aws_stack.key), CONTEXT)
+    aws_stack.aws.down.clear()
+    assert got(handler(rest(CHAT, ASKED, aws_stack.key), CONTEXT)).status == 200
     handler.close()
 
 
 @pytest.mark.anyio
-async def test_after_a_restore_the_container_endpoint_gives_the_credentials(world: World) -> None:
+async def test_after_a_restore_the_container_endpoint_gives_the_credentials(
+    aws_stack: AwsStack,
+) -> None:
     async def credentials(request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == "container-token"
         return web.json_response(
@@ -240,7 +242,7 @@ async def test_after_a_restore_the_container_endpoint_gives_the_credentials(worl
 
     app = web.Application()
     app.router.add_get("/credentials", credentials)
-    world.aws.tokens.clear()
+    aws_stack.aws.tokens.clear()
     async with TestServer(app) as server:
         changes: dict[str, Any] = {
             "AWS_ACCESS_KEY_ID": None,
@@ -249,17 +251,19 @@ async def test_after_a_restore_the_container_endpoint_gives_the_credentials(worl
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": str(server.make_url("/credentials")),
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
         }
-        async with stage(lambda: chat(world.outside("chat", **changes)), snap_start=True) as story:
+        async with harness(
+            lambda: chat(aws_stack.outside("chat", **changes)), snap_start=True
+        ) as story:
             await story.api.restore_asked.wait()
-            assert world.aws.tokens == set()  # nothing was fetched before it
+            assert aws_stack.aws.tokens == set()  # nothing was fetched before it
             story.api.restored.set()
-            story.api.hand_out(json.dumps(rest(CHAT, ASKED, world.key)).encode())
+            story.api.hand_out(json.dumps(rest(CHAT, ASKED, aws_stack.key)).encode())
             prelude, _ = await (await story.api.post()).streamed()
             for _ in range(2):  # for this event, and for the one after it
                 await story.api.asked()
     assert prelude["statusCode"] == 200
-    assert world.aws.tokens == {"restored-token"}
-    assert world.lines("answered")[-1]["correlation_id"] == "r-1"
+    assert aws_stack.aws.tokens == {"restored-token"}
+    assert aws_stack.lines("answered")[-1]["correlation_id"] == "r-1"
 
 
 REFUSED_STARTS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -276,24 +280,24 @@ REFUSED_STARTS: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("snap_start", [False, True], ids=["init", "restore"])
 @pytest.mark.parametrize("changes, down, reason", REFUSED_STARTS.values(), ids=REFUSED_STARTS)
 async def test_a_start_that_fails_is_reported_and_ends_the_environment(
-    changes: dict[str, Any], down: str, reason: str, snap_start: bool, world: World
+    changes: dict[str, Any], down: str, reason: str, snap_start: bool, aws_stack: AwsStack
 ) -> None:
-    world.aws.down = {down}
-    found = functools.partial(chat, world.outside("chat", **changes))
-    async with stage(found, snap_start=snap_start) as story:
+    aws_stack.aws.down = {down}
+    found = functools.partial(chat, aws_stack.outside("chat", **changes))
+    async with harness(found, snap_start=snap_start) as story:
         story.api.restored.set()
         post = await story.api.post()
         assert post.path == ("/restore/error" if snap_start else "/init/error")
         assert await story.task == 1
-    world.aws.down = set()
-    line = world.lines("start_failed")[-1]
+    aws_stack.aws.down = set()
+    line = aws_stack.lines("start_failed")[-1]
     assert (line["level"], line["reason"]) == ("ERROR", reason)
 
 
 @pytest.mark.anyio
-async def test_settings_that_are_wrong_are_reported_by_their_line(world: World) -> None:
-    found = functools.partial(chat, world.outside("chat", PHIGATE_TABLE=None))
-    async with stage(found) as story:
+async def test_settings_that_are_wrong_are_reported_by_their_line(aws_stack: AwsStack) -> None:
+    found = functools.partial(chat, aws_stack.outside("chat", PHIGATE_TABLE=None))
+    async with harness(found) as story:
         told = json.loads(await (await story.api.post()).rest())
         assert await story.task == 1
     assert "chat does not start: PHIGATE_TABLE is missing" in told["errorMessage"]
@@ -303,21 +307,21 @@ async def test_settings_that_are_wrong_are_reported_by_their_line(world: World) 
     ("function", "make"), [("chat", chat), ("math", math), ("directory", directory)]
 )
 def test_a_start_that_fails_behind_mangum_is_told_in_a_line_too(
-    function: Function, make: Callable[..., Server], world: World
+    function: Function, make: Callable[..., FunctionServer], aws_stack: AwsStack
 ) -> None:
     """The alarm counts these lines."""
     environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
-    handler = Buffered(lambda: make(world.outside(function, **environment)))
-    world.aws.down.add("kms")
+    handler = Buffered(lambda: make(aws_stack.outside(function, **environment)))
+    aws_stack.aws.down.add("kms")
     with pytest.raises(SigningFailed):
         handler(rest("/healthz"), CONTEXT)
-    world.aws.down.clear()
+    aws_stack.aws.down.clear()
     handler.close()
-    assert world.lines("start_failed")[-1]["StartFailures"] == 1
-    wrong = Buffered(lambda: make(world.outside(function, **environment, PHIGATE_TABLE=None)))
+    assert aws_stack.lines("start_failed")[-1]["StartFailures"] == 1
+    wrong = Buffered(lambda: make(aws_stack.outside(function, **environment, PHIGATE_TABLE=None)))
     with pytest.raises(SettingsRefused):
         wrong(rest("/healthz"), CONTEXT)
     wrong.close()
-    line = world.lines("start_failed")[-1]
+    line = aws_stack.lines("start_failed")[-1]
     assert (line["stack"], line["kind"]) == ("stack-ch", "SettingsRefused")
     assert "PHIGATE_TABLE is missing" in line["reason"]

@@ -13,17 +13,17 @@ from phigate.core.receipts.days import day_at
 from tests.builders import repository_catalog
 from tests.fakes import FakeClock
 from tests.functions.aws import BUCKET, moto_services
-from tests.functions.world import CONTEXT, TASKS, World, hold_left_behind
+from tests.functions.aws_stack import CONTEXT, TASKS, AwsStack, hold_left_behind
 
 DAY_S = 86_400
 EVENT = {"source": "aws.events"}
 
 
 @pytest.fixture(scope="module")
-def services(world: World) -> Iterator[dict[str, str]]:
+def services(aws_stack: AwsStack) -> Iterator[dict[str, str]]:
     """ECS and S3, with what names them."""
-    world.aws.secrets["stack-ch/sandbox"] = "s" * 64
-    with moto_services(world.aws) as named:
+    aws_stack.aws.secrets["stack-ch/sandbox"] = "s" * 64
+    with moto_services(aws_stack.aws) as named:
         yield {**TASKS, **named}
 
 
@@ -32,35 +32,35 @@ def tomorrow() -> FakeClock:
     return FakeClock((int(time.time()) // DAY_S + 1) * DAY_S + 7_200.0)
 
 
-def swept(world: World, clock: FakeClock, **changes: Any) -> None:
-    Sweeper(world.outside("sweeper", clock, **changes))(EVENT, CONTEXT)
+def swept(aws_stack: AwsStack, clock: FakeClock, **changes: Any) -> None:
+    Sweeper(aws_stack.outside("sweeper", clock, **changes))(EVENT, CONTEXT)
 
 
-def test_everything_is_done(world: World, services: dict[str, str]) -> None:
-    world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key))
+def test_everything_is_done(aws_stack: AwsStack, services: dict[str, str]) -> None:
+    aws_stack.ask(lambda dynamodb: hold_left_behind(dynamodb, aws_stack.key))
     today, clock = day_at(time.time()), tomorrow()
-    swept(world, clock, **services)
-    assert world.lines("swept")[-1]["HoldsExpired"] == 1
-    checked = world.lines("ledger_checked")[-1]
+    swept(aws_stack, clock, **services)
+    assert aws_stack.lines("swept")[-1]["HoldsExpired"] == 1
+    checked = aws_stack.lines("ledger_checked")[-1]
     assert (checked["accounts"], checked["LedgerBroken"]) == (1, 0)
     assert checked["HoldAgeS"] == 0
-    assert world.lines("agreements_checked")[-1]["AgreementDaysLeft"] > 0
-    assert world.lines("days_closed")[-1]["days"] == 1
+    assert aws_stack.lines("agreements_checked")[-1]["AgreementDaysLeft"] > 0
+    assert aws_stack.lines("days_closed")[-1]["days"] == 1
     kept = boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
     assert [item["Key"] for item in kept] == [f"stack-ch/clinic/{today}.jws"]
     tasks = boto3.client("ecs").list_tasks(cluster="phigate")["taskArns"]
     assert len(tasks) == 1  # the pool of one
-    swept(world, clock, **services)
+    swept(aws_stack, clock, **services)
     assert boto3.client("ecs").list_tasks(cluster="phigate")["taskArns"] == tasks
-    assert world.lines("swept")[-1]["correlation_id"] == CONTEXT.aws_request_id
+    assert aws_stack.lines("swept")[-1]["correlation_id"] == CONTEXT.aws_request_id
 
 
-def test_a_stale_task_is_stopped(world: World, services: dict[str, str]) -> None:
+def test_a_stale_task_is_stopped(aws_stack: AwsStack, services: dict[str, str]) -> None:
     clock = tomorrow()
-    swept(world, clock, **services)
+    swept(aws_stack, clock, **services)
     clock.time_s += DAY_S
-    swept(world, clock, **services)
-    assert world.lines("sandboxes_swept")[-1]["SandboxesStopped"] == 1
+    swept(aws_stack, clock, **services)
+    assert aws_stack.lines("sandboxes_swept")[-1]["SandboxesStopped"] == 1
 
 
 @dataclass(frozen=True)
@@ -86,44 +86,44 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_a_part_that_fails_stops_no_other_and_fails_the_invocation(
-    broken: Broken, world: World, services: dict[str, str]
+    broken: Broken, aws_stack: AwsStack, services: dict[str, str]
 ) -> None:
-    before = {event: len(world.lines(event)) for event in broken.others}
-    world.aws.down = {broken.down}
+    before = {event: len(aws_stack.lines(event)) for event in broken.others}
+    aws_stack.aws.down = {broken.down}
     with pytest.raises(SweepFailed, match=rf"^{broken.part}$"):
-        swept(world, tomorrow(), **(services | broken.changes))
-    world.aws.down = set()
-    assert world.lines("part_failed")[-1]["part"] == broken.part
+        swept(aws_stack, tomorrow(), **(services | broken.changes))
+    aws_stack.aws.down = set()
+    assert aws_stack.lines("part_failed")[-1]["part"] == broken.part
     for event in broken.others:
-        assert len(world.lines(event)) == before[event] + 1, event
+        assert len(aws_stack.lines(event)) == before[event] + 1, event
 
 
-def test_without_the_table_every_part_fails(world: World) -> None:
+def test_without_the_table_every_part_fails(aws_stack: AwsStack) -> None:
     with pytest.raises(SweepFailed, match=r"^holds, ledger, agreements, days$"):
-        swept(world, FakeClock(), PHIGATE_TABLE="another")
+        swept(aws_stack, FakeClock(), PHIGATE_TABLE="another")
 
 
-def test_an_agreement_that_ends_soon_is_told_by_its_row(world: World) -> None:
+def test_an_agreement_that_ends_soon_is_told_by_its_row(aws_stack: AwsStack) -> None:
     row = repository_catalog().rows_by_id["infomaniak-gemma-4-31b"]
     assert row.agreement is not None
     clock = FakeClock(row.agreement.expires_at_s - 29.5 * DAY_S)
-    swept(world, clock)
-    told = [line for line in world.lines("agreement_ends") if line["row"] == row.id]
+    swept(aws_stack, clock)
+    told = [line for line in aws_stack.lines("agreement_ends") if line["row"] == row.id]
     assert [(line["level"], line["AgreementDaysLeft"]) for line in told] == [("WARNING", 29)]
 
 
-def test_an_agreement_that_has_ended_is_counted_and_hides_no_other(world: World) -> None:
+def test_an_agreement_that_has_ended_is_counted_and_hides_no_other(aws_stack: AwsStack) -> None:
     row = repository_catalog().rows_by_id["infomaniak-gemma-4-31b"]
     assert row.agreement is not None
-    before = len(world.lines("agreement_ends"))
-    swept(world, FakeClock(row.agreement.expires_at_s + DAY_S))
-    line = world.lines("agreements_checked")[-1]
+    before = len(aws_stack.lines("agreement_ends"))
+    swept(aws_stack, FakeClock(row.agreement.expires_at_s + DAY_S))
+    line = aws_stack.lines("agreements_checked")[-1]
     assert line["AgreementsEnded"] >= 1
     assert line.get("AgreementDaysLeft") != 0
-    assert len(world.lines("agreement_ends")) == before
+    assert len(aws_stack.lines("agreement_ends")) == before
 
 
-def test_a_hold_that_stands_is_counted_by_its_age(world: World) -> None:
-    world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key))
-    swept(world, FakeClock(time.time() + 60))
-    assert 58 <= world.lines("ledger_checked")[-1]["HoldAgeS"] <= 75
+def test_a_hold_that_stands_is_counted_by_its_age(aws_stack: AwsStack) -> None:
+    aws_stack.ask(lambda dynamodb: hold_left_behind(dynamodb, aws_stack.key))
+    swept(aws_stack, FakeClock(time.time() + 60))
+    assert 58 <= aws_stack.lines("ledger_checked")[-1]["HoldAgeS"] <= 75

@@ -25,8 +25,16 @@ from phigate.pipeline.gateway import Gateway
 from tests.builders import NOW_S, make_body
 from tests.fakes import FakeDynamo, Script
 from tests.http.calls import CHAT, HELLO
-from tests.pipeline.stage import ACCOUNT, CREDIT_MICROS, KEY, Stage, answers, event, streams
-from tests.pipeline.stage import chunk as make_chunk
+from tests.pipeline.gateway_harness import (
+    ACCOUNT,
+    CREDIT_MICROS,
+    KEY,
+    GatewayHarness,
+    answers,
+    event,
+    streams,
+)
+from tests.pipeline.gateway_harness import chunk as make_chunk
 
 T = TypeVar("T")
 CANARY = "canary-of-the-prompt"
@@ -41,17 +49,17 @@ def _document() -> Json:
     return document_from_texts(texts)
 
 
-def _stage(*scripts: Script, regions: tuple[str, ...] = REGIONS) -> Stage:
+def _stage(*scripts: Script, regions: tuple[str, ...] = REGIONS) -> GatewayHarness:
     """The catalog of this repository on doubles."""
     catalog = catalog_from_bytes(canonical_bytes(_document()))
-    return Stage(*scripts, catalog=catalog, regions=regions)
+    return GatewayHarness(*scripts, catalog=catalog, regions=regions)
 
 
-def _sdk(stage: Stage, work: Callable[[AsyncOpenAI], Awaitable[T]], base: str = "") -> T:
+def _sdk(harness: GatewayHarness, work: Callable[[AsyncOpenAI], Awaitable[T]], base: str = "") -> T:
     """Work with the SDK on the application, on an event loop of its own."""
 
     async def worked() -> T:
-        transport = httpx2.ASGITransport(app=build_app(stage.gateway))
+        transport = httpx2.ASGITransport(app=build_app(harness.gateway))
         async with (
             httpx2.AsyncClient(transport=transport) as http,
             AsyncOpenAI(
@@ -84,7 +92,7 @@ def _call(
 
 @pytest.mark.parametrize("base", ["", "/api"])
 def test_a_hundred_tokens_in_and_fifty_out_cost_48_micros(base: str) -> None:
-    stage = _stage(answers(usage=USAGE))
+    harness = _stage(answers(usage=USAGE))
 
     async def asked(client: AsyncOpenAI) -> Mapping[str, str]:
         raw = await client.chat.completions.with_raw_response.create(
@@ -93,10 +101,10 @@ def test_a_hundred_tokens_in_and_fifty_out_cost_48_micros(base: str) -> None:
         assert raw.parse().choices[0].message.content == "Hi"
         return raw.headers
 
-    headers = _sdk(stage, asked, base)
+    headers = _sdk(harness, asked, base)
     assert headers["x-phi-routed"] == "infomaniak-gemma-4-31b/CH/phi"
     assert (headers["x-phi-usage"], headers["x-phi-cost-micro"]) == ("verified", "48")
-    account = _call(stage.gateway, "GET", "/v1/account").json()
+    account = _call(harness.gateway, "GET", "/v1/account").json()
     assert account["spent_micro"] == 48
     assert account["available_micro"] == CREDIT_MICROS - 48
     assert account["held_micro"] == 0
@@ -105,9 +113,9 @@ def test_a_hundred_tokens_in_and_fifty_out_cost_48_micros(base: str) -> None:
 @pytest.mark.parametrize("base", ["", "/api"])
 def test_a_stream_costs_the_same_and_says_so_before_its_end(base: str) -> None:
     usage: Json = make_chunk(choices=[], usage=USAGE)
-    stage = _stage(streams(make_chunk("Hel"), make_chunk("lo"), usage, b"data: [DONE]\n\n"))
+    harness = _stage(streams(make_chunk("Hel"), make_chunk("lo"), usage, b"data: [DONE]\n\n"))
     body = make_body(model="gemma-4", stream=True, messages=[{"role": "user", "content": LONG}])
-    told = _call(stage.gateway, "POST", f"{base}{CHAT}", body=body, headers=CH_PHI)
+    told = _call(harness.gateway, "POST", f"{base}{CHAT}", body=body, headers=CH_PHI)
     *events, comment, done = told.text.removesuffix("\n\n").split("\n\n")
     assert done == "data: [DONE]"
     facts = json.loads(comment.removeprefix(": phi "))
@@ -117,11 +125,11 @@ def test_a_stream_costs_the_same_and_says_so_before_its_end(base: str) -> None:
         "receipt": told.headers["x-phi-receipt"],
     }
     assert len(events) == 2
-    assert stage.account()["spent"] == 48
+    assert harness.account()["spent"] == 48
 
 
 def test_a_jurisdiction_of_another_stack_is_421() -> None:
-    stage = _stage(regions=("CH", "EU"))
+    harness = _stage(regions=("CH", "EU"))
 
     async def asked(client: AsyncOpenAI) -> None:
         with pytest.raises(openai.APIStatusError) as refused:
@@ -134,26 +142,26 @@ def test_a_jurisdiction_of_another_stack_is_421() -> None:
         assert (refused.value.code, refused.value.param) == ("region_not_served", "X-Region")
         assert "CH, EU" in refused.value.message
 
-    _sdk(stage, asked)
+    _sdk(harness, asked)
 
 
 def test_an_older_card_is_found_after_the_catalog_has_changed(tmp_path: Path) -> None:
-    stage = _stage()
+    harness = _stage()
     signer = load_or_create_key_file(tmp_path / "key.pem")
     dynamo = FakeDynamo()
-    stage.gateway.catalog = DynamoCatalog(
-        dynamo, stage.clock, stage.journal, {signer.kid: signer.public_key}
+    harness.gateway.catalog = DynamoCatalog(
+        dynamo, harness.clock, harness.event_log, {signer.kid: signer.public_key}
     )
     document = _document()
 
     def prices(path: str = "/v1/pricing", **headers: str) -> httpx2.Response:
-        return _call(stage.gateway, "GET", path, headers=headers)
+        return _call(harness.gateway, "GET", path, headers=headers)
 
     asyncio.run(push_snapshot(dynamo, canonical_bytes(document), signer, int(NOW_S)))
     old = prices().json()
     document["providers"]["infomaniak"]["rows"][0]["price"]["in_micros_per_mtok"] = 1_000_000
     asyncio.run(push_snapshot(dynamo, canonical_bytes(document), signer, int(NOW_S)))
-    stage.pass_time(3_601)
+    harness.pass_time(3_601)
     new = prices().json()
     assert new["card"] != old["card"]
     assert {row["row"]: row["in_usd_per_mtok"] for row in new["rows"]}[
@@ -167,11 +175,11 @@ def test_an_older_card_is_found_after_the_catalog_has_changed(tmp_path: Path) ->
 
 
 def test_markup_in_a_card_stays_text_on_the_page() -> None:
-    stage = _stage()
+    harness = _stage()
     catalog = catalog_from_bytes(canonical_bytes(_document()))
     row = replace(catalog.rows[0], model='<script>"&')
-    stage.gateway.catalog = _Catalog(replace(catalog, rows=(row,), rows_by_id={row.id: row}))
-    page = _call(stage.gateway, "GET", "/v1/pricing", headers={"accept": "text/html"}).text
+    harness.gateway.catalog = _Catalog(replace(catalog, rows=(row,), rows_by_id={row.id: row}))
+    page = _call(harness.gateway, "GET", "/v1/pricing", headers={"accept": "text/html"}).text
     assert "<script" not in page
     assert "&lt;script&gt;&quot;&amp;" in page
 
@@ -204,7 +212,7 @@ class _View:
 class _Keys:
     """A key store with a bug."""
 
-    async def principal(self, key_sha256: str, *, age_max_s: float = 0) -> Any:
+    async def lookup(self, key_sha256: str, *, age_max_s: float = 0) -> Any:
         """A bug."""
         raise RuntimeError(CANARY)
 
@@ -250,9 +258,9 @@ def test_a_bug_is_our_envelope_and_its_text_is_nowhere(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     part, broken, method, path = BUGS[name]
-    stage = _stage()
-    setattr(stage.gateway, part, broken)
-    told = _call(stage.gateway, method, path, body=HELLO if method == "POST" else None)
+    harness = _stage()
+    setattr(harness.gateway, part, broken)
+    told = _call(harness.gateway, method, path, body=HELLO if method == "POST" else None)
     assert told.status_code == 500
     assert told.headers["content-type"] == "application/json"
     assert told.headers["x-request-id"]
@@ -263,15 +271,15 @@ def test_a_bug_is_our_envelope_and_its_text_is_nowhere(
         None,
     )
     out, err = capfd.readouterr()
-    everything = told.text + str(dict(told.headers)) + repr(stage.journal.notes) + out + err
+    everything = told.text + str(dict(told.headers)) + repr(harness.event_log.notes) + out + err
     assert CANARY not in everything
-    assert stage.journal.notes
+    assert harness.event_log.notes
 
 
 def test_a_bug_inside_a_stream_ends_the_connection_without_a_word(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    stage = _stage(streams(make_chunk("Hel"), RuntimeError(CANARY)))
+    harness = _stage(streams(make_chunk("Hel"), RuntimeError(CANARY)))
     body = json.dumps(HELLO | {"stream": True}).encode()
     incoming = [{"type": "http.request", "body": body}]
     sent: list[Any] = []
@@ -286,16 +294,16 @@ def test_a_bug_inside_a_stream_ends_the_connection_without_a_word(
 
     headers = [(b"authorization", f"Bearer {KEY}".encode())]
     scope = {"type": "http", "method": "POST", "path": CHAT, "headers": headers}
-    asyncio.run(build_app(stage.gateway)(scope, receive, send))
+    asyncio.run(build_app(harness.gateway)(scope, receive, send))
     start, *pieces = sent
     assert start["status"] == 200
     # A server that is left without the last piece drops the connection.
     assert all(piece["more_body"] for piece in pieces)
     out, err = capfd.readouterr()
-    assert CANARY not in repr(sent) + repr(stage.journal.notes) + out + err
+    assert CANARY not in repr(sent) + repr(harness.event_log.notes) + out + err
     # What was written is charged by estimate, and no hold is left to the sweeper.
-    assert stage.account()["held"] == 0
-    assert 0 < stage.account()["spent"] < CREDIT_MICROS
+    assert harness.account()["held"] == 0
+    assert 0 < harness.account()["spent"] < CREDIT_MICROS
 
 
 def test_every_first_byte_of_the_upstream_stays_an_event_of_ours() -> None:
@@ -306,8 +314,8 @@ def test_every_first_byte_of_the_upstream_stays_an_event_of_ours() -> None:
         usage,
         b"data: [DONE]\n\n",
     )
-    stage = _stage(script)
-    told = _call(stage.gateway, "POST", CHAT, body=HELLO | {"stream": True})
+    harness = _stage(script)
+    told = _call(harness.gateway, "POST", CHAT, body=HELLO | {"stream": True})
     names = {line.partition(":")[0] for line in told.text.splitlines() if line}
     assert names == {"data", ""}
     assert "their comment" not in told.text

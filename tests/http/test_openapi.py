@@ -2,10 +2,10 @@
 
 import pytest
 
-from phigate.core.request.fields import FATES, FIELDS
+from phigate.core.request.fields import FIELDS, HANDLINGS
 from phigate.http.directory import directory
 from phigate.http.openapi import openapi_document
-from tests.pipeline.stage import Stage
+from tests.pipeline.gateway_harness import GatewayHarness
 
 PLACES = {
     "stream_options": "StreamOptions",
@@ -15,7 +15,7 @@ PLACES = {
     "provider": "ProviderPreferences",
     "debug": "Debug",
 }
-SCHEMAS = openapi_document(directory(Stage().gateway))["components"]["schemas"]
+SCHEMAS = openapi_document(directory(GatewayHarness().gateway))["components"]["schemas"]
 
 
 @pytest.mark.parametrize("path", FIELDS)
@@ -26,5 +26,5 @@ def test_a_field_is_described_with_its_fate_in_both_dialects(path: str, body: st
     described = schema["properties"][inner or outer]["description"]
     field = FIELDS[path]
     assert described.startswith(field.what)
-    assert f"OpenAI dialect: {FATES[field.openai]}." in described
-    assert f"Anthropic dialect: {FATES[field.anthropic]}." in described
+    assert f"OpenAI dialect: {HANDLINGS[field.openai]}." in described
+    assert f"Anthropic dialect: {HANDLINGS[field.anthropic]}." in described

@@ -28,13 +28,13 @@ from phigate.effects.store.catalog import push_snapshot
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.http.app import build_app
-from phigate.http.asgi import BASE_PATHS, PATHS, Surface
+from phigate.http.asgi import BASE_PATHS, PATHS, GatewayApp
 from phigate.http.directory import directory
 from phigate.pipeline.gateway import Stack
 from phigate.verify.roots import CATALOGS, CERTIFICATES
 from phigate.wiring import Parts, build_gateway, local_access
 from tests.builders import make_body
-from tests.fakes import FakeClock, RecordingJournal
+from tests.fakes import FakeClock, RecordingEventLog
 
 pytestmark = pytest.mark.anyio
 
@@ -65,10 +65,10 @@ CHATS: dict[str, tuple[bytes, dict[str, str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class KeyHarness:
     """One gateway on a table, and the operator beside it."""
 
-    app: Surface
+    app: GatewayApp
     dynamodb: DynamoDB
     admin: DynamoAdmin
     clock: FakeClock
@@ -107,7 +107,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @contextlib.asynccontextmanager
-async def world_on(engine: Engine, folder: Path) -> AsyncIterator[World]:
+async def world_on(engine: Engine, folder: Path) -> AsyncIterator[KeyHarness]:
     """A gateway whose table is the engine's; no provider is there to be reached."""
     clock = FakeClock()
     dynamodb = local_dynamodb(engine.url, clock)
@@ -122,7 +122,7 @@ async def world_on(engine: Engine, folder: Path) -> AsyncIterator[World]:
             dynamodb=dynamodb,
             ledger=DynamoLedger(dynamodb, clock),
             clock=clock,
-            journal=RecordingJournal(),
+            event_log=RecordingEventLog(),
             trusted_keys={signer.kid: signer.public_key},
             access=local_access(catalog_from_bytes(catalog_bytes), "http://127.0.0.1:1", {}),
             receipt_root=file_signer(folder, CERTIFICATES),
@@ -134,33 +134,37 @@ async def world_on(engine: Engine, folder: Path) -> AsyncIterator[World]:
         found: Any = route
         endpoints += [(method, found.path) for method in sorted(found.methods - {"HEAD"})]
     try:
-        yield World(build_app(gateway), dynamodb, DynamoAdmin(dynamodb, clock), clock, endpoints)
+        yield KeyHarness(
+            build_app(gateway), dynamodb, DynamoAdmin(dynamodb, clock), clock, endpoints
+        )
     finally:
-        await gateway.drained()
+        await gateway.wait_idle()
         await upstream.close()
         await dynamodb.close()
 
 
-async def _disabled(world: World, account: str, key: str) -> None:
-    await world.admin.disable_key(account, key_id_of(key_sha256(key)))
-    world.clock.time_s += KEY_FRESH_S
+async def _disabled(harness: KeyHarness, account: str, key: str) -> None:
+    await harness.admin.disable_key(account, key_id_of(key_sha256(key)))
+    harness.clock.time_s += KEY_FRESH_S
 
 
-async def _expired(world: World, account: str, key: str) -> None:
-    world.clock.time_s = EXPIRES_AT_S
+async def _expired(harness: KeyHarness, account: str, key: str) -> None:
+    harness.clock.time_s = EXPIRES_AT_S
 
 
-async def _deleted(world: World, account: str, key: str) -> None:
+async def _deleted(harness: KeyHarness, account: str, key: str) -> None:
     """As an operator does by hand in an emergency, whatever else stands."""
     sha256 = key_sha256(key)
-    await world.admin.disable_key(account, key_id_of(sha256))
+    await harness.admin.disable_key(account, key_id_of(sha256))
     for pk, sk in ((key_pk(sha256), KEY_SK), (keys_pk(account), key_id_of(sha256))):
         found = {"pk": {"S": pk}, "sk": {"S": sk}}
-        await world.dynamodb.call("DeleteItem", {"TableName": world.dynamodb.table, "Key": found})
-    world.clock.time_s += KEY_FRESH_S
+        await harness.dynamodb.call(
+            "DeleteItem", {"TableName": harness.dynamodb.table, "Key": found}
+        )
+    harness.clock.time_s += KEY_FRESH_S
 
 
-STOPS: dict[str, Callable[[World, str, str], Awaitable[None]]] = {
+STOPS: dict[str, Callable[[KeyHarness, str, str], Awaitable[None]]] = {
     "disabled": _disabled,
     "expired": _expired,
     "deleted": _deleted,
@@ -172,15 +176,15 @@ STOPS: dict[str, Callable[[World, str, str], Awaitable[None]]] = {
 async def test_a_stopped_key_is_refused_on_every_endpoint(
     engine: Engine, tmp_path: Path, stop: str, base: str
 ) -> None:
-    async with world_on(engine, tmp_path) as world:
+    async with world_on(engine, tmp_path) as harness:
         told: dict[str, int] = {}
-        for number, (method, path) in enumerate(world.endpoints):
+        for number, (method, path) in enumerate(harness.endpoints):
             account = f"{stop}{len(base)}-{number}"
-            key = await world.key(account, expires=stop == "expired")
-            await STOPS[stop](world, account, key)
+            key = await harness.key(account, expires=stop == "expired")
+            await STOPS[stop](harness, account, key)
             filled = path.replace("{row_id:path}", "auto").replace("{receipt_id}", "A" * 16)
-            told[f"{method} {path}"] = await world.status(method, base + filled, key)
-            world.clock.time_s = FakeClock().time_s
+            told[f"{method} {path}"] = await harness.status(method, base + filled, key)
+            harness.clock.time_s = FakeClock().time_s
         refused = {name for name, status in told.items() if status == 401}
         assert set(told) - refused == OPEN, told
         assert len(refused) >= 7, "the router was read"
@@ -195,26 +199,26 @@ async def test_a_disabled_key_is_refused_at_once_however_a_chat_call_ends(
     so no time need pass."""
     body, headers = CHATS[chat]
     account = f"chat-{list(CHATS).index(chat)}-{len(path)}"
-    async with world_on(engine, tmp_path) as world:
-        key = await world.key(account, micros=1)
-        before = world.dynamodb.calls.get("GetItem", 0)
-        assert await world.status("POST", path, key, body, **headers) not in (200, 401)
-        reads = world.dynamodb.calls.get("GetItem", 0) - before
-        await world.admin.disable_key(account, key_id_of(key_sha256(key)))
-        before = world.dynamodb.calls.get("GetItem", 0)
-        assert await world.status("POST", path, key, body, **headers) == 401
+    async with world_on(engine, tmp_path) as harness:
+        key = await harness.key(account, micros=1)
+        before = harness.dynamodb.calls.get("GetItem", 0)
+        assert await harness.status("POST", path, key, body, **headers) not in (200, 401)
+        reads = harness.dynamodb.calls.get("GetItem", 0) - before
+        await harness.admin.disable_key(account, key_id_of(key_sha256(key)))
+        before = harness.dynamodb.calls.get("GetItem", 0)
+        assert await harness.status("POST", path, key, body, **headers) == 401
         assert reads <= 2, "the catalog's version and snapshot; no key is read again"
-        assert world.dynamodb.calls.get("GetItem", 0) == before
+        assert harness.dynamodb.calls.get("GetItem", 0) == before
 
 
 async def test_a_call_that_holds_reads_no_key_while_the_cache_lasts(
     engine: Engine, tmp_path: Path
 ) -> None:
-    async with world_on(engine, tmp_path) as world:
-        key = await world.key("steady", micros=1)
+    async with world_on(engine, tmp_path) as harness:
+        key = await harness.key("steady", micros=1)
         body, headers = CHATS["an answer"]
-        assert await world.status("POST", PATHS["chat"], key, body, **headers) == 402
-        before = world.dynamodb.calls["GetItem"]
-        world.clock.time_s += 9 * KEY_FRESH_S
-        assert await world.status("POST", PATHS["chat"], key, body, **headers) == 402
-        assert world.dynamodb.calls["GetItem"] == before
+        assert await harness.status("POST", PATHS["chat"], key, body, **headers) == 402
+        before = harness.dynamodb.calls["GetItem"]
+        harness.clock.time_s += 9 * KEY_FRESH_S
+        assert await harness.status("POST", PATHS["chat"], key, body, **headers) == 402
+        assert harness.dynamodb.calls["GetItem"] == before

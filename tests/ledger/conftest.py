@@ -16,7 +16,7 @@ from tests.fakes import Item
 
 
 class RealStore:
-    """dynoxide, called one call after the other; each world gets an account of its own."""
+    """dynoxide, called one call after the other; each simulation gets an account of its own."""
 
     def __init__(self, url: str) -> None:
         self.url = url

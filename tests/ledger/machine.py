@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.fakes import FAULTS, Fault
-from tests.ledger.world import CREDITS, HOLD_S, Execute, Mutation, Plan, World
+from tests.ledger.simulation import CREDITS, HOLD_S, Execute, LedgerSimulation, Mutation, Plan
 
 PROCESSES_MAX = 5
 REFS = sorted(CREDITS)
@@ -33,77 +33,77 @@ TURNS = st.lists(TURN, min_size=1, max_size=8)
 
 
 class Machine(RuleBasedStateMachine):
-    """Rules over a world that `open_world` makes; a subclass says on which engine."""
+    """Rules over a simulation that `open_world` makes; a subclass says on which engine."""
 
-    def open_world(self) -> World:
-        """A world on an account of its own."""
+    def open_world(self) -> LedgerSimulation:
+        """A simulation on an account of its own."""
         raise NotImplementedError
 
     @initialize()
     def begin(self) -> None:
-        self.world = self.open_world()
+        self.simulation = self.open_world()
 
-    @precondition(lambda self: len(self.world.processes) < PROCESSES_MAX)
+    @precondition(lambda self: len(self.simulation.processes) < PROCESSES_MAX)
     @rule(plan=PLANS)
     def a_call_comes(self, plan: Plan) -> None:
-        self.world.start_call(plan)
+        self.simulation.start_call(plan)
 
-    @precondition(lambda self: len(self.world.processes) < PROCESSES_MAX)
+    @precondition(lambda self: len(self.simulation.processes) < PROCESSES_MAX)
     @rule(plan=PLANS)
     def another_call_comes(self, plan: Plan) -> None:
-        self.world.start_call(plan)
+        self.simulation.start_call(plan)
 
-    @precondition(lambda self: len(self.world.processes) < PROCESSES_MAX)
+    @precondition(lambda self: len(self.simulation.processes) < PROCESSES_MAX)
     @rule(skew_s=st.sampled_from((0, HOLD_S + 1, -HOLD_S)))
     def a_sweeper_comes(self, skew_s: int) -> None:
-        self.world.start_sweep(skew_s)
+        self.simulation.start_sweep(skew_s)
 
-    @precondition(lambda self: self.world.processes)
+    @precondition(lambda self: self.simulation.processes)
     @rule(turns=TURNS)
     def the_processes_take_turns(self, turns: list[tuple[int, Fault | None]]) -> None:
         self._take(turns)
 
-    @precondition(lambda self: self.world.processes)
+    @precondition(lambda self: self.simulation.processes)
     @rule(turns=TURNS)
     def the_processes_take_more_turns(self, turns: list[tuple[int, Fault | None]]) -> None:
         self._take(turns)
 
-    @precondition(lambda self: self.world.processes)
+    @precondition(lambda self: self.simulation.processes)
     @rule(who=st.integers(0, PROCESSES_MAX - 1), sent=st.booleans())
     def a_process_crashes(self, who: int, sent: bool) -> None:
-        self.world.crash(self.world.process(who), sent=sent)
+        self.simulation.crash(self.simulation.process(who), sent=sent)
 
-    @precondition(lambda self: self.world.lost)
+    @precondition(lambda self: self.simulation.lost)
     @rule(which=st.integers(0, 9))
     def a_lost_call_arrives(self, which: int) -> None:
-        self.world.deliver(which % len(self.world.lost))
+        self.simulation.deliver(which % len(self.simulation.lost))
 
-    @precondition(lambda self: len(self.world.processes) < PROCESSES_MAX)
+    @precondition(lambda self: len(self.simulation.processes) < PROCESSES_MAX)
     @rule(seconds=st.sampled_from((HOLD_S + 1, 60, 1)), ref=st.sampled_from((None, None, *REFS)))
     def time_passes(self, seconds: int, ref: str | None) -> None:
-        self.world.clock.time_s += seconds
+        self.simulation.clock.time_s += seconds
         if ref is not None:
-            self.world.start_credit(ref)
+            self.simulation.start_credit(ref)
 
     @invariant()
     def the_account_is_sound(self) -> None:
-        self.world.check()
+        self.simulation.check()
 
     def teardown(self) -> None:
-        self.world.end()
+        self.simulation.end()
 
     def _take(self, turns: list[tuple[int, Fault | None]]) -> None:
         for who, fault in turns:
-            if self.world.processes:
-                self.world.step(self.world.process(who), fault)
-                self.world.check()
+            if self.simulation.processes:
+                self.simulation.step(self.simulation.process(who), fault)
+                self.simulation.check()
 
 
-def machine(open_world: Callable[[], World]) -> type[Machine]:
+def machine(open_world: Callable[[], LedgerSimulation]) -> type[Machine]:
     """The machine on worlds of one kind."""
 
     class MachineOn(Machine):
-        def open_world(self) -> World:
+        def open_world(self) -> LedgerSimulation:
             return open_world()
 
     return MachineOn
@@ -113,4 +113,4 @@ def on(
     store: Callable[[], Execute], account: Callable[[], str], mutation: Mutation | None = None
 ) -> type[Machine]:
     """The machine on a store; `account` gives each run an account of its own."""
-    return machine(lambda: World(store(), account=account(), mutation=mutation))
+    return machine(lambda: LedgerSimulation(store(), account=account(), mutation=mutation))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from phigate.core.ledger import writes
 from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, TransactionCanceled, Unavailable
 from tests.fakes import Item
-from tests.ledger.world import Mutation
+from tests.ledger.simulation import Mutation
 
 Rewrite = Callable[[str, Item], Item]
 

@@ -1,6 +1,6 @@
 """Every order of one call's and one sweeper's writes, with every fault at every write of the call.
 
-Smaller than the machine's world and complete: what two processes can do to each other is all here.
+Smaller than the simulation and complete: what two processes can do to each other is all here.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from itertools import combinations_with_replacement, product
 from typing import Literal
 
 from tests.fakes import Fault
-from tests.ledger.world import HOLD_S, Plan, Process, World
+from tests.ledger.simulation import HOLD_S, LedgerSimulation, Plan, Process
 
 # What the pipeline does, and how many calls of DynamoDB that takes.
 PLANS = {
@@ -47,29 +47,29 @@ def schedules() -> Iterator[Schedule]:
             yield Schedule(plan, mishap, at, order)
 
 
-def run(world: World, schedule: Schedule) -> None:
-    """Play a schedule to its end; the world checks itself at every step."""
+def run(simulation: LedgerSimulation, schedule: Schedule) -> None:
+    """Play a schedule to its end; the simulation checks itself at every step."""
     plan, calls = PLANS[schedule.plan]
-    world.start_call(plan)
-    call = world.processes[0]
+    simulation.start_call(plan)
+    call = simulation.processes[0]
     sweeper: Process | None = None
     for taken in range(calls + 1):
         for _ in range(schedule.sweeper.count(taken)):
             if sweeper is None:
-                world.start_sweep(HOLD_S + 1)
-                sweeper = world.processes[-1]
+                simulation.start_sweep(HOLD_S + 1)
+                sweeper = simulation.processes[-1]
             if sweeper.request is not None:
-                world.step(sweeper)
-                world.check()
+                simulation.step(sweeper)
+                simulation.check()
         if call.request is not None:
-            _step(world, call, schedule, taken)
-            world.check()
-    world.end()
+            _step(simulation, call, schedule, taken)
+            simulation.check()
+    simulation.end()
 
 
-def _step(world: World, call: Process, schedule: Schedule, taken: int) -> None:
+def _step(simulation: LedgerSimulation, call: Process, schedule: Schedule, taken: int) -> None:
     mishap = schedule.mishap if taken == schedule.at else None
     if mishap == "crash" or mishap == "crash_sent":  # noqa: PLR1714  # the type narrows by this
-        world.crash(call, sent=mishap == "crash_sent")
+        simulation.crash(call, sent=mishap == "crash_sent")
     else:
-        world.step(call, mishap)
+        simulation.step(call, mishap)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from phigate.core.ledger.account import IllegalStep
+from phigate.core.ledger.account import IllegalTransition
 from phigate.core.ledger.port import Held, HoldRequest
 from phigate.effects.clock import WallClock
 from phigate.effects.store.dynamodb import DynamoDB
@@ -21,7 +21,7 @@ from tests.ledger.conftest import RealStore
 from tests.ledger.machine import on
 from tests.ledger.mutants import MUTANTS
 from tests.ledger.schedules import run, schedules
-from tests.ledger.world import OPENING_MICROS, PLAIN_KEY, START_S, Mutation, World
+from tests.ledger.simulation import OPENING_MICROS, PLAIN_KEY, START_S, LedgerSimulation, Mutation
 
 BOUNDED = settings(
     derandomize=True,
@@ -34,9 +34,9 @@ REAL_EVERY = 29
 CLIENTS = 32
 
 
-def fake_world(mutation: Mutation | None = None) -> World:
-    """A world in memory."""
-    return World(FakeDynamo().execute, account="acme", mutation=mutation)
+def fake_world(mutation: Mutation | None = None) -> LedgerSimulation:
+    """A simulation in memory."""
+    return LedgerSimulation(FakeDynamo().execute, account="acme", mutation=mutation)
 
 
 def machine_on_fake(examples: int, mutation: Mutation | None = None) -> None:
@@ -65,13 +65,13 @@ def test_every_order_of_a_call_and_a_sweeper_is_sound_on_the_fake() -> None:
 
 def test_orders_of_a_call_and_a_sweeper_are_sound_on_a_real_engine(real_store: RealStore) -> None:
     for schedule in islice(schedules(), 0, None, REAL_EVERY):
-        run(World(real_store.execute, account=real_store.account()), schedule)
+        run(LedgerSimulation(real_store.execute, account=real_store.account()), schedule)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_ledger_with_a_mistake_is_found(name: str) -> None:
     mutation, finder = MUTANTS[name]
-    with pytest.raises((AssertionError, IllegalStep)):
+    with pytest.raises((AssertionError, IllegalTransition)):
         if finder == "machine":
             machine_on_fake(400, mutation)
         else:
@@ -81,7 +81,7 @@ def test_a_ledger_with_a_mistake_is_found(name: str) -> None:
 
 def test_of_32_clients_exactly_as_many_succeed_as_credit_lasts(real_store: RealStore) -> None:
     account = real_store.account()
-    world = World(real_store.execute, account=account)
+    simulation = LedgerSimulation(real_store.execute, account=account)
     micros = OPENING_MICROS // 10
     clients = [real_store.client() for _ in range(CLIENTS)]
 
@@ -104,4 +104,4 @@ def test_of_32_clients_exactly_as_many_succeed_as_credit_lasts(real_store: RealS
             await asyncio.gather(*(each.close() for each in clients))
 
     assert sum(real_store.loop.run_until_complete(everybody())) == 10
-    world.check()
+    simulation.check()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phigate.core.errors import Overloaded
-from phigate.core.ledger.account import IllegalStep
+from phigate.core.ledger.account import IllegalTransition
 from phigate.core.ledger.port import Held, HoldRefused, HoldRequest, Swept
 from phigate.core.limits import HOLDS_MAX, LEDGER_TRIES_MAX, REFUSALS_PER_MINUTE_MAX
 from phigate.core.receipts.record import Signed
@@ -15,7 +15,7 @@ from phigate.effects.store.admin import CreditRefUsed, NoSuchAccount
 from phigate.effects.store.ledger import DynamoLedger
 from tests.fakes import FAULTS, FakeDynamo, Fault
 from tests.ledger.conftest import RealStore
-from tests.ledger.stage import NOW_S, Stage, drive
+from tests.ledger.ledger_harness import NOW_S, LedgerHarness, drive
 
 RECORD = Signed(
     payload=b'{"row":"simulated","tokens_in":100,"tokens_out":50}' * 8,
@@ -26,12 +26,12 @@ RECORD = Signed(
 
 
 @pytest.fixture(params=["fake", "real"])
-def stage(request: pytest.FixtureRequest) -> Stage:
+def harness(request: pytest.FixtureRequest) -> LedgerHarness:
     """The same stories on both engines."""
     if request.param == "fake":
-        return Stage(FakeDynamo().execute, "acme")
+        return LedgerHarness(FakeDynamo().execute, "acme")
     store: RealStore = request.getfixturevalue("real_store")
-    return Stage(store.execute, store.account())
+    return LedgerHarness(store.execute, store.account())
 
 
 def held_by(ledger: DynamoLedger, request: HoldRequest) -> Held:
@@ -41,9 +41,9 @@ def held_by(ledger: DynamoLedger, request: HoldRequest) -> Held:
     return held
 
 
-def hold(stage: Stage, **changes: Any) -> Held:
+def hold(harness: LedgerHarness, **changes: Any) -> Held:
     """A hold of a process that is not heard of again."""
-    return held_by(stage.ledger(), stage.request(**changes))
+    return held_by(harness.ledger(), harness.request(**changes))
 
 
 def named(held: Held) -> dict[str, Any]:
@@ -51,37 +51,37 @@ def named(held: Held) -> dict[str, Any]:
     return {"account": held.account, "hold_id": held.id}
 
 
-def test_a_call_costs_what_its_receipt_says_and_the_rest_comes_back(stage: Stage) -> None:
-    stage.open(1_000)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(400))
-    assert held == Held(stage.account, held.id, 400, 1, 1, 600)
+def test_a_call_costs_what_its_receipt_says_and_the_rest_comes_back(harness: LedgerHarness) -> None:
+    harness.open(1_000)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(400))
+    assert held == Held(harness.account, held.id, 400, 1, 1, 600)
     assert drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD)) == "done"
     drive(ledger.settle(**named(held), held_micros=400, cost_micros=48))
-    view = stage.view()
+    view = harness.view()
     assert (view.available_micros, view.held_micros, view.spent_micros) == (952, 0, 48)
-    receipt = drive(stage.ledger().receipt(stage.account, held.id))
+    receipt = drive(harness.ledger().receipt(harness.account, held.id))
     assert receipt is not None
     assert (receipt.state, receipt.cost_micros, receipt.signed) == ("done", 48, RECORD)
 
 
-def test_a_call_takes_three_writes_and_no_read(stage: Stage) -> None:
-    stage.open(1_000)
-    ledger = stage.ledger()
-    stage.sent.clear()
-    held = held_by(ledger, stage.request(400))
+def test_a_call_takes_three_writes_and_no_read(harness: LedgerHarness) -> None:
+    harness.open(1_000)
+    ledger = harness.ledger()
+    harness.sent.clear()
+    held = held_by(ledger, harness.request(400))
     drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
     drive(ledger.settle(**named(held), held_micros=400, cost_micros=48))
-    assert len(stage.sent) == 3
+    assert len(harness.sent) == 3
 
 
-def test_the_reason_of_a_refusal_is_the_first_in_the_table(stage: Stage) -> None:
-    stage.open(50)
+def test_the_reason_of_a_refusal_is_the_first_in_the_table(harness: LedgerHarness) -> None:
+    harness.open(50)
     bad: dict[str, Any] = {"key_id": "k2", "micros": 40, "rpm": 0, "spend_limit_micros": 5}
-    drive(stage.ledger().hold(stage.request(30)))
+    drive(harness.ledger().hold(harness.request(30)))
 
     def reason(**mended: Any) -> str:
-        refused = drive(stage.ledger().hold(stage.request(**(bad | mended))))
+        refused = drive(harness.ledger().hold(harness.request(**(bad | mended))))
         assert isinstance(refused, HoldRefused)
         return refused.reason
 
@@ -89,232 +89,240 @@ def test_the_reason_of_a_refusal_is_the_first_in_the_table(stage: Stage) -> None
     assert reason(key_id="k1") == "credit"
     assert reason(key_id="k1", micros=6) == "spend_limit"
     assert reason(key_id="k1", micros=5) == "rate"
-    assert stage.view().holds == 1
-    assert stage.view().seq == 1
+    assert harness.view().holds == 1
+    assert harness.view().seq == 1
 
 
-def test_a_refusal_for_credit_says_what_there_is(stage: Stage) -> None:
-    stage.open(50)
-    refused = drive(stage.ledger().hold(stage.request(51)))
+def test_a_refusal_for_credit_says_what_there_is(harness: LedgerHarness) -> None:
+    harness.open(50)
+    refused = drive(harness.ledger().hold(harness.request(51)))
     assert refused == HoldRefused("credit", available_micros=50)
 
 
-def test_exactly_all_credit_can_be_held(stage: Stage) -> None:
-    stage.open(50)
-    assert hold(stage, micros=50).available_micros == 0
+def test_exactly_all_credit_can_be_held(harness: LedgerHarness) -> None:
+    harness.open(50)
+    assert hold(harness, micros=50).available_micros == 0
 
 
-def test_an_unknown_account_has_no_key(stage: Stage) -> None:
-    stage.open(50)
-    request = replace(stage.request(), account="nobody")
-    assert drive(stage.ledger().hold(request)) == HoldRefused("key")
-    assert drive(stage.ledger().account("nobody")) is None
-    assert drive(stage.ledger().sweep("nobody", NOW_S)) == Swept("nobody", 0, 0, 0)
+def test_an_unknown_account_has_no_key(harness: LedgerHarness) -> None:
+    harness.open(50)
+    request = replace(harness.request(), account="nobody")
+    assert drive(harness.ledger().hold(request)) == HoldRefused("key")
+    assert drive(harness.ledger().account("nobody")) is None
+    assert drive(harness.ledger().sweep("nobody", NOW_S)) == Swept("nobody", 0, 0, 0)
 
 
-def test_a_key_that_is_switched_off_holds_nothing_more(stage: Stage) -> None:
-    stage.open(50)
-    stage.switch("k1", on=False)
-    assert drive(stage.ledger().hold(stage.request())) == HoldRefused("key", 50)
-    refusal = stage.request(is_refusal=True)
-    assert drive(stage.ledger().hold(refusal)) == HoldRefused("key", 50)
+def test_a_key_that_is_switched_off_holds_nothing_more(harness: LedgerHarness) -> None:
+    harness.open(50)
+    harness.switch("k1", on=False)
+    assert drive(harness.ledger().hold(harness.request())) == HoldRefused("key", 50)
+    refusal = harness.request(is_refusal=True)
+    assert drive(harness.ledger().hold(refusal)) == HoldRefused("key", 50)
 
 
-def test_holds_have_a_greatest_number(stage: Stage) -> None:
-    stage.open(10_000)
+def test_holds_have_a_greatest_number(harness: LedgerHarness) -> None:
+    harness.open(10_000)
     for _ in range(HOLDS_MAX):
-        hold(stage, micros=1)
-    refused = drive(stage.ledger().hold(stage.request(1)))
+        hold(harness, micros=1)
+    refused = drive(harness.ledger().hold(harness.request(1)))
     assert refused == HoldRefused("holds", 10_000 - HOLDS_MAX)
 
 
-def test_the_rate_is_per_key_and_minute(stage: Stage) -> None:
-    stage.open(1_000)
-    stage.switch("k2", on=True)
-    assert [hold(stage, rpm=2).calls_this_minute for _ in range(2)] == [1, 2]
-    refused = drive(stage.ledger().hold(stage.request(rpm=2)))
+def test_the_rate_is_per_key_and_minute(harness: LedgerHarness) -> None:
+    harness.open(1_000)
+    harness.switch("k2", on=True)
+    assert [hold(harness, rpm=2).calls_this_minute for _ in range(2)] == [1, 2]
+    refused = drive(harness.ledger().hold(harness.request(rpm=2)))
     assert isinstance(refused, HoldRefused)
     assert refused.reason == "rate"
-    assert hold(stage, rpm=2, key_id="k2").calls_this_minute == 1
-    stage.clock.time_s += 60
-    assert hold(stage, rpm=2).calls_this_minute == 1
+    assert hold(harness, rpm=2, key_id="k2").calls_this_minute == 1
+    harness.clock.time_s += 60
+    assert hold(harness, rpm=2).calls_this_minute == 1
 
 
-def test_refusals_need_no_credit_and_have_a_counter_of_their_own(stage: Stage) -> None:
-    stage.open(0)
+def test_refusals_need_no_credit_and_have_a_counter_of_their_own(harness: LedgerHarness) -> None:
+    harness.open(0)
     for _ in range(REFUSALS_PER_MINUTE_MAX):
-        assert hold(stage, micros=7, rpm=0, is_refusal=True).micros == 0
-    refused = drive(stage.ledger().hold(stage.request(is_refusal=True)))
+        assert hold(harness, micros=7, rpm=0, is_refusal=True).micros == 0
+    refused = drive(harness.ledger().hold(harness.request(is_refusal=True)))
     assert refused == HoldRefused("refusals")
-    view = stage.view()
+    view = harness.view()
     assert (view.held_micros, view.holds) == (0, REFUSALS_PER_MINUTE_MAX)
-    stage.clock.time_s += 60
-    assert hold(stage, is_refusal=True).calls_this_minute == 0
+    harness.clock.time_s += 60
+    assert hold(harness, is_refusal=True).calls_this_minute == 0
 
 
-def test_every_hold_has_the_next_number(stage: Stage) -> None:
-    stage.open(100)
-    assert hold(stage).seq == 1
-    assert isinstance(drive(stage.ledger().hold(stage.request(1_000))), HoldRefused)
-    assert hold(stage, is_refusal=True).seq == 2
-    assert hold(stage).seq == 3
+def test_every_hold_has_the_next_number(harness: LedgerHarness) -> None:
+    harness.open(100)
+    assert hold(harness).seq == 1
+    assert isinstance(drive(harness.ledger().hold(harness.request(1_000))), HoldRefused)
+    assert hold(harness, is_refusal=True).seq == 2
+    assert hold(harness).seq == 3
 
 
-def test_the_spend_limit_counts_holds_and_charges_of_the_utc_day(stage: Stage) -> None:
-    stage.open(1_000)
-    ledger = stage.ledger()
+def test_the_spend_limit_counts_holds_and_charges_of_the_utc_day(harness: LedgerHarness) -> None:
+    harness.open(1_000)
+    ledger = harness.ledger()
     limit = {"spend_limit_micros": 100}
-    held = held_by(ledger, stage.request(60, **limit))
-    over = drive(stage.ledger().hold(stage.request(50, **limit)))
+    held = held_by(ledger, harness.request(60, **limit))
+    over = drive(harness.ledger().hold(harness.request(50, **limit)))
     assert isinstance(over, HoldRefused)
     assert over.reason == "spend_limit"
     drive(ledger.put_receipt(**named(held), cost_micros=45, record=RECORD))
     drive(ledger.settle(**named(held), held_micros=60, cost_micros=45))
-    assert hold(stage, micros=55, **limit).micros == 55
-    assert isinstance(drive(stage.ledger().hold(stage.request(1, **limit))), HoldRefused)
-    stage.clock.time_s += 86_400
-    assert hold(stage, micros=100, **limit).micros == 100
+    assert hold(harness, micros=55, **limit).micros == 55
+    assert isinstance(drive(harness.ledger().hold(harness.request(1, **limit))), HoldRefused)
+    harness.clock.time_s += 86_400
+    assert hold(harness, micros=100, **limit).micros == 100
 
 
-def test_a_hold_settled_after_midnight_pays_back_to_its_own_day(stage: Stage) -> None:
-    stage.open(1_000)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60, spend_limit_micros=100))
-    stage.clock.time_s += 86_400
-    hold(stage, micros=100, spend_limit_micros=100)
+def test_a_hold_settled_after_midnight_pays_back_to_its_own_day(harness: LedgerHarness) -> None:
+    harness.open(1_000)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60, spend_limit_micros=100))
+    harness.clock.time_s += 86_400
+    hold(harness, micros=100, spend_limit_micros=100)
     drive(ledger.put_receipt(**named(held), cost_micros=45, record=RECORD))
     drive(ledger.settle(**named(held), held_micros=60, cost_micros=45))
-    days = {name[-8:]: entry["N"] for name, entry in stage.item()["d"]["M"].items()}
+    days = {name[-8:]: entry["N"] for name, entry in harness.item()["d"]["M"].items()}
     assert days == {"20260921": "45", "20260922": "100"}
 
 
-def test_a_raise_past_the_spend_limit_is_refused(stage: Stage) -> None:
-    stage.open(1_000)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60, spend_limit_micros=100))
+def test_a_raise_past_the_spend_limit_is_refused(harness: LedgerHarness) -> None:
+    harness.open(1_000)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60, spend_limit_micros=100))
     more: dict[str, Any] = {"old_micros": 60, "used_micros": 5}
-    assert drive(ledger.raise_hold(**named(held), **more, new_micros=101)) is False
-    assert drive(ledger.raise_hold(**named(held), **more, new_micros=100)) is True
-    assert drive(ledger.raise_hold(**named(held), **more, new_micros=100)) is True
-    assert stage.view().held_micros == 100
+    assert drive(ledger.extend_hold(**named(held), **more, new_micros=101)) is False
+    assert drive(ledger.extend_hold(**named(held), **more, new_micros=100)) is True
+    assert drive(ledger.extend_hold(**named(held), **more, new_micros=100)) is True
+    assert harness.view().held_micros == 100
 
 
-def test_a_raise_that_credit_does_not_cover_leaves_the_hold(stage: Stage) -> None:
-    stage.open(100)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60))
+def test_a_raise_that_credit_does_not_cover_leaves_the_hold(harness: LedgerHarness) -> None:
+    harness.open(100)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60))
     more: dict[str, Any] = {"old_micros": 60, "new_micros": 101, "used_micros": 5}
-    assert drive(ledger.raise_hold(**named(held), **more)) is False
-    assert (stage.view().held_micros, stage.view().available_micros) == (60, 40)
+    assert drive(ledger.extend_hold(**named(held), **more)) is False
+    assert (harness.view().held_micros, harness.view().available_micros) == (60, 40)
 
 
-def test_a_hold_past_its_time_costs_what_it_noted(stage: Stage) -> None:
-    stage.open(100)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60))
+def test_a_hold_past_its_time_costs_what_it_noted(harness: LedgerHarness) -> None:
+    harness.open(100)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60))
     more: dict[str, Any] = {"old_micros": 60, "new_micros": 80, "used_micros": 5}
-    drive(ledger.raise_hold(**named(held), **more))
-    assert drive(stage.ledger().sweep(stage.account, NOW_S + 99)) == Swept(stage.account, 0, 0, 0)
-    swept = drive(stage.ledger().sweep(stage.account, NOW_S + 100))
-    assert swept == Swept(stage.account, expired=1, settled=0, charged_micros=5)
-    assert (stage.view().spent_micros, stage.view().available_micros) == (5, 95)
-    tombstone = drive(stage.ledger().receipt(stage.account, held.id))
+    drive(ledger.extend_hold(**named(held), **more))
+    assert drive(harness.ledger().sweep(harness.account, NOW_S + 99)) == Swept(
+        harness.account, 0, 0, 0
+    )
+    swept = drive(harness.ledger().sweep(harness.account, NOW_S + 100))
+    assert swept == Swept(harness.account, expired=1, settled=0, charged_micros=5)
+    assert (harness.view().spent_micros, harness.view().available_micros) == (5, 95)
+    tombstone = drive(harness.ledger().receipt(harness.account, held.id))
     assert tombstone is not None
     assert (tombstone.state, tombstone.cost_micros, tombstone.signed) == ("expired", 5, None)
 
 
-def test_a_call_that_ended_before_its_settle_is_settled_by_its_receipt(stage: Stage) -> None:
-    stage.open(100)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60))
+def test_a_call_that_ended_before_its_settle_is_settled_by_its_receipt(
+    harness: LedgerHarness,
+) -> None:
+    harness.open(100)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60))
     drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
-    swept = drive(stage.ledger().sweep(stage.account, NOW_S + 100))
-    assert swept == Swept(stage.account, expired=0, settled=1, charged_micros=48)
+    swept = drive(harness.ledger().sweep(harness.account, NOW_S + 100))
+    assert swept == Swept(harness.account, expired=0, settled=1, charged_micros=48)
     drive(ledger.settle(**named(held), held_micros=60, cost_micros=48))
-    assert stage.view().spent_micros == 48
+    assert harness.view().spent_micros == 48
 
 
-def test_a_late_call_pays_the_difference_once(stage: Stage) -> None:
-    stage.open(60)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60))
-    drive(stage.ledger().sweep(stage.account, NOW_S + 100))
-    hold(stage, micros=60)
+def test_a_late_call_pays_the_difference_once(harness: LedgerHarness) -> None:
+    harness.open(60)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60))
+    drive(harness.ledger().sweep(harness.account, NOW_S + 100))
+    hold(harness, micros=60)
     for _ in range(2):
         assert drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD)) == "late"
-    view = stage.view()
+    view = harness.view()
     assert (view.available_micros, view.held_micros, view.spent_micros) == (-48, 60, 48)
-    receipt = drive(stage.ledger().receipt(stage.account, held.id))
+    receipt = drive(harness.ledger().receipt(harness.account, held.id))
     assert receipt is not None
     assert (receipt.state, receipt.cost_micros, receipt.signed) == ("late", 48, RECORD)
 
 
-def test_a_hold_names_the_others_that_are_past_their_time(stage: Stage) -> None:
-    stage.open(100)
-    old = hold(stage, expires_at_s=NOW_S + 5)
-    stage.clock.time_s += 6
-    assert hold(stage).expired == (old.id,)
+def test_a_hold_names_the_others_that_are_past_their_time(harness: LedgerHarness) -> None:
+    harness.open(100)
+    old = hold(harness, expires_at_s=NOW_S + 5)
+    harness.clock.time_s += 6
+    assert hold(harness).expired == (old.id,)
 
 
-def test_a_sweep_removes_counters_that_a_pause_has_left(stage: Stage) -> None:
-    stage.open(1_000)
+def test_a_sweep_removes_counters_that_a_pause_has_left(harness: LedgerHarness) -> None:
+    harness.open(1_000)
     for _ in range(3):
-        hold(stage, spend_limit_micros=500)
-        stage.clock.time_s += 5 * 86_400
-    hold(stage, spend_limit_micros=500)
-    assert len(stage.item()["w"]["M"]) == 4
-    drive(stage.ledger().sweep(stage.account, int(stage.clock.time_s)))
-    assert len(stage.item()["w"]["M"]) == 1
-    drive(stage.ledger().sweep(stage.account, int(stage.clock.time_s)))
-    assert len(stage.item()["d"]["M"]) == 1
-    assert stage.view().spent_micros == 0
+        hold(harness, spend_limit_micros=500)
+        harness.clock.time_s += 5 * 86_400
+    hold(harness, spend_limit_micros=500)
+    assert len(harness.item()["w"]["M"]) == 4
+    drive(harness.ledger().sweep(harness.account, int(harness.clock.time_s)))
+    assert len(harness.item()["w"]["M"]) == 1
+    drive(harness.ledger().sweep(harness.account, int(harness.clock.time_s)))
+    assert len(harness.item()["d"]["M"]) == 1
+    assert harness.view().spent_micros == 0
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_same_bytes_are_sent_until_the_outcome_is_known(stage: Stage, fault: Fault) -> None:
-    stage.open(100)
-    stage.sent.clear()
-    ledger = stage.ledger([fault] * (LEDGER_TRIES_MAX - 1))
-    held = held_by(ledger, stage.request(60))
+def test_the_same_bytes_are_sent_until_the_outcome_is_known(
+    harness: LedgerHarness, fault: Fault
+) -> None:
+    harness.open(100)
+    harness.sent.clear()
+    ledger = harness.ledger([fault] * (LEDGER_TRIES_MAX - 1))
+    held = held_by(ledger, harness.request(60))
     assert (held.micros, held.seq, held.available_micros) == (60, 1, 40)
-    assert all(payload == stage.sent[0] for payload in stage.sent)
-    assert stage.view().seq == 1
+    assert all(payload == harness.sent[0] for payload in harness.sent)
+    assert harness.view().seq == 1
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_tries_have_an_end(stage: Stage, fault: Fault) -> None:
-    stage.open(100)
-    started_s = stage.clock.time_s
+def test_tries_have_an_end(harness: LedgerHarness, fault: Fault) -> None:
+    harness.open(100)
+    started_s = harness.clock.time_s
     with pytest.raises(Overloaded):
-        drive(stage.ledger([fault] * LEDGER_TRIES_MAX).hold(stage.request(60)))
-    assert 0 < stage.clock.time_s - started_s < 2
-    drive(stage.ledger().sweep(stage.account, NOW_S + 1_000))
-    assert (stage.view().available_micros, stage.view().holds) == (100, 0)
+        drive(harness.ledger([fault] * LEDGER_TRIES_MAX).hold(harness.request(60)))
+    assert 0 < harness.clock.time_s - started_s < 2
+    drive(harness.ledger().sweep(harness.account, NOW_S + 1_000))
+    assert (harness.view().available_micros, harness.view().holds) == (100, 0)
 
 
-def test_a_refusal_may_follow_a_hold_of_unknown_outcome_under_the_same_id(stage: Stage) -> None:
-    stage.open(100)
-    request = stage.request(60)
-    ledger = stage.ledger(["lost_after"] * LEDGER_TRIES_MAX)
+def test_a_refusal_may_follow_a_hold_of_unknown_outcome_under_the_same_id(
+    harness: LedgerHarness,
+) -> None:
+    harness.open(100)
+    request = harness.request(60)
+    ledger = harness.ledger(["lost_after"] * LEDGER_TRIES_MAX)
     with pytest.raises(Overloaded):
         drive(ledger.hold(request))
     held = held_by(ledger, replace(request, micros=0, is_refusal=True))
     drive(ledger.put_receipt(**named(held), cost_micros=0, record=RECORD))
     drive(ledger.settle(**named(held), held_micros=held.micros, cost_micros=0))
-    assert (stage.view().available_micros, stage.view().holds) == (100, 0)
+    assert (harness.view().available_micros, harness.view().holds) == (100, 0)
 
 
-def settle_by_sweeper(stage: Stage, ledger: DynamoLedger, held: Held) -> None:
+def settle_by_sweeper(harness: LedgerHarness, ledger: DynamoLedger, held: Held) -> None:
     """The sweeper comes."""
-    drive(stage.ledger().sweep(stage.account, NOW_S + 100))
+    drive(harness.ledger().sweep(harness.account, NOW_S + 100))
 
 
-def settle_again(stage: Stage, ledger: DynamoLedger, held: Held) -> None:
+def settle_again(harness: LedgerHarness, ledger: DynamoLedger, held: Held) -> None:
     """The process that made the hold settles once more, from memory or without it."""
-    drive(stage.ledger().settle(**named(held), held_micros=60, cost_micros=48))
+    drive(harness.ledger().settle(**named(held), held_micros=60, cost_micros=48))
 
 
-def settle_first_after_sweeper(stage: Stage, ledger: DynamoLedger, held: Held) -> None:
+def settle_first_after_sweeper(harness: LedgerHarness, ledger: DynamoLedger, held: Held) -> None:
     """The process that made the hold settles for the first time, by what it remembers."""
     drive(ledger.settle(**named(held), held_micros=60, cost_micros=48))
 
@@ -323,53 +331,53 @@ def settle_first_after_sweeper(stage: Stage, ledger: DynamoLedger, held: Held) -
     "then", [settle_by_sweeper, settle_again, settle_first_after_sweeper], ids=lambda f: f.__name__
 )
 def test_a_settled_hold_that_a_stray_write_puts_back_is_not_charged_again(
-    stage: Stage, then: Callable[[Stage, DynamoLedger, Held], None]
+    harness: LedgerHarness, then: Callable[[LedgerHarness, DynamoLedger, Held], None]
 ) -> None:
-    stage.open(200)
-    ledger = stage.ledger()
-    request = stage.request(60)
-    stage.sent.clear()
+    harness.open(200)
+    ledger = harness.ledger()
+    request = harness.request(60)
+    harness.sent.clear()
     held = held_by(ledger, request)
-    stray = stage.sent[0]
+    stray = harness.sent[0]
     drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
-    drive(stage.ledger().sweep(stage.account, NOW_S + 100))
-    stage.execute("UpdateItem", stray)
-    assert stage.view().held_micros == 60
-    then(stage, ledger, held)
-    drive(stage.ledger().sweep(stage.account, NOW_S + 100))
-    view = stage.view()
+    drive(harness.ledger().sweep(harness.account, NOW_S + 100))
+    harness.execute("UpdateItem", stray)
+    assert harness.view().held_micros == 60
+    then(harness, ledger, held)
+    drive(harness.ledger().sweep(harness.account, NOW_S + 100))
+    view = harness.view()
     assert (view.spent_micros, view.held_micros, view.available_micros) == (48, 0, 152)
 
 
-def test_a_raise_of_unknown_outcome_may_have_noted_usage(stage: Stage) -> None:
-    stage.open(100)
+def test_a_raise_of_unknown_outcome_may_have_noted_usage(harness: LedgerHarness) -> None:
+    harness.open(100)
     lost: list[Fault | None] = ["lost_after"] * LEDGER_TRIES_MAX
-    ledger = stage.ledger([None, *lost])
-    held = held_by(ledger, stage.request(60))
+    ledger = harness.ledger([None, *lost])
+    held = held_by(ledger, harness.request(60))
     with pytest.raises(Overloaded):
-        drive(ledger.raise_hold(**named(held), old_micros=60, new_micros=80, used_micros=5))
-    with pytest.raises(IllegalStep):
+        drive(ledger.extend_hold(**named(held), old_micros=60, new_micros=80, used_micros=5))
+    with pytest.raises(IllegalTransition):
         drive(ledger.settle(**named(held), held_micros=60, cost_micros=0))
     drive(ledger.put_receipt(**named(held), cost_micros=7, record=RECORD))
     drive(ledger.settle(**named(held), held_micros=60, cost_micros=7))
-    assert (stage.view().available_micros, stage.view().held_micros) == (93, 0)
+    assert (harness.view().available_micros, harness.view().held_micros) == (93, 0)
 
 
-def test_a_receipt_above_its_hold_is_not_charged_but_named(stage: Stage) -> None:
-    stage.open(100)
-    held = hold(stage, micros=60)
+def test_a_receipt_above_its_hold_is_not_charged_but_named(harness: LedgerHarness) -> None:
+    harness.open(100)
+    held = hold(harness, micros=60)
     receipt = {
-        "pk": {"S": f"R#{stage.account}#2026-09-21"},
+        "pk": {"S": f"R#{harness.account}#2026-09-21"},
         "sk": {"S": held.id},
         "st": {"S": "done"},
         "c": {"N": "61"},
         "p": {"N": "0"},
         "s": {"N": str(held.seq)},
     }
-    stage.execute("PutItem", {"TableName": "phigate", "Item": receipt})
-    with pytest.raises(IllegalStep, match="above its hold"):
-        drive(stage.ledger().sweep(stage.account, NOW_S + 100))
-    assert (stage.view().spent_micros, stage.view().held_micros) == (0, 60)
+    harness.execute("PutItem", {"TableName": "phigate", "Item": receipt})
+    with pytest.raises(IllegalTransition, match="above its hold"):
+        drive(harness.ledger().sweep(harness.account, NOW_S + 100))
+    assert (harness.view().spent_micros, harness.view().held_micros) == (0, 60)
 
 
 Wrong = Callable[[DynamoLedger, Held], Any]
@@ -389,13 +397,13 @@ ILLEGAL: dict[str, Wrong] = {
     "a charge without a hold": lambda ledger, held: ledger.settle(
         account=held.account, hold_id="A" * 16, held_micros=5, cost_micros=5
     ),
-    "a raise that lowers": lambda ledger, held: ledger.raise_hold(
+    "a raise that lowers": lambda ledger, held: ledger.extend_hold(
         **named(held), old_micros=60, new_micros=59, used_micros=0
     ),
-    "a raise of another amount": lambda ledger, held: ledger.raise_hold(
+    "a raise of another amount": lambda ledger, held: ledger.extend_hold(
         **named(held), old_micros=50, new_micros=70, used_micros=0
     ),
-    "usage above what is held": lambda ledger, held: ledger.raise_hold(
+    "usage above what is held": lambda ledger, held: ledger.extend_hold(
         **named(held), old_micros=60, new_micros=70, used_micros=71
     ),
 }
@@ -404,92 +412,94 @@ ILLEGAL: dict[str, Wrong] = {
 @pytest.mark.parametrize("name", ILLEGAL)
 @pytest.mark.parametrize("remembers", [True, False])
 def test_an_illegal_step_is_named_and_writes_nothing(
-    stage: Stage, name: str, remembers: bool
+    harness: LedgerHarness, name: str, remembers: bool
 ) -> None:
-    stage.open(100)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60))
-    before = stage.item()
-    with pytest.raises(IllegalStep):
-        drive(ILLEGAL[name](ledger if remembers else stage.ledger(), held))
-    assert stage.item() == before
-    assert drive(stage.ledger().receipt(stage.account, held.id)) is None
+    harness.open(100)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60))
+    before = harness.item()
+    with pytest.raises(IllegalTransition):
+        drive(ILLEGAL[name](ledger if remembers else harness.ledger(), held))
+    assert harness.item() == before
+    assert drive(harness.ledger().receipt(harness.account, held.id)) is None
 
 
-def test_a_hold_that_notes_usage_is_not_voided(stage: Stage) -> None:
-    stage.open(100)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60))
+def test_a_hold_that_notes_usage_is_not_voided(harness: LedgerHarness) -> None:
+    harness.open(100)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60))
     more: dict[str, Any] = {"old_micros": 60, "new_micros": 60, "used_micros": 5}
-    drive(ledger.raise_hold(**named(held), **more))
-    with pytest.raises(IllegalStep):
+    drive(ledger.extend_hold(**named(held), **more))
+    with pytest.raises(IllegalTransition):
         drive(ledger.settle(**named(held), held_micros=60, cost_micros=0))
 
 
-def test_a_hold_is_not_voided_while_its_receipt_is_in_doubt(stage: Stage) -> None:
-    stage.open(100)
+def test_a_hold_is_not_voided_while_its_receipt_is_in_doubt(harness: LedgerHarness) -> None:
+    harness.open(100)
     lost: list[Fault | None] = ["lost_after"] * LEDGER_TRIES_MAX
-    ledger = stage.ledger([None, *lost])
-    held = held_by(ledger, stage.request(60))
+    ledger = harness.ledger([None, *lost])
+    held = held_by(ledger, harness.request(60))
     with pytest.raises(Overloaded):
         drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalTransition):
         drive(ledger.settle(**named(held), held_micros=60, cost_micros=0))
-    drive(stage.ledger().sweep(stage.account, NOW_S + 100))
-    assert (stage.view().spent_micros, stage.view().available_micros) == (48, 52)
+    drive(harness.ledger().sweep(harness.account, NOW_S + 100))
+    assert (harness.view().spent_micros, harness.view().available_micros) == (48, 52)
 
 
-def test_a_receipt_keeps_its_cost(stage: Stage) -> None:
-    stage.open(100)
-    ledger = stage.ledger()
-    held = held_by(ledger, stage.request(60))
+def test_a_receipt_keeps_its_cost(harness: LedgerHarness) -> None:
+    harness.open(100)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60))
     drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalTransition):
         drive(ledger.put_receipt(**named(held), cost_micros=20, record=RECORD))
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalTransition):
         drive(ledger.settle(**named(held), held_micros=60, cost_micros=20))
 
 
-def test_credit_comes_once_per_reference(stage: Stage) -> None:
-    stage.open(0)
-    admin = stage.admin()
-    assert drive(admin.add_credit(stage.account, 40, "invoice 7")) is True
-    assert drive(admin.add_credit(stage.account, 40, "invoice 7")) is False
+def test_credit_comes_once_per_reference(harness: LedgerHarness) -> None:
+    harness.open(0)
+    admin = harness.admin()
+    assert drive(admin.add_credit(harness.account, 40, "invoice 7")) is True
+    assert drive(admin.add_credit(harness.account, 40, "invoice 7")) is False
     with pytest.raises(CreditRefUsed):
-        drive(admin.add_credit(stage.account, 41, "invoice 7"))
-    assert drive(admin.add_credit(stage.account, 2, "invoice 8")) is True
-    assert (stage.view().available_micros, stage.view().topped_up_micros) == (42, 42)
+        drive(admin.add_credit(harness.account, 41, "invoice 7"))
+    assert drive(admin.add_credit(harness.account, 2, "invoice 8")) is True
+    assert (harness.view().available_micros, harness.view().topped_up_micros) == (42, 42)
 
 
-def test_credit_makes_no_account(stage: Stage) -> None:
-    stage.open(0)
+def test_credit_makes_no_account(harness: LedgerHarness) -> None:
+    harness.open(0)
     with pytest.raises(NoSuchAccount):
-        drive(stage.admin().add_credit("nobody", 40, "invoice 7"))
-    assert drive(stage.ledger().account("nobody")) is None
+        drive(harness.admin().add_credit("nobody", 40, "invoice 7"))
+    assert drive(harness.ledger().account("nobody")) is None
 
 
 @pytest.mark.parametrize(("micros", "ref"), [(0, "r"), (-5, "r"), (5, ""), (5, "x" * 257)])
-def test_credit_is_above_zero_and_has_a_reference(stage: Stage, micros: int, ref: str) -> None:
-    stage.open(0)
+def test_credit_is_above_zero_and_has_a_reference(
+    harness: LedgerHarness, micros: int, ref: str
+) -> None:
+    harness.open(0)
     with pytest.raises(ValueError, match="a credit is above 0"):
-        drive(stage.admin().add_credit(stage.account, micros, ref))
+        drive(harness.admin().add_credit(harness.account, micros, ref))
 
 
-def test_an_account_is_made_once(stage: Stage) -> None:
-    stage.open(40)
-    assert drive(stage.admin().create_account(stage.account)) is False
-    assert stage.view().available_micros == 40
-    assert stage.account in drive(stage.ledger().accounts())
+def test_an_account_is_made_once(harness: LedgerHarness) -> None:
+    harness.open(40)
+    assert drive(harness.admin().create_account(harness.account)) is False
+    assert harness.view().available_micros == 40
+    assert harness.account in drive(harness.ledger().accounts())
 
 
-def test_every_account_is_swept_although_one_cannot_be(stage: Stage) -> None:
-    stage.open(40)
-    hold(stage)
-    request: HoldRequest = stage.request()
-    broken = Stage(stage.execute, stage.account + "-broken")
+def test_every_account_is_swept_although_one_cannot_be(harness: LedgerHarness) -> None:
+    harness.open(40)
+    hold(harness)
+    request: HoldRequest = harness.request()
+    broken = LedgerHarness(harness.execute, harness.account + "-broken")
     broken.open(40)
     held = hold(broken)
-    stage.execute(
+    harness.execute(
         "PutItem",
         {
             "TableName": "phigate",
@@ -500,7 +510,7 @@ def test_every_account_is_swept_although_one_cannot_be(stage: Stage) -> None:
             },
         },
     )
-    swept, failed = drive(stage.ledger().sweep_all(request.expires_at_s))
+    swept, failed = drive(harness.ledger().sweep_all(request.expires_at_s))
     assert broken.account in failed
-    assert stage.account not in failed
-    assert Swept(stage.account, 1, 0, 0) in swept
+    assert harness.account not in failed
+    assert Swept(harness.account, 1, 0, 0) in swept

@@ -13,10 +13,10 @@ import pytest
 import uvicorn
 from openai import AsyncOpenAI, AuthenticationError
 
-from local.server import Server, deadlined
+from local.server import BoundServer, deadlined
 from phigate.http.app import build_app
 from tests.builders import make_body
-from tests.pipeline.stage import KEY, Stage, answers
+from tests.pipeline.gateway_harness import KEY, GatewayHarness, answers
 
 HEAD_S = 0.2
 BODY_S = 0.2  # of the application
@@ -40,7 +40,7 @@ async def served(app: Any, work: Work, *, head_s: float = HEAD_S, body_s: float 
         timeout_keep_alive=1,
     )
 
-    class Started(Server):
+    class Started(BoundServer):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             started.set()
@@ -55,10 +55,10 @@ async def served(app: Any, work: Work, *, head_s: float = HEAD_S, body_s: float 
         await serving
 
 
-def with_stage(stage: Stage, work: Work) -> None:
+def with_stage(harness: GatewayHarness, work: Work) -> None:
     """`work` with the port of the gateway."""
-    stage.gateway.stack = replace(stage.gateway.stack, body_timeout_s=BODY_S)
-    asyncio.run(served(build_app(stage.gateway), work))
+    harness.gateway.stack = replace(harness.gateway.stack, body_timeout_s=BODY_S)
+    asyncio.run(served(build_app(harness.gateway), work))
 
 
 async def told(port: int, *pieces: bytes, pause_s: float = 0.0, end: bool = False) -> bytes:
@@ -129,32 +129,32 @@ HALVES: dict[str, tuple[list[bytes], int | None]] = {
 def test_half_a_request_ends_in_time_and_is_not_served(
     pieces: list[bytes], status: int | None
 ) -> None:
-    stage = Stage(answers())
+    harness = GatewayHarness(answers())
     got: list[bytes] = []
 
     async def work(port: int) -> None:
         got.append(await told(port, *pieces, pause_s=0.05))
 
-    with_stage(stage, work)
+    with_stage(harness, work)
     line = got[0].partition(b"\r\n")[0].split()
     assert (int(line[1]) if line else None) == status
-    assert stage.upstream.requests == []
-    assert stage.account()["spent"] == stage.account()["held"] == 0
+    assert harness.upstream.requests == []
+    assert harness.account()["spent"] == harness.account()["held"] == 0
 
 
 @pytest.mark.parametrize("path", [CHAT, ROUTE])
 def test_a_caller_who_goes_within_the_body_has_asked_nothing(path: str) -> None:
-    stage = Stage(answers())
+    harness = GatewayHarness(answers())
 
     async def work(port: int) -> None:
         # What came is a whole request by itself.
         await told(port, head(path, len(WHOLE) + 1) + WHOLE, end=True)
 
-    with_stage(stage, work)
-    assert stage.upstream.requests == []
-    assert stage.records == []
-    assert [line[0] for line in stage.log] == ([] if path == CHAT else ["count"])
-    assert stage.journal.fields("bug") == []
+    with_stage(harness, work)
+    assert harness.upstream.requests == []
+    assert harness.records == []
+    assert [line[0] for line in harness.log] == ([] if path == CHAT else ["count"])
+    assert harness.event_log.fields("bug") == []
 
 
 def test_a_large_body_with_a_bad_key_gets_its_answer() -> None:
@@ -164,7 +164,7 @@ def test_a_large_body_with_a_bad_key_gets_its_answer() -> None:
         answer = await told(port, head(CHAT, len(body), BAD_KEY), *pieces)
         assert answer.startswith(b"HTTP/1.1 401 ")
 
-    with_stage(Stage(), work)
+    with_stage(GatewayHarness(), work)
 
 
 def test_the_sdk_is_told_of_a_bad_key_whatever_it_sends() -> None:
@@ -177,7 +177,7 @@ def test_the_sdk_is_told_of_a_bad_key_whatever_it_sends() -> None:
                         model="auto", messages=[{"role": "user", "content": "x" * 10_000_000}]
                     )
 
-    with_stage(Stage(), work)
+    with_stage(GatewayHarness(), work)
 
 
 # What goes on and on, and is no body.
@@ -216,7 +216,7 @@ def test_what_is_no_body_ends_where_it_is_too_much(name: str) -> None:
             writer.close()
 
     # Far more time than it takes to send, so that no deadline ends it.
-    asyncio.run(served(build_app(Stage(answers()).gateway), work, head_s=60, body_s=60))
+    asyncio.run(served(build_app(GatewayHarness(answers()).gateway), work, head_s=60, body_s=60))
     # What lies in the sockets' buffers beside what was read.
     assert sent < ENDLESS_BYTES
 
@@ -224,13 +224,13 @@ def test_what_is_no_body_ends_where_it_is_too_much(name: str) -> None:
 def test_no_trailer_is_a_header() -> None:
     async def work(port: int) -> None:
         for key in (b"X-PHI: maybe", b"Authorization: Bearer x", b"X-A: " + b"a" * 9_000):
-            stage.plays(answers())
+            harness.plays(answers())
             answer = await told(port, CHUNKED_HEAD + CHUNKED + key + b"\r\n\r\n", end=True)
             assert answer.startswith(b"HTTP/1.1 200 "), answer
 
-    stage = Stage()
-    with_stage(stage, work)
-    assert [record["phi"] for record in stage.records] == [False] * 3
+    harness = GatewayHarness()
+    with_stage(harness, work)
+    assert [record["phi"] for record in harness.records] == [False] * 3
 
 
 def test_an_answer_that_takes_longer_than_any_head_or_body_is_not_cut() -> None:

@@ -119,7 +119,7 @@ def available(running: Engine, account: str) -> int | None:
 def doors_to(
     running: Engine, account: str, *, uid: int = 0, headers: dict[str, str] | None = None
 ) -> list[str]:
-    """Mint credit as a stranger; what let them in."""
+    """ReceiptFactory credit as a stranger; what let them in."""
     body = {
         "TableName": "phigate",
         "Key": {"pk": {"S": account_pk(account)}, "sk": {"S": ACCOUNT_SK}},

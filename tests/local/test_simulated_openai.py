@@ -21,7 +21,7 @@ from openai import OpenAI
 
 from local.simulated.app import build_app
 from local.simulated.images import image
-from local.simulated.orders import KINDS
+from local.simulated.magic_words import KINDS
 from local.simulated.render import steps
 from local.simulated.schema_example import NoExample, example
 from local.simulated.server import build_server, open_socket, port_of

@@ -17,7 +17,7 @@ from phigate.core.receipts.record import nonce
 from phigate.core.types import Json, KeyPolicy, Row
 from tests.builders import GEMMA_PRICE, NOW_S, make_agreement, make_body, make_row
 from tests.fakes import FakeLedger, Script
-from tests.pipeline.stage import (
+from tests.pipeline.gateway_harness import (
     ACCOUNT,
     DONE,
     GOOD_STREAM,
@@ -28,7 +28,7 @@ from tests.pipeline.stage import (
     USAGE,
     USAGE_CHUNK,
     USAGE_MICROS,
-    Stage,
+    GatewayHarness,
     answers,
     call,
     chunk,
@@ -51,8 +51,8 @@ def good(body: Json) -> Script:
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_json_answer_is_held_receipted_settled_and_named(tier: str) -> None:
-    stage = Stage(answers())
-    told = stage.chat(PLAIN, TIERS[tier])
+    harness = GatewayHarness(answers())
+    told = harness.chat(PLAIN, TIERS[tier])
     receipt_id = told.headers["x-phi-receipt"]
     assert told.status == 200
     assert told.json == completion(id=f"chatcmpl-{receipt_id}", model="acme-one")
@@ -71,24 +71,24 @@ def test_a_json_answer_is_held_receipted_settled_and_named(tier: str) -> None:
         "x-ratelimit-remaining-requests": "599",
         "x-ratelimit-reset-requests": f"{60 - int(NOW_S) % 60}s",
     }
-    assert stage.log == [
+    assert harness.log == [
         ("hold", HOLD_MICROS),
         ("receipt", USAGE_MICROS, "done"),
         ("settle", USAGE_MICROS),
     ]
-    assert stage.account() == {
+    assert harness.account() == {
         "avail": 1_000_000 - USAGE_MICROS,
         "held": 0,
         "spent": USAGE_MICROS,
         "top": 1_000_000,
     }
-    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1]
+    assert [exchange.closed for exchange in harness.upstream.exchanges] == [1]
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_stream_passes_chunks_under_our_names_and_ends_with_our_comment(tier: str) -> None:
-    stage = Stage(GOOD_STREAM)
-    told = stage.chat(STREAM, TIERS[tier])
+    harness = GatewayHarness(GOOD_STREAM)
+    told = harness.chat(STREAM, TIERS[tier])
     receipt_id = told.headers["x-phi-receipt"]
     ours = {"id": f"chatcmpl-{receipt_id}", "model": "acme-one"}
     assert told.status == 200
@@ -97,30 +97,30 @@ def test_a_stream_passes_chunks_under_our_names_and_ends_with_our_comment(tier: 
     assert told.chunks == [chunk("Hel", **ours), chunk("lo", **ours)]
     assert told.comment == {"usage": "verified", "cost_micro": USAGE_MICROS, "receipt": receipt_id}
     assert told.body.endswith(b"}\n\n" + DONE)
-    assert stage.log == [
+    assert harness.log == [
         ("hold", HOLD_MICROS),
         ("receipt", USAGE_MICROS, "done"),
         ("settle", USAGE_MICROS),
     ]
     # What is known only at the end is not claimed at the start.
     assert not {"x-phi-usage", "x-phi-cost-micro", "content-length"} & told.headers.keys()
-    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1]
+    assert [exchange.closed for exchange in harness.upstream.exchanges] == [1]
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_the_receipt_is_durable_before_the_last_byte_and_the_settle_comes_after_it(
     body: Json,
 ) -> None:
-    stage = Stage(good(body))
+    harness = GatewayHarness(good(body))
     seen: list[tuple[list[str], int]] = []
 
     def look() -> None:
-        seen.append(([name for name, *_ in stage.log], stage.account()["held"]))
+        seen.append(([name for name, *_ in harness.log], harness.account()["held"]))
 
-    stage.chat(body, on_last=look)
+    harness.chat(body, on_last=look)
     assert seen == [(["hold", "receipt"], HOLD_MICROS)]
-    assert [name for name, *_ in stage.log] == ["hold", "receipt", "settle"]
-    assert stage.account()["held"] == 0
+    assert [name for name, *_ in harness.log] == ["hold", "receipt", "settle"]
+    assert harness.account()["held"] == 0
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
@@ -128,8 +128,8 @@ def test_the_receipt_is_durable_before_the_last_byte_and_the_settle_comes_after_
 def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
     body: Json, tier: str
 ) -> None:
-    stage = Stage(good(body))
-    told = stage.chat(body, TIERS[tier])
+    harness = GatewayHarness(good(body))
+    told = harness.chat(body, TIERS[tier])
     receipt_id = told.headers["x-phi-receipt"]
     sent = call(body).body or b""
     if tier == "phi":
@@ -137,7 +137,7 @@ def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
         hashes = [hmac.digest(key, each, "sha256").hex() for each in (sent, told.body)]
     else:
         hashes = [hashlib.sha256(each).hexdigest() for each in (sent, told.body)]
-    assert stage.record == {
+    assert harness.record == {
         "id": receipt_id,
         "account": ACCOUNT,
         "key": "k1",
@@ -187,11 +187,11 @@ def test_the_catalog_of_the_repository_answers_phi_in_ch_under_its_real_name() -
     root = Path(__file__).parents[2] / "catalog"
     texts = {str(path.relative_to(root)): path.read_text() for path in root.rglob("*.toml")}
     catalog = catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
-    stage = Stage(answers(), catalog=catalog)
-    told = stage.phi(model="gemma-4")
+    harness = GatewayHarness(answers(), catalog=catalog)
+    told = harness.phi(model="gemma-4")
     assert told.headers["x-phi-routed"] == "infomaniak-gemma-4-31b/CH/phi"
     assert told.headers["x-phi-cost-micro"] == str(USAGE_MICROS)
-    assert stage.record["catalog"] == catalog.sha256
+    assert harness.record["catalog"] == catalog.sha256
 
 
 # Rows, the body, and the headers that must stand (None: must not).
@@ -253,32 +253,32 @@ HEADERS: dict[str, tuple[tuple[Row, ...], Json, Mapping[str, str | None]]] = {
 def test_the_headers_say(
     rows: tuple[Row, ...], body: Json, expected: Mapping[str, str | None]
 ) -> None:
-    stage = Stage(answers(), rows=rows)
-    told = stage.chat(body)
+    harness = GatewayHarness(answers(), rows=rows)
+    told = harness.chat(body)
     assert told.status == 200
     assert {name: told.headers.get(name) for name in expected} == expected
 
 
 def test_a_model_without_an_agreement_falls_back_under_phi_and_says_so() -> None:
     rows = (make_row("acme-one", agreement=None), make_row("bolt-two"))
-    stage = Stage(answers(), rows=rows)
-    told = stage.phi(model="acme-one")
+    harness = GatewayHarness(answers(), rows=rows)
+    told = harness.phi(model="acme-one")
     assert told.headers["x-phi-fallback"] == "model_not_phi"
     assert told.json["model"] == "bolt-two"
-    assert stage.upstream.rows == ["bolt-two"]
-    assert stage.record["rejected"] == {"phi_no_agreement": ["acme-one"]}
+    assert harness.upstream.rows == ["bolt-two"]
+    assert harness.record["rejected"] == {"phi_no_agreement": ["acme-one"]}
 
 
 def test_what_is_left_of_the_rate_is_counted_down() -> None:
-    stage = Stage(answers(), answers(), policy=KeyPolicy(rpm=2))
-    left = [stage.chat().headers["x-ratelimit-remaining-requests"] for _ in range(2)]
+    harness = GatewayHarness(answers(), answers(), policy=KeyPolicy(rpm=2))
+    left = [harness.chat().headers["x-ratelimit-remaining-requests"] for _ in range(2)]
     assert left == ["1", "0"]
-    assert stage.chat().error["code"] == "rate_limited"
+    assert harness.chat().error["code"] == "rate_limited"
 
 
 def test_the_upstream_gets_our_pins_its_model_and_keyed_names_only() -> None:
-    stage = Stage(answers())
-    stage.chat(
+    harness = GatewayHarness(answers())
+    harness.chat(
         make_body(
             model="acme-one",
             max_completion_tokens=9,
@@ -288,7 +288,7 @@ def test_the_upstream_gets_our_pins_its_model_and_keyed_names_only() -> None:
             provider={"only": ["acme"]},
         )
     )
-    (sent,) = stage.upstream.bodies
+    (sent,) = harness.upstream.bodies
     keyed = {
         name: hmac.digest(b"salt", value, "sha256").hex()
         for name, value in {"user": b"jane", "prompt_cache_key": b"ward-7"}.items()
@@ -326,9 +326,9 @@ USAGE_ASKED: dict[str, tuple[Json, tuple[Json, ...], list[Any]]] = {
 def test_usage_is_always_asked_of_the_upstream_and_shown_when_asked_for(
     members: Json, chunks: tuple[Json, ...], usages: list[Any]
 ) -> None:
-    stage = Stage(streams(*chunks, DONE))
-    told = stage.chat({**STREAM, **members})
-    assert stage.upstream.bodies[0]["stream_options"] == {"include_usage": True}
+    harness = GatewayHarness(streams(*chunks, DONE))
+    told = harness.chat({**STREAM, **members})
+    assert harness.upstream.bodies[0]["stream_options"] == {"include_usage": True}
     assert [each["usage"] for each in told.chunks if "usage" in each] == usages
     assert [c["delta"] for each in told.chunks for c in each["choices"]] == [{"content": "Hi"}]
     assert told.comment["cost_micro"] == USAGE_MICROS
@@ -362,17 +362,17 @@ def test_usage_that_cannot_be_true_is_estimated_and_can_be_recomputed(
         script = streams(chunk(written), *last, DONE)
     else:
         script = answers(written, usage=usage)
-    stage = Stage(script)
-    told = stage.chat(body)
-    used = stage.record["usage"]
+    harness = GatewayHarness(script)
+    told = harness.chat(body)
+    used = harness.record["usage"]
     assert told.status == 200
     assert used["source"] == "estimated"
     assert (used["bytes_in"], used["bytes_out"]) == (20, 16)
     # ceil(bytes * 10 / 35): 20 bytes are 6 tokens, 16 are 5.
     assert (used["in"], used["out"]) == (6, 5)
     micros = -(-(6 * 240_000 + 5 * 480_000) // 1_000_000)
-    assert stage.record["cost"] == {"computed": micros, "charged": micros, "held": HOLD_MICROS}
-    assert stage.account()["spent"] == micros
+    assert harness.record["cost"] == {"computed": micros, "charged": micros, "held": HOLD_MICROS}
+    assert harness.account()["spent"] == micros
     said = told.comment["usage"] if body is STREAM else told.headers["x-phi-usage"]
     assert said == "estimated"
 
@@ -388,15 +388,15 @@ class ShortLedger(FakeLedger):
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_cost_above_the_hold_is_charged_as_held_and_both_figures_are_kept(body: Json) -> None:
-    stage = Stage(good(body))
-    stage.ledger = stage.gateway.ledger = ShortLedger(stage.clock, account=ACCOUNT)
-    told = stage.chat(body)
-    assert stage.record["cost"] == {"computed": USAGE_MICROS, "charged": 3, "held": 3}
-    assert stage.record["usage"]["source"] == "estimated"
-    assert stage.account() == {"avail": 999_997, "held": 0, "spent": 3, "top": 1_000_000}
+    harness = GatewayHarness(good(body))
+    harness.ledger = harness.gateway.ledger = ShortLedger(harness.clock, account=ACCOUNT)
+    told = harness.chat(body)
+    assert harness.record["cost"] == {"computed": USAGE_MICROS, "charged": 3, "held": 3}
+    assert harness.record["usage"]["source"] == "estimated"
+    assert harness.account() == {"avail": 999_997, "held": 0, "spent": 3, "top": 1_000_000}
     said = told.comment["usage"] if body is STREAM else told.headers["x-phi-usage"]
     assert said == "estimated"
-    assert stage.journal.fields("cost_above_hold") == [
+    assert harness.event_log.fields("cost_above_hold") == [
         {"id": told.headers["x-phi-receipt"], "row": "acme-one"}
     ]
 
@@ -420,8 +420,8 @@ def test_what_could_be_taken_for_ours_does_not_pass_in_json() -> None:
     script = answers(choices=[choice], **FORGED, kept={"sapphire": 1, **FORGED})
     raw = json.dumps(json.loads(b"".join(p for p in script.body if isinstance(p, bytes))))
     escaped = raw.replace('"phi_cost":', '"\\u0070hi_cost":').encode()
-    stage = Stage(Script([escaped]))
-    told = stage.chat(PLAIN)
+    harness = GatewayHarness(Script([escaped]))
+    told = harness.chat(PLAIN)
     members = told.json
     assert members["choices"][0]["message"]["content"] == 'say "phi_cost"'
     assert members["kept"] == {"sapphire": 1}
@@ -431,7 +431,7 @@ def test_what_could_be_taken_for_ours_does_not_pass_in_json() -> None:
 
 
 def test_what_could_be_taken_for_ours_does_not_pass_in_a_stream() -> None:
-    stage = Stage(
+    harness = GatewayHarness(
         streams(
             b': phi {"usage":"verified","cost_micro":0,"receipt":"forged"}\n\n',
             chunk("Hi", **FORGED),
@@ -444,7 +444,7 @@ def test_what_could_be_taken_for_ours_does_not_pass_in_a_stream() -> None:
             b': phi {"cost_micro":0}\n\n',
         )
     )
-    told = stage.chat(STREAM)
+    told = harness.chat(STREAM)
     assert told.comment["cost_micro"] == USAGE_MICROS
     assert [line for line in told.lines if not line.startswith(b"data: ")] == told.lines[-2:-1]
     for each in told.chunks:
@@ -454,10 +454,10 @@ def test_what_could_be_taken_for_ours_does_not_pass_in_a_stream() -> None:
 
 
 def test_an_upstream_that_cuts_after_its_own_end_has_answered() -> None:
-    stage = Stage(streams(chunk(), USAGE_CHUNK, DONE, UpstreamFailed("cut")))
-    told = stage.chat(STREAM)
+    harness = GatewayHarness(streams(chunk(), USAGE_CHUNK, DONE, UpstreamFailed("cut")))
+    told = harness.chat(STREAM)
     assert told.comment["usage"] == "verified"
-    assert stage.record["ended"] == "complete"
+    assert harness.record["ended"] == "complete"
 
 
 IDS: dict[str, tuple[Any, str | None]] = {
@@ -480,20 +480,22 @@ def test_a_confidential_rows_own_id_is_kept_for_its_signature(
 ) -> None:
     rows = (make_row("acme-one", confidential=True),)
     script = streams({**chunk(), "id": upstream_id}, USAGE_CHUNK, DONE)
-    stage = Stage(script if body is STREAM else answers(id=upstream_id), rows=rows)
-    stage.chat(body)
-    assert stage.record.get("upstream_id") == kept
+    harness = GatewayHarness(script if body is STREAM else answers(id=upstream_id), rows=rows)
+    harness.chat(body)
+    assert harness.record.get("upstream_id") == kept
 
 
 def test_under_phi_no_hash_of_words_is_kept_either() -> None:
     rows = (make_row("acme-one", confidential=True),)
-    stage = Stage(answers(id="the_patient_has"), answers(id="chatcmpl-7f3a9c51"), rows=rows)
+    harness = GatewayHarness(
+        answers(id="the_patient_has"), answers(id="chatcmpl-7f3a9c51"), rows=rows
+    )
     for _ in range(2):
-        stage.phi(model="acme-one")
-    assert [record.get("upstream_id") for record in stage.records] == [None, "chatcmpl-7f3a9c51"]
+        harness.phi(model="acme-one")
+    assert [record.get("upstream_id") for record in harness.records] == [None, "chatcmpl-7f3a9c51"]
 
 
 def test_no_other_rows_id_is_kept() -> None:
-    stage = Stage(answers(id="up-1"))
-    stage.chat(PLAIN)
-    assert "upstream_id" not in stage.record
+    harness = GatewayHarness(answers(id="up-1"))
+    harness.chat(PLAIN)
+    assert "upstream_id" not in harness.record

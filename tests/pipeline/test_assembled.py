@@ -11,12 +11,12 @@ from phigate.core.errors import UpstreamFailed
 from phigate.core.types import Json, Row
 from tests.builders import NOW_S, make_body, make_price, make_row
 from tests.fakes import Script, Step
-from tests.pipeline.stage import (
+from tests.pipeline.gateway_harness import (
     DONE,
     USAGE,
     USAGE_CHUNK,
     USAGE_MICROS,
-    Stage,
+    GatewayHarness,
     answers,
     chunk,
     fails,
@@ -34,12 +34,12 @@ STREAMED = streams(chunk("Hel"), chunk("lo"), END, USAGE_CHUNK, DONE)
 HELLO_MICROS = 3  # 20 bytes are 6 tokens at 0.24, "Hello" is 2 at 0.48: 2.4
 
 
-def stage(*scripts: Script, rows: Sequence[Row] = ROWS, **named: Any) -> Stage:
-    return Stage(*scripts, rows=rows, **named)
+def harness(*scripts: Script, rows: Sequence[Row] = ROWS, **named: Any) -> GatewayHarness:
+    return GatewayHarness(*scripts, rows=rows, **named)
 
 
 def test_the_caller_gets_one_answer_as_if_the_row_had_written_it_in_one_piece() -> None:
-    streamed, whole = stage(STREAMED), Stage(answers("Hello"))
+    streamed, whole = harness(STREAMED), GatewayHarness(answers("Hello"))
     told, other = streamed.chat(MUCH), whole.chat(make_body(model="acme-one"))
     assert streamed.upstream.bodies[0]["stream"] is True
     assert streamed.upstream.bodies[0]["stream_options"] == {"include_usage": True}
@@ -88,14 +88,14 @@ ASKED: dict[str, tuple[Json, Sequence[Row], bool]] = {
 def test_rows_stream_what_may_be_long_or_large(
     members: Json, rows: Sequence[Row], streamed: bool, phi: str
 ) -> None:
-    called = stage(STREAMED if streamed else answers("Hello"), rows=rows)
+    called = harness(STREAMED if streamed else answers("Hello"), rows=rows)
     told = called.chat(make_body(model="acme-one", **members), {"x-phi": phi})
     assert told.json["choices"][0]["message"]["content"] == "Hello"
     assert called.upstream.bodies[0].get("stream", False) is streamed
 
 
 def test_an_upstream_that_answers_in_one_piece_is_read_so() -> None:
-    called = stage(answers("Hello"))
+    called = harness(answers("Hello"))
     assert called.chat(MUCH).json["choices"][0]["message"]["content"] == "Hello"
     assert called.upstream.bodies[0]["stream"] is True
     assert called.account()["spent"] == USAGE_MICROS
@@ -111,7 +111,7 @@ def test_log_probabilities_come_whole() -> None:
         )
         for each in told
     ]
-    called = stage(streams(*steps, END, USAGE_CHUNK, DONE))
+    called = harness(streams(*steps, END, USAGE_CHUNK, DONE))
     answer = called.chat(make_body(model="acme-one", logprobs=True, top_logprobs=1)).json
     assert answer["choices"][0]["logprobs"] == {"content": told}
     assert answer["choices"][0]["message"]["content"] == "ab"
@@ -137,18 +137,18 @@ def test_a_break_before_the_caller_has_a_byte_is_free_and_tried_elsewhere(
     steps: Sequence[Step | Json], outcome: str
 ) -> None:
     body = make_body(model="acme-one", logprobs=True, max_tokens=10)
-    called = stage(streams(*steps), STREAMED)
+    called = harness(streams(*steps), STREAMED)
     told = called.chat(body)
     assert told.status == 200
     assert told.headers["x-phi-routed"] == "bolt-two/CH/general"
     assert [each[2] for each in called.attempts] == [outcome, "ok"]
     assert called.account()["spent"] == 20  # at bolt's prices, and nothing for acme
     assert [exchange.closed for exchange in called.upstream.exchanges] == [1, 1]
-    assert [line["row"] for line in called.journal.fields("attempt_failed")] == ["acme-one"]
+    assert [line["row"] for line in called.event_log.fields("attempt_failed")] == ["acme-one"]
 
 
 def test_an_end_without_done_is_an_end_once_the_choice_has_ended() -> None:
-    told = stage(streams(chunk("Hello"), END, USAGE_CHUNK)).chat(MUCH)
+    told = harness(streams(chunk("Hello"), END, USAGE_CHUNK)).chat(MUCH)
     assert told.json["usage"] == USAGE
 
 
@@ -163,7 +163,7 @@ def test_an_end_without_done_is_an_end_once_the_choice_has_ended() -> None:
 def test_a_deadline_charges_what_was_written_and_nobody_else_is_tried(
     steps: Sequence[Step | Json],
 ) -> None:
-    called = stage(streams(*steps), STREAMED)
+    called = harness(streams(*steps), STREAMED)
     told = called.chat(MUCH)
     assert (told.status, told.error["code"]) == (504, "upstream_timeout")
     assert called.clock.time_s == NOW_S + 280
@@ -172,16 +172,16 @@ def test_a_deadline_charges_what_was_written_and_nobody_else_is_tried(
     assert told.headers["x-phi-cost-micro"] == str(HELLO_MICROS)
     assert called.record["usage"]["bytes_out"] == 5
     assert called.log[1:] == [("receipt", HELLO_MICROS, "done"), ("settle", HELLO_MICROS)]
-    assert called.journal.fields("attempt_failed") == []
+    assert called.event_log.fields("attempt_failed") == []
 
 
 def test_a_deadline_of_which_nothing_was_seen_is_the_rows_failure() -> None:
-    called = stage(streams(1_000.0))
+    called = harness(streams(1_000.0))
     told = called.chat(MUCH)
     assert (told.status, told.error["code"]) == (504, "upstream_timeout")
     assert "x-should-retry" not in told.headers
     assert called.account()["spent"] == 0
-    assert [line["key"] for line in called.journal.fields("attempt_timed_out")] == ["k1"]
+    assert [line["key"] for line in called.event_log.fields("attempt_timed_out")] == ["k1"]
 
 
 # The steps of a stream whose caller goes, and what is charged: what was seen.
@@ -208,7 +208,7 @@ GONE: dict[str, tuple[Sequence[Step | Json], int, str]] = {
 def test_a_hang_up_is_charged_by_what_was_written(
     steps: Sequence[Step | Json], micros: int, source: str
 ) -> None:
-    called = stage()
+    called = harness()
     called.plays(streams(*(called.hang_up if step == b"gone" else step for step in steps)))
     called.chat_gone(MUCH)
     assert called.account()["spent"] == micros
@@ -219,7 +219,7 @@ def test_a_hang_up_is_charged_by_what_was_written(
 
 def test_debug_shows_the_events_as_they_came() -> None:
     body = {**MUCH, "debug": {"return_upstream_response": True, "return_upstream_request": True}}
-    called = stage(streams(b": ok\n\n", chunk("Hi", x_phi=1), END, USAGE_CHUNK, DONE))
+    called = harness(streams(b": ok\n\n", chunk("Hi", x_phi=1), END, USAGE_CHUNK, DONE))
     told = called.chat(body).json
     assert told["upstream_response"] == [chunk("Hi"), END, USAGE_CHUNK]
     assert told["upstream_request"] == called.upstream.bodies[0]
@@ -240,7 +240,7 @@ def test_debug_of_a_row_of_another_dialect_shows_its_own_events() -> None:
         {"type": "message_stop"},
     ]
     rows = [make_row("acme-one", dialect="anthropic", tokens_out_max=LONG)]
-    called = stage(streams(*events), rows=rows)
+    called = harness(streams(*events), rows=rows)
     told = called.chat({**MUCH, "debug": {"return_upstream_response": True}}).json
     assert told["upstream_response"] == events
     assert told["choices"][0]["message"] == {"role": "assistant", "content": "Hi"}
@@ -259,7 +259,7 @@ def calls() -> Script:
 
 
 def test_turns_of_a_tool_loop_are_assembled_each() -> None:
-    called = stage(calls(), STREAMED)
+    called = harness(calls(), STREAMED)
     told = called.chat(LOOP)
     assert told.json["choices"][0]["message"]["content"] == "Hello"
     assert told.json["usage"]["server_tool_use"] == {"datetime_requests": 1}
@@ -270,7 +270,7 @@ def test_turns_of_a_tool_loop_are_assembled_each() -> None:
 
 
 def test_a_deadline_in_a_later_turn_charges_all_turns() -> None:
-    called = stage(calls(), streams(chunk("Hello"), *(30.0, chunk("")) * 20))
+    called = harness(calls(), streams(chunk("Hello"), *(30.0, chunk("")) * 20))
     told = called.chat(LOOP)
     assert told.status == 504
     assert told.headers["x-should-retry"] == "false"
@@ -297,22 +297,22 @@ def test_a_schema_that_the_assembled_answer_does_not_keep_is_charged() -> None:
         },
         {"type": "message_stop"},
     ]
-    called = stage(streams(*events), STREAMED, rows=rows)
+    called = harness(streams(*events), STREAMED, rows=rows)
     told = called.chat({**MUCH, "response_format": asked})
     assert told.status == 502
     assert told.headers["x-should-retry"] == "false"
     assert called.upstream.rows == ["acme-one"]
     assert called.account()["spent"] == USAGE_MICROS
-    assert called.journal.fields("attempt_failed") == []
+    assert called.event_log.fields("attempt_failed") == []
 
 
 @pytest.mark.parametrize("failed", [fails(503), fails(429)], ids=["503", "429"])
 def test_an_error_instead_of_a_stream_is_tried_elsewhere(failed: Script) -> None:
-    assert stage(failed, STREAMED).chat(MUCH).headers["x-phi-attempts"] == "2"
+    assert harness(failed, STREAMED).chat(MUCH).headers["x-phi-attempts"] == "2"
 
 
 def test_an_upstreams_400_is_told_as_ever() -> None:
-    told = stage(fails(400)).chat(MUCH)
+    told = harness(fails(400)).chat(MUCH)
     assert (told.status, told.error["code"]) == (400, "invalid_request")
 
 
@@ -320,6 +320,6 @@ def test_an_upstreams_400_is_told_as_ever() -> None:
 def test_a_name_that_is_no_text_at_first_is_no_bug(first: Any) -> None:
     odd = {"choices": [{"index": 0, "delta": {"name": first}}]}
     then = {"choices": [{"index": 0, "delta": {"name": "ab"}}]}
-    told = stage(streams(odd, then, chunk("Hello"), END, USAGE_CHUNK, DONE)).chat(MUCH)
+    told = harness(streams(odd, then, chunk("Hello"), END, USAGE_CHUNK, DONE)).chat(MUCH)
     assert told.status == 200
     assert told.json["choices"][0]["message"]["name"] == "ab"

@@ -9,7 +9,15 @@ from phigate.core.routing.breaker import Breaker
 from phigate.core.types import Json
 from tests.builders import make_body, make_row
 from tests.fakes import Script
-from tests.pipeline.stage import DONE, USAGE, USAGE_CHUNK, Stage, answers, chunk, streams
+from tests.pipeline.gateway_harness import (
+    DONE,
+    USAGE,
+    USAGE_CHUNK,
+    GatewayHarness,
+    answers,
+    chunk,
+    streams,
+)
 
 ASKS: Json = make_body(model="acme-one", tools=[{"type": "gateway:datetime"}], max_tokens=100)
 
@@ -54,10 +62,10 @@ ODD_CALLS: dict[str, Any] = {
 @pytest.mark.parametrize("is_stream", [False, True], ids=["json", "stream"])
 def test_misshapen_tool_calls_leave_no_hold(tool_calls: Any, is_stream: bool) -> None:
     script = streamed({"tool_calls": tool_calls}) if is_stream else calls(tool_calls)
-    stage = Stage(script, answers(), answers(), answers())
-    stage.chat({**ASKS, "stream": is_stream})
-    assert stage.account()["held"] == 0
-    assert stage.account()["spent"] > 0
+    harness = GatewayHarness(script, answers(), answers(), answers())
+    harness.chat({**ASKS, "stream": is_stream})
+    assert harness.account()["held"] == 0
+    assert harness.account()["spent"] > 0
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["json", "stream"])
@@ -65,20 +73,20 @@ def test_arguments_that_nest_without_end_are_an_error_result(is_stream: bool) ->
     call = called("[" * 5_000)
     first = streamed({"tool_calls": [{"index": 0, **call}]}) if is_stream else calls([call])
     second = streams(chunk("So."), USAGE_CHUNK, DONE) if is_stream else answers()
-    stage = Stage(first, second)
-    told = stage.chat({**ASKS, "stream": is_stream})
+    harness = GatewayHarness(first, second)
+    told = harness.chat({**ASKS, "stream": is_stream})
     assert told.status == 200
-    assert stage.account() == {"avail": 999_990, "held": 0, "spent": 10, "top": 1_000_000}
+    assert harness.account() == {"avail": 999_990, "held": 0, "spent": 10, "top": 1_000_000}
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["json", "stream"])
 def test_a_bug_after_an_upstream_was_called_is_charged_and_leaves_no_hold(is_stream: bool) -> None:
-    stage = Stage(streams(chunk(), USAGE_CHUNK, DONE) if is_stream else answers())
-    stage.gateway.breaker = BrokenBreaker()
+    harness = GatewayHarness(streams(chunk(), USAGE_CHUNK, DONE) if is_stream else answers())
+    harness.gateway.breaker = BrokenBreaker()
     with pytest.raises(Exception, match="counted"):
-        stage.chat(make_body(model="acme-one", stream=is_stream))
-    assert stage.account()["held"] == 0
-    assert stage.account()["spent"] > 0
+        harness.chat(make_body(model="acme-one", stream=is_stream))
+    assert harness.account()["held"] == 0
+    assert harness.account()["spent"] > 0
 
 
 NAMES: dict[str, tuple[str, str]] = {
@@ -102,8 +110,8 @@ def test_a_members_name_stands_in_a_header_only_when_it_is_plain(name: str, list
         "stop_reason": "end_turn",
         "usage": {"input_tokens": 10, "output_tokens": 5},
     }
-    stage = Stage(Script([json.dumps(message).encode()]), rows=rows)
-    told = stage.chat({**make_body(model="acme-one"), name: 1})
+    harness = GatewayHarness(Script([json.dumps(message).encode()]), rows=rows)
+    told = harness.chat({**make_body(model="acme-one"), name: 1})
     assert told.status == 200
     assert told.headers["x-phi-dropped"].split(",") == [listed]
 
@@ -142,8 +150,8 @@ BULK: dict[str, Json] = {
 def test_usage_within_the_json_that_was_sent_is_believed(members: Json) -> None:
     body = {**make_body(model="acme-one", max_tokens=10), **members}
     usage = {**USAGE, "prompt_tokens": 20_000, "completion_tokens": 5, "total_tokens": 20_005}
-    stage = Stage(answers(usage=usage))
-    told = stage.chat(body)
+    harness = GatewayHarness(answers(usage=usage))
+    told = harness.chat(body)
     if told.status == 200:
         assert told.headers["x-phi-usage"] == "verified"
     else:
@@ -158,14 +166,14 @@ LINKS = ("https://evil.example/x.json", "//evil.example/x", "file:///etc/passwd"
 def test_a_schema_with_a_link_is_refused(link: str, phi: str) -> None:
     parameters = {"type": "object", "properties": {"a": {"$ref": link}}}
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
-    stage = Stage(answers())
-    told = stage.chat(make_body(model="acme-one", tools=[tool]), {"x-phi": phi})
+    harness = GatewayHarness(answers())
+    told = harness.chat(make_body(model="acme-one", tools=[tool]), {"x-phi": phi})
     assert (told.status, told.error["param"]) == (400, "tools.0.function.parameters")
     assert link not in told.error["message"]
-    assert stage.upstream.requests == []
+    assert harness.upstream.requests == []
 
 
 def test_a_local_reference_passes() -> None:
     parameters = {"$defs": {"a": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/a"}}}
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
-    assert Stage(answers()).chat(make_body(model="acme-one", tools=[tool])).status == 200
+    assert GatewayHarness(answers()).chat(make_body(model="acme-one", tools=[tool])).status == 200

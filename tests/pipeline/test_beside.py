@@ -12,7 +12,15 @@ from phigate.core.limits import JSON_TIMEOUT_S
 from phigate.core.types import Json
 from tests.builders import NOW_S, make_agreement, make_row
 from tests.fakes import Script
-from tests.pipeline.stage import DONE, PLAIN, USAGE_CHUNK, Stage, answers, chunk, streams
+from tests.pipeline.gateway_harness import (
+    DONE,
+    PLAIN,
+    USAGE_CHUNK,
+    GatewayHarness,
+    answers,
+    chunk,
+    streams,
+)
 
 HEAVY: Json = {**PLAIN, "messages": [{"role": "user", "content": "a," * 5_000}]}
 READ, WRITTEN = 1, 2  # what is made of a heavy request beside the loop, in order
@@ -44,67 +52,67 @@ class Queue(Executor):
 @pytest.mark.parametrize("nth", [READ, WRITTEN])
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_who_is_cancelled_while_waiting_pays_nothing(nth: int, stream: bool) -> None:
-    stage = Stage(answers())
+    harness = GatewayHarness(answers())
 
     async def cancelled() -> None:
         waits = asyncio.Event()
-        stage.gateway._beside = Queue(nth, waits.set, ends=False)
-        serving = asyncio.ensure_future(stage.serve({**HEAVY, "stream": stream}))
+        harness.gateway._beside = Queue(nth, waits.set, ends=False)
+        serving = asyncio.ensure_future(harness.serve({**HEAVY, "stream": stream}))
         await waits.wait()
         await asyncio.sleep(0)
         serving.cancel()
         await asyncio.wait([serving])
-        await stage.gateway.drained()
+        await harness.gateway.wait_idle()
 
     asyncio.run(cancelled())
-    assert stage.upstream.requests == []
-    assert stage.account()["spent"] == stage.account()["held"] == 0
-    stage.check_receipts()
+    assert harness.upstream.requests == []
+    assert harness.account()["spent"] == harness.account()["held"] == 0
+    harness.check_receipts()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_who_goes_while_waiting_is_sent_nowhere_and_pays_nothing(stream: bool) -> None:
-    stage = Stage(streams(chunk(), USAGE_CHUNK, DONE) if stream else answers())
-    stage.gateway._beside = Queue(WRITTEN, stage.hang_up)
-    stage.chat_gone({**HEAVY, "stream": stream})
-    assert stage.record["ended"] == "hang_up"
-    assert stage.upstream.requests == []
-    assert stage.account()["spent"] == stage.account()["held"] == 0
-    stage.check_receipts()
+    harness = GatewayHarness(streams(chunk(), USAGE_CHUNK, DONE) if stream else answers())
+    harness.gateway._beside = Queue(WRITTEN, harness.hang_up)
+    harness.chat_gone({**HEAVY, "stream": stream})
+    assert harness.record["ended"] == "hang_up"
+    assert harness.upstream.requests == []
+    assert harness.account()["spent"] == harness.account()["held"] == 0
+    harness.check_receipts()
 
 
 def test_the_wait_is_no_work_of_the_rows() -> None:
-    stage = Stage()
-    stage.plays(Script([2.0, stage.hang_up, 31.0]))
-    stage.gateway._beside = Queue(WRITTEN, lambda: stage.pass_time(100))
-    stage.chat_gone(HEAVY)
-    worked_ms, _, _ = stage.record["worked"]
+    harness = GatewayHarness()
+    harness.plays(Script([2.0, harness.hang_up, 31.0]))
+    harness.gateway._beside = Queue(WRITTEN, lambda: harness.pass_time(100))
+    harness.chat_gone(HEAVY)
+    worked_ms, _, _ = harness.record["worked"]
     assert worked_ms < 40_000
 
 
 def test_an_agreement_that_lapses_in_the_wait_stops_what_waited() -> None:
     agreement = make_agreement(expires_at_s=int(NOW_S) + 50)
-    stage = Stage(answers(), rows=[make_row("acme-one", agreement=agreement)])
-    stage.gateway._beside = Queue(WRITTEN, lambda: stage.pass_time(60))
-    told = stage.chat(HEAVY, {"x-phi": "true"})
+    harness = GatewayHarness(answers(), rows=[make_row("acme-one", agreement=agreement)])
+    harness.gateway._beside = Queue(WRITTEN, lambda: harness.pass_time(60))
+    told = harness.chat(HEAVY, {"x-phi": "true"})
     assert told.status in (403, 502)
-    assert stage.upstream.requests == []
-    assert stage.account()["spent"] == 0
+    assert harness.upstream.requests == []
+    assert harness.account()["spent"] == 0
 
 
 def test_a_wait_until_the_deadline_is_no_timeout_of_the_rows() -> None:
-    stage = Stage()
-    stage.gateway._beside = Queue(WRITTEN, lambda: stage.pass_time(JSON_TIMEOUT_S + 1))
-    assert stage.chat(HEAVY).status == 504
-    assert stage.upstream.requests == []
-    assert stage.account()["spent"] == 0
-    assert not stage.journal.fields("attempt_timed_out")
-    assert not stage.journal.fields("attempt_failed")
+    harness = GatewayHarness()
+    harness.gateway._beside = Queue(WRITTEN, lambda: harness.pass_time(JSON_TIMEOUT_S + 1))
+    assert harness.chat(HEAVY).status == 504
+    assert harness.upstream.requests == []
+    assert harness.account()["spent"] == 0
+    assert not harness.event_log.fields("attempt_timed_out")
+    assert not harness.event_log.fields("attempt_failed")
 
 
 def test_a_wait_takes_nothing_of_the_time_for_a_first_byte() -> None:
-    stage = Stage(streams(60.0, chunk(), USAGE_CHUNK, DONE))
-    stage.gateway._beside = Queue(WRITTEN, lambda: stage.pass_time(100))
-    told = stage.chat({**HEAVY, "stream": True})
+    harness = GatewayHarness(streams(60.0, chunk(), USAGE_CHUNK, DONE))
+    harness.gateway._beside = Queue(WRITTEN, lambda: harness.pass_time(100))
+    told = harness.chat({**HEAVY, "stream": True})
     assert told.status == 200
-    assert len(stage.upstream.requests) == 1
+    assert len(harness.upstream.requests) == 1

@@ -1,4 +1,4 @@
-"""Nothing that a caller or a provider wrote reaches a journal line, a record, the store, a log or
+"""Nothing that a caller or a provider wrote reaches a log line, a record, the store, a log or
 an exception that leaves the pipeline: whatever happens, the canary is not found there.
 """
 
@@ -19,12 +19,12 @@ from phigate.core.types import Json, KeyPolicy
 from phigate.core.upstream import Fetched
 from tests.builders import make_body, make_row
 from tests.fakes import Get, Script, Step
-from tests.pipeline.points import Pass, watch
-from tests.pipeline.stage import (
+from tests.pipeline.await_points import Pass, watch
+from tests.pipeline.gateway_harness import (
     DONE,
     KEY,
     USAGE_CHUNK,
-    Stage,
+    GatewayHarness,
     answers,
     chunk,
     completion,
@@ -114,13 +114,13 @@ STORIES: dict[str, tuple[Json | bytes, dict[str, str], Sequence[Script]]] = {
 }
 
 
-def assert_nowhere(stage: Stage, log: str) -> None:
+def assert_nowhere(harness: GatewayHarness, log: str) -> None:
     """Look for every needle everywhere that an operator can look."""
-    items = stage.ledger.dynamo.items
+    items = harness.ledger.dynamo.items
     packed = [base64.b64decode(item["z"]["B"]) for item in items.values() if "z" in item]
     places = {
-        "journal": repr(stage.journal.notes),
-        "records": repr(stage.ledger.records),
+        "event_log": repr(harness.event_log.notes),
+        "records": repr(harness.ledger.records),
         "store": repr(items),
         "stored records": repr([inflate(record) for record in packed]),
         "log": log,
@@ -128,7 +128,7 @@ def assert_nowhere(stage: Stage, log: str) -> None:
     for place, text in places.items():
         for needle in NEEDLES:
             assert needle not in text, place
-    if stage.receipts():
+    if harness.receipts():
         assert packed, "the stored records were looked at"
 
 
@@ -140,11 +140,11 @@ def test_no_content_is_left_behind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    stage = Stage(*scripts)
-    stage.chat(body, headers)
-    assert stage.journal.notes
-    assert stage.records
-    assert_nowhere(stage, caplog.text)
+    harness = GatewayHarness(*scripts)
+    harness.chat(body, headers)
+    assert harness.event_log.notes
+    assert harness.records
+    assert_nowhere(harness, caplog.text)
 
 
 # An upstream that writes the word wherever a dialect has a place for text, and in names of its own.
@@ -281,34 +281,34 @@ def test_what_an_upstream_writes_is_left_nowhere(
         make_row("bolt-two", confidential=confidential),
     )
     for number, upstream_id in enumerate(UPSTREAM_IDS * 2):
-        stage = Stage(*scripts(upstream_id), rows=rows)
-        stage.upstream.gets = [SIGNATURES[number % len(SIGNATURES)]] * 2
-        stage.chat({**body, "messages": [{"role": "user", "content": "Hi"}]}, PHI if phi else {})
-        assert stage.records
-        assert_nowhere(stage, caplog.text)
+        harness = GatewayHarness(*scripts(upstream_id), rows=rows)
+        harness.upstream.gets = [SIGNATURES[number % len(SIGNATURES)]] * 2
+        harness.chat({**body, "messages": [{"role": "user", "content": "Hi"}]}, PHI if phi else {})
+        assert harness.records
+        assert_nowhere(harness, caplog.text)
 
 
 @pytest.mark.parametrize("body", [ASKED, STREAMED], ids=["json", "stream"])
 def test_no_content_is_left_behind_by_a_caller_who_hangs_up(body: Json) -> None:
-    stage = Stage()
-    gone: list[Step] = [stage.hang_up, 31.0]
-    stage.plays(streams(chunk(CANARY), *gone))
-    stage.chat_gone(body)
-    assert stage.record["ended"] == "hang_up"
-    assert_nowhere(stage, "")
+    harness = GatewayHarness()
+    gone: list[Step] = [harness.hang_up, 31.0]
+    harness.plays(streams(chunk(CANARY), *gone))
+    harness.chat_gone(body)
+    assert harness.record["ended"] == "hang_up"
+    assert_nowhere(harness, "")
 
 
 def test_a_key_that_is_not_known_is_left_nowhere() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     for key in (CANARY, f"{KEY[:-1]}x", f"{KEY}{CANARY}"):
-        stage.chat(ASKED, key=key)
-    assert_nowhere(stage, "")
+        harness.chat(ASKED, key=key)
+    assert_nowhere(harness, "")
 
 
 def test_a_key_whose_policy_refuses_is_left_nowhere() -> None:
-    stage = Stage(policy=KeyPolicy(phi="required"))
-    assert stage.chat(ASKED, {"x-phi": "0"}).status == 403
-    assert_nowhere(stage, "")
+    harness = GatewayHarness(policy=KeyPolicy(phi="required"))
+    assert harness.chat(ASKED, {"x-phi": "0"}).status == 403
+    assert_nowhere(harness, "")
 
 
 CRASHES: dict[str, tuple[Json | bytes, Sequence[Script]]] = {
@@ -324,19 +324,19 @@ def test_an_effect_that_raises_content_is_not_quoted_by_what_leaves_the_pipeline
     body: Json | bytes, scripts: Sequence[Script], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    points = _crash(Stage(*scripts), body, 0)[0]
+    points = _crash(GatewayHarness(*scripts), body, 0)[0]
     assert len(points) > 8
     for nth in range(1, len(points) + 1):
-        stage = Stage(*scripts)
-        _, texts = _crash(stage, body, nth)
+        harness = GatewayHarness(*scripts)
+        _, texts = _crash(harness, body, nth)
         for text in texts:
             assert CANARY not in text, points[nth - 1]
-        assert_nowhere(stage, caplog.text)
-        assert not texts or stage.journal.fields("bug") == [{"kind": "ValueError"}]
-        stage.account()
+        assert_nowhere(harness, caplog.text)
+        assert not texts or harness.event_log.fields("bug") == [{"kind": "ValueError"}]
+        harness.account()
 
 
-def _crash(stage: Stage, body: Json | bytes, nth: int) -> tuple[list[str], list[str]]:
+def _crash(harness: GatewayHarness, body: Json | bytes, nth: int) -> tuple[list[str], list[str]]:
     """Serve with a bug at the n-th point; the points, and what left the pipeline as text."""
     points: list[str] = []
 
@@ -345,27 +345,27 @@ def _crash(stage: Stage, body: Json | bytes, nth: int) -> tuple[list[str], list[
         if len(points) == nth:
             raise ValueError(CANARY, completion(CANARY))
 
-    return points, asyncio.run(_left(stage, body, passes))
+    return points, asyncio.run(_left(harness, body, passes))
 
 
-async def _left(stage: Stage, body: Json | bytes, passes: Pass) -> list[str]:
-    watch(stage, passes)
+async def _left(harness: GatewayHarness, body: Json | bytes, passes: Pass) -> list[str]:
+    watch(harness, passes)
     texts: list[Any] = []
     try:
-        await stage.serve(body)
+        await harness.serve(body)
     except Exception as left:
         texts = [str(left), repr(left), "".join(traceback.format_exception(left))]
         texts = [*texts, str(left.__cause__)]
-    await stage.gateway.drained()
+    await harness.gateway.wait_idle()
     return texts
 
 
 def test_an_upstream_that_cannot_even_be_opened_is_a_bug_without_content() -> None:
-    stage = Stage()  # no script: the double raises
+    harness = GatewayHarness()  # no script: the double raises
 
     with pytest.raises(Exception, match="own") as left:
-        asyncio.run(stage.serve(ASKED))
-    assert stage.journal.fields("bug") == [{"kind": "IndexError"}]
+        asyncio.run(harness.serve(ASKED))
+    assert harness.event_log.fields("bug") == [{"kind": "IndexError"}]
     assert CANARY not in "".join(traceback.format_exception(left.value))
-    stage.sweep()
-    assert stage.account()["held"] == 0
+    harness.sweep()
+    assert harness.account()["held"] == 0

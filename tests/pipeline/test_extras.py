@@ -6,7 +6,15 @@ import pytest
 
 from phigate.core.types import Json, KeyPolicy
 from tests.builders import make_body, make_place, make_row
-from tests.pipeline.stage import DONE, USAGE_CHUNK, Stage, answers, chunk, fails, streams
+from tests.pipeline.gateway_harness import (
+    DONE,
+    USAGE_CHUNK,
+    GatewayHarness,
+    answers,
+    chunk,
+    fails,
+    streams,
+)
 
 CANARY = "canary-7f3a"
 ASKS: Json = make_body(model="acme-one", messages=[{"role": "user", "content": CANARY}])
@@ -27,10 +35,10 @@ TOLD: dict[str, tuple[Json, set[str]]] = {
 
 @pytest.mark.parametrize(("members", "told"), TOLD.values(), ids=TOLD)
 def test_the_answer_holds_what_was_asked_for(members: Json, told: set[str]) -> None:
-    stage = Stage(answers())
-    answer = stage.chat({**ASKS, **members}).json
-    assert set(answer) - set(Stage(answers()).chat(ASKS).json) == told
-    assert not set(stage.upstream.bodies[0]) & set(members)
+    harness = GatewayHarness(answers())
+    answer = harness.chat({**ASKS, **members}).json
+    assert set(answer) - set(GatewayHarness(answers()).chat(ASKS).json) == told
+    assert not set(harness.upstream.bodies[0]) & set(members)
 
 
 def test_meta_names_rows_rules_attempts_and_what_was_dropped() -> None:
@@ -39,8 +47,8 @@ def test_meta_names_rows_rules_attempts_and_what_was_dropped() -> None:
         make_row("bolt-two"),
         make_row("far-away", places={"US": make_place()}, agreement=None),
     )
-    stage = Stage(fails(503), answers(), rows=rows)
-    meta = stage.chat({**ASKS, "meta": True, "n": 2}).json["meta"]
+    harness = GatewayHarness(fails(503), answers(), rows=rows)
+    meta = harness.chat({**ASKS, "meta": True, "n": 2}).json["meta"]
     assert meta["routing"]["considered"] == 3
     assert meta["routing"]["candidates"] == ["acme-one", "bolt-two"]
     assert meta["routing"]["rejected"] == [{"row": "far-away", "rule": "region"}]
@@ -50,31 +58,31 @@ def test_meta_names_rows_rules_attempts_and_what_was_dropped() -> None:
 
 
 def test_debug_shows_the_wire_bodies_and_no_credential() -> None:
-    stage = Stage(answers("Hi"))
-    answer = stage.chat({**ASKS, "debug": DEBUG}).json
-    assert answer["upstream_request"] == stage.upstream.bodies[0]
+    harness = GatewayHarness(answers("Hi"))
+    answer = harness.chat({**ASKS, "debug": DEBUG}).json
+    assert answer["upstream_request"] == harness.upstream.bodies[0]
     assert answer["upstream_response"]["choices"][0]["message"]["content"] == "Hi"
     assert "authorization" not in json.dumps(answer["upstream_request"]).lower()
 
 
 def test_debug_is_in_no_record_and_no_line() -> None:
-    stage = Stage(answers(CANARY))
-    stage.chat({**ASKS, "debug": DEBUG, "meta": True})
-    assert CANARY not in json.dumps(stage.records) + repr(stage.journal.notes)
+    harness = GatewayHarness(answers(CANARY))
+    harness.chat({**ASKS, "debug": DEBUG, "meta": True})
+    assert CANARY not in json.dumps(harness.records) + repr(harness.event_log.notes)
 
 
 @pytest.mark.parametrize("members", [{"debug": DEBUG}, {"echo_upstream_request": True}])
 def test_with_phi_it_needs_a_key_whose_policy_says_so(members: Json) -> None:
-    refused = Stage(answers()).chat({**ASKS, **members}, {"x-phi": "true"})
+    refused = GatewayHarness(answers()).chat({**ASKS, **members}, {"x-phi": "true"})
     assert (refused.status, refused.error["code"]) == (403, "key_policy")
-    allowed = Stage(answers(), policy=KeyPolicy(debug_phi=True))
+    allowed = GatewayHarness(answers(), policy=KeyPolicy(debug_phi=True))
     assert "upstream_request" in allowed.chat({**ASKS, **members}, {"x-phi": "true"}).json
 
 
 def test_a_stream_tells_it_in_a_chunk_of_its_own_before_the_end() -> None:
-    stage = Stage(streams(chunk(), USAGE_CHUNK, DONE))
-    told = stage.chat({**ASKS, "stream": True, "meta": True, "echo_upstream_request": True})
+    harness = GatewayHarness(streams(chunk(), USAGE_CHUNK, DONE))
+    told = harness.chat({**ASKS, "stream": True, "meta": True, "echo_upstream_request": True})
     last = told.chunks[-1]
     assert last["choices"] == []
-    assert last["upstream_request"] == stage.upstream.bodies[0]
+    assert last["upstream_request"] == harness.upstream.bodies[0]
     assert last["meta"]["routing"]["attempts"][0]["outcome"] == "ok"

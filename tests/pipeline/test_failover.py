@@ -13,8 +13,8 @@ from phigate.core.upstream import UpstreamRequest
 from phigate.pipeline.gateway import Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_price, make_row
 from tests.fakes import FakeExchange, FakeUpstream, Script
-from tests.pipeline.points import at, watch
-from tests.pipeline.stage import (
+from tests.pipeline.await_points import at, watch
+from tests.pipeline.gateway_harness import (
     DONE,
     GOOD_STREAM,
     PLAIN,
@@ -22,7 +22,7 @@ from tests.pipeline.stage import (
     STREAM,
     USAGE_CHUNK,
     USAGE_MICROS,
-    Stage,
+    GatewayHarness,
     answers,
     chunk,
     event,
@@ -115,27 +115,29 @@ CASES = [
 
 @pytest.mark.parametrize(("body", "script", "outcome"), CASES)
 def test_the_next_candidate_answers(body: Json, script: Script, outcome: str) -> None:
-    stage = Stage(script, good(body))
-    told = stage.chat(body)
+    harness = GatewayHarness(script, good(body))
+    told = harness.chat(body)
     assert told.status == 200
-    assert stage.upstream.rows == ["acme-one", "bolt-two"]
+    assert harness.upstream.rows == ["acme-one", "bolt-two"]
     assert told.headers["x-phi-routed"] == "bolt-two/CH/general"
     assert told.headers["x-phi-fallback"] == "upstream_failed"
     assert told.headers["x-phi-attempts"] == "2"
-    assert stage.attempts == [
+    assert harness.attempts == [
         ["acme-one", "CH", outcome, 0],
         ["bolt-two", "CH", "ok", 0],
     ]
-    assert stage.record["row"] == "bolt-two"
-    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1, 1]
+    assert harness.record["row"] == "bolt-two"
+    assert [exchange.closed for exchange in harness.upstream.exchanges] == [1, 1]
     # One charge, at the price of the row that answered: 10 at 1.00 and 5 at 2.00.
-    assert [line for line in stage.log if line[0] != "hold"] == [
+    assert [line for line in harness.log if line[0] != "hold"] == [
         ("receipt", 20, "done"),
         ("settle", 20),
     ]
-    operators = [fields["outcome"] for fields in stage.journal.fields("provider_refuses_operator")]
+    operators = [
+        fields["outcome"] for fields in harness.event_log.fields("provider_refuses_operator")
+    ]
     assert operators == [outcome] * (outcome in {"http_401", "http_402", "http_403", "http_404"})
-    assert stage.refused_keys == ["acme"] * (outcome in {"http_401", "http_403"})
+    assert harness.refused_keys == ["acme"] * (outcome in {"http_401", "http_403"})
 
 
 class WithoutKey(FakeUpstream):
@@ -150,32 +152,32 @@ class WithoutKey(FakeUpstream):
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_key_that_has_gone_since_the_route_fails_its_attempt_alone(body: Json) -> None:
-    stage = Stage()
-    stage.gateway.upstream = WithoutKey(stage.clock, [good(body)])
-    told = stage.chat(body)
+    harness = GatewayHarness()
+    harness.gateway.upstream = WithoutKey(harness.clock, [good(body)])
+    told = harness.chat(body)
     assert (told.status, told.headers["x-phi-routed"]) == (200, "bolt-two/CH/general")
-    assert stage.attempts == [["acme-one", "CH", "http_401", 0], ["bolt-two", "CH", "ok", 0]]
-    assert stage.refused_keys == ["acme"]
-    assert stage.journal.fields("bug") == []
+    assert harness.attempts == [["acme-one", "CH", "http_401", 0], ["bolt-two", "CH", "ok", 0]]
+    assert harness.refused_keys == ["acme"]
+    assert harness.event_log.fields("bug") == []
 
 
 @pytest.mark.parametrize(("body", "script", "outcome"), CASES)
 def test_when_every_candidate_fails_it_costs_nothing_and_every_attempt_is_told(
     body: Json, script: Script, outcome: str
 ) -> None:
-    stage = Stage(script, script, script)
-    told = stage.chat(body)
+    harness = GatewayHarness(script, script, script)
+    told = harness.chat(body)
     assert told.status == 502
     assert told.error["code"] == "upstream_error"
     assert told.error["attempts"] == [
         {"row": row.id, "region": "CH", "outcome": outcome, "ms": 0} for row in ROWS
     ]
     assert told.headers["x-phi-attempts"] == "3"
-    assert stage.log[1:] == [("receipt", 0, "done"), ("settle", 0)]
-    assert stage.account()["spent"] == 0
-    assert stage.record["verdict"] == "upstream_error"
-    assert stage.attempts == [[row.id, "CH", outcome, 0] for row in ROWS]
-    assert "cost" not in stage.record
+    assert harness.log[1:] == [("receipt", 0, "done"), ("settle", 0)]
+    assert harness.account()["spent"] == 0
+    assert harness.record["verdict"] == "upstream_error"
+    assert harness.attempts == [[row.id, "CH", outcome, 0] for row in ROWS]
+    assert "cost" not in harness.record
 
 
 SILENCES: dict[str, tuple[Json, Script, int]] = {
@@ -191,23 +193,23 @@ SILENCES: dict[str, tuple[Json, Script, int]] = {
 def test_a_silent_upstream_is_given_up_after_its_time_and_never_pinged_over(
     body: Json, script: Script, limit_s: int
 ) -> None:
-    stage = Stage(*[script] * 3)
-    told = stage.chat(body)
+    harness = GatewayHarness(*[script] * 3)
+    told = harness.chat(body)
     assert told.status == 504
     assert told.error["code"] == "upstream_timeout"
     assert {attempt["outcome"] for attempt in told.error["attempts"]} == {"timeout"}
     assert {attempt["ms"] for attempt in told.error["attempts"]} == {limit_s * 1000}
     # A JSON attempt takes the whole time; a stream leaves time for the others.
-    assert stage.upstream.rows == [row.id for row in ROWS][: 3 if body is STREAM else 1]
-    assert len(stage.out.writes) == 1
-    assert stage.account()["spent"] == 0
-    assert {exchange.closed for exchange in stage.upstream.exchanges} == {1}
+    assert harness.upstream.rows == [row.id for row in ROWS][: 3 if body is STREAM else 1]
+    assert len(harness.out.writes) == 1
+    assert harness.account()["spent"] == 0
+    assert {exchange.closed for exchange in harness.upstream.exchanges} == {1}
 
 
 def test_a_stream_that_is_late_with_its_first_event_hands_over_before_a_byte_has_gone() -> None:
-    stage = Stage(streams(119.0, b": wait\n\n", 2.0, chunk()), GOOD_STREAM)
-    told = stage.chat(STREAM)
-    assert stage.record["attempts"] == [
+    harness = GatewayHarness(streams(119.0, b": wait\n\n", 2.0, chunk()), GOOD_STREAM)
+    told = harness.chat(STREAM)
+    assert harness.record["attempts"] == [
         ["acme-one", "CH", "timeout", 120_000, 0],
         ["bolt-two", "CH", "ok", 0, 120_000],
     ]
@@ -216,55 +218,55 @@ def test_a_stream_that_is_late_with_its_first_event_hands_over_before_a_byte_has
 
 
 def test_nothing_is_sent_before_the_first_event_is_whole_and_no_error() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     begun: list[int] = []
 
     def look() -> None:
-        begun.append(len(stage.out.starts) + len(stage.out.writes))
+        begun.append(len(harness.out.starts) + len(harness.out.writes))
 
     whole = event(chunk())
-    stage.plays(
+    harness.plays(
         streams(look, whole[:10], 20.0, look, whole[10:-1], look, whole[-1:], look, DONE),
     )
-    stage.chat(STREAM)
+    harness.chat(STREAM)
     assert begun == [0, 0, 0, 2]
 
 
 def test_a_list_of_one_row_is_tried_twice_with_a_pause() -> None:
-    stage = Stage(fails(503), answers(), rows=ONE)
-    told = stage.chat(PLAIN)
-    assert stage.upstream.rows == ["acme-one", "acme-one"]
-    assert stage.clock.time_s == NOW_S + 0.25
+    harness = GatewayHarness(fails(503), answers(), rows=ONE)
+    told = harness.chat(PLAIN)
+    assert harness.upstream.rows == ["acme-one", "acme-one"]
+    assert harness.clock.time_s == NOW_S + 0.25
     assert told.headers["x-phi-attempts"] == "1", "one row, asked twice"
     assert "x-phi-fallback" not in told.headers
 
 
 def test_a_list_of_one_row_is_tried_no_third_time() -> None:
-    stage = Stage(fails(503), fails(503), rows=ONE)
-    assert stage.chat(PLAIN).status == 502
-    assert stage.upstream.rows == ["acme-one", "acme-one"]
+    harness = GatewayHarness(fails(503), fails(503), rows=ONE)
+    assert harness.chat(PLAIN).status == 502
+    assert harness.upstream.rows == ["acme-one", "acme-one"]
 
 
 def test_at_most_four_attempts_are_made() -> None:
     rows = [make_row(f"row{i}-x") for i in range(6)]
-    stage = Stage(*[fails(500)] * 6, rows=rows)
-    told = stage.chat(make_body(model="row3-x"))
-    assert stage.upstream.rows == ["row3-x", "row0-x", "row1-x", "row2-x"]
+    harness = GatewayHarness(*[fails(500)] * 6, rows=rows)
+    told = harness.chat(make_body(model="row3-x"))
+    assert harness.upstream.rows == ["row3-x", "row0-x", "row1-x", "row2-x"]
     assert len(told.error["attempts"]) == 4
 
 
 def test_fallbacks_that_were_forbidden_are_not_made() -> None:
-    stage = Stage(fails(500), fails(500))
-    told = stage.chat({**PLAIN, "provider": {"allow_fallbacks": False}})
+    harness = GatewayHarness(fails(500), fails(500))
+    told = harness.chat({**PLAIN, "provider": {"allow_fallbacks": False}})
     assert told.status == 502
-    assert stage.upstream.rows == ["acme-one", "acme-one"]
-    assert stage.record["rejected"] == {"model": ["bolt-two", "cove-three"]}
+    assert harness.upstream.rows == ["acme-one", "acme-one"]
+    assert harness.record["rejected"] == {"model": ["bolt-two", "cove-three"]}
 
 
 def test_mixed_failures_are_an_upstream_error_and_late_ones_a_timeout() -> None:
-    mixed = Stage(Script(before=[130.0]), fails(500), fails(500))
+    mixed = GatewayHarness(Script(before=[130.0]), fails(500), fails(500))
     assert mixed.chat(STREAM).error["code"] == "upstream_error"
-    late = Stage(fails(500), Script(before=[300.0]), fails(500))
+    late = GatewayHarness(fails(500), Script(before=[300.0]), fails(500))
     assert late.chat(PLAIN).error["code"] == "upstream_timeout"
 
 
@@ -289,24 +291,24 @@ def test_an_upstreams_400_is_the_callers_and_is_not_retried(
     status: int, answer: Any, message: str, param: str | None, body: Json
 ) -> None:
     refused = Script([json.dumps(answer).encode()], status=status)
-    stage = Stage(refused)
-    told = stage.chat(body)
+    harness = GatewayHarness(refused)
+    told = harness.chat(body)
     assert told.status == 400
     assert told.error["code"] == "invalid_request"
     assert told.error["message"] == f"The provider refused the request: {message}"
     assert told.error["param"] == param
-    assert stage.upstream.rows == ["acme-one"]
-    assert stage.account()["spent"] == 0
-    assert stage.attempts == [["acme-one", "CH", "refused", 0]]
-    assert stage.journal.fields("attempt_failed") == []
+    assert harness.upstream.rows == ["acme-one"]
+    assert harness.account()["spent"] == 0
+    assert harness.attempts == [["acme-one", "CH", "refused", 0]]
+    assert harness.event_log.fields("attempt_failed") == []
 
 
 def test_an_integer_that_no_provider_reads_is_the_callers_and_calls_nobody() -> None:
-    stage = Stage()
-    told = stage.chat({**PLAIN, "budget": 2**64})
+    harness = GatewayHarness()
+    told = harness.chat({**PLAIN, "budget": 2**64})
     assert told.status == 400
-    assert stage.upstream.requests == []
-    assert stage.account()["spent"] == 0
+    assert harness.upstream.requests == []
+    assert harness.account()["spent"] == 0
 
 
 def test_an_agreement_that_ends_between_two_attempts_ends_the_rows_part() -> None:
@@ -315,9 +317,9 @@ def test_an_agreement_that_ends_between_two_attempts_ends_the_rows_part() -> Non
         make_row("bolt-two", agreement=make_agreement(expires_at_s=int(NOW_S) + 5)),
         make_row("cove-three"),
     )
-    stage = Stage(Script(before=[5.0], status=500), answers(), rows=rows)
-    told = stage.phi(model="acme-one")
-    assert stage.upstream.rows == ["acme-one", "cove-three"]
+    harness = GatewayHarness(Script(before=[5.0], status=500), answers(), rows=rows)
+    told = harness.phi(model="acme-one")
+    assert harness.upstream.rows == ["acme-one", "cove-three"]
     assert told.status == 200
     assert told.headers["x-phi-attempts"] == "2"
 
@@ -325,31 +327,31 @@ def test_an_agreement_that_ends_between_two_attempts_ends_the_rows_part() -> Non
 def test_when_no_agreement_is_left_after_a_failure_the_failure_is_told() -> None:
     ends = make_agreement(expires_at_s=int(NOW_S) + 5)
     rows = (make_row("acme-one", agreement=ends), make_row("bolt-two", agreement=ends))
-    stage = Stage(Script(before=[5.0], status=500), rows=rows)
-    told = stage.phi(model="acme-one")
+    harness = GatewayHarness(Script(before=[5.0], status=500), rows=rows)
+    told = harness.phi(model="acme-one")
     assert told.error["code"] == "upstream_error"
-    assert stage.upstream.rows == ["acme-one"]
+    assert harness.upstream.rows == ["acme-one"]
 
 
 def test_an_agreement_that_ends_before_the_pause_is_over_forbids_the_second_try() -> None:
     row = make_row(agreement=make_agreement(expires_at_s=int(NOW_S) + 1))
-    stage = Stage(Script(before=[0.9], status=500), rows=(row,))
-    assert stage.phi().error["code"] == "upstream_error"
-    assert len(stage.upstream.requests) == 1
+    harness = GatewayHarness(Script(before=[0.9], status=500), rows=(row,))
+    assert harness.phi().error["code"] == "upstream_error"
+    assert len(harness.upstream.requests) == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_catalog_that_grows_stale_between_two_attempts_serves_no_more_phi(stream: bool) -> None:
-    stage = Stage()
-    stage.pass_time(CATALOG_PHI_AGE_MAX_S - 5)
-    stage.plays(Script(before=[6.0], status=500))
-    told = stage.phi(model="acme-one", stream=stream)
+    harness = GatewayHarness()
+    harness.pass_time(CATALOG_PHI_AGE_MAX_S - 5)
+    harness.plays(Script(before=[6.0], status=500))
+    told = harness.phi(model="acme-one", stream=stream)
     assert told.error["code"] == "upstream_error"
-    assert stage.upstream.rows == ["acme-one"]
-    assert stage.phi().error["code"] == "phi_blocked"
-    assert stage.upstream.rows == ["acme-one"]
-    stage.plays(answers())
-    assert stage.chat(PLAIN).status == 200
+    assert harness.upstream.rows == ["acme-one"]
+    assert harness.phi().error["code"] == "phi_blocked"
+    assert harness.upstream.rows == ["acme-one"]
+    harness.plays(answers())
+    assert harness.chat(PLAIN).status == 200
 
 
 @pytest.mark.parametrize(("images", "code"), [(False, "phi_blocked"), (True, "no_route")])
@@ -357,66 +359,66 @@ def test_when_every_agreement_ends_while_the_hold_is_written_nobody_is_called(
     images: bool, code: str
 ) -> None:
     ends: Row = make_row(agreement=make_agreement(expires_at_s=int(NOW_S) + 1))
-    stage = Stage(rows=(ends,))
-    watch(stage, at("before ledger.hold", lambda: stage.pass_time(2)))
+    harness = GatewayHarness(rows=(ends,))
+    watch(harness, at("before ledger.hold", lambda: harness.pass_time(2)))
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-    told = stage.phi(messages=[{"role": "user", "content": [image] if images else "Hello"}])
+    told = harness.phi(messages=[{"role": "user", "content": [image] if images else "Hello"}])
     assert told.error["code"] == code
-    assert stage.upstream.requests == []
-    assert stage.account()["spent"] == 0
+    assert harness.upstream.requests == []
+    assert harness.account()["spent"] == 0
 
 
 def test_a_deadline_that_passes_while_the_hold_is_written_is_a_timeout() -> None:
-    stage = Stage()
-    watch(stage, at("before ledger.hold", lambda: stage.pass_time(2)))
-    stage.gateway.stack = Stack("stack-1", "CH", ("CH",), json_timeout_s=1.0)
-    told = stage.chat(PLAIN)
+    harness = GatewayHarness()
+    watch(harness, at("before ledger.hold", lambda: harness.pass_time(2)))
+    harness.gateway.stack = Stack("stack-1", "CH", ("CH",), json_timeout_s=1.0)
+    told = harness.chat(PLAIN)
     assert told.error["code"] == "upstream_timeout"
-    assert stage.upstream.requests == []
+    assert harness.upstream.requests == []
 
 
 def test_a_row_that_fails_five_times_is_tried_last_for_half_a_minute() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     for _ in range(5):
-        stage.plays(fails(500), answers())
-        stage.chat(PLAIN)
-        assert stage.upstream.rows == ["acme-one", "bolt-two"]
-    stage.plays(answers())
-    told = stage.chat(PLAIN)
-    assert stage.upstream.rows == ["bolt-two"]
+        harness.plays(fails(500), answers())
+        harness.chat(PLAIN)
+        assert harness.upstream.rows == ["acme-one", "bolt-two"]
+    harness.plays(answers())
+    told = harness.chat(PLAIN)
+    assert harness.upstream.rows == ["bolt-two"]
     assert told.headers["x-phi-fallback"] == "upstream_failed"
-    stage.plays(fails(500), fails(500), answers())
-    stage.chat(PLAIN)
-    assert stage.upstream.rows == ["bolt-two", "cove-three", "acme-one"]
-    assert stage.account()["spent"] > 6 * USAGE_MICROS
+    harness.plays(fails(500), fails(500), answers())
+    harness.chat(PLAIN)
+    assert harness.upstream.rows == ["bolt-two", "cove-three", "acme-one"]
+    assert harness.account()["spent"] > 6 * USAGE_MICROS
 
 
 def test_a_row_that_cuts_its_streams_is_tried_last_although_they_began_well() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     for _ in range(5):
-        stage.plays(streams(chunk(), UpstreamFailed("cut")))
-        stage.chat(STREAM)
-        assert stage.upstream.rows == ["acme-one"]
-    stage.plays(streams(chunk(), USAGE_CHUNK, DONE))
-    stage.chat(STREAM)
-    assert stage.upstream.rows == ["bolt-two"]
+        harness.plays(streams(chunk(), UpstreamFailed("cut")))
+        harness.chat(STREAM)
+        assert harness.upstream.rows == ["acme-one"]
+    harness.plays(streams(chunk(), USAGE_CHUNK, DONE))
+    harness.chat(STREAM)
+    assert harness.upstream.rows == ["bolt-two"]
 
 
 def test_after_its_time_one_call_tries_the_row_again() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     for _ in range(5):
-        stage.plays(fails(500), answers())
-        stage.chat(PLAIN)
-    stage.pass_time(31)
+        harness.plays(fails(500), answers())
+        harness.chat(PLAIN)
+    harness.pass_time(31)
     for rows in (["acme-one"], ["acme-one"]):
-        stage.plays(answers())
-        stage.chat(PLAIN)
-        assert stage.upstream.rows == rows
+        harness.plays(answers())
+        harness.chat(PLAIN)
+        assert harness.upstream.rows == rows
 
 
 def test_the_upstreams_answer_is_only_its_body() -> None:
-    stage = Stage(streams(chunk(), USAGE_CHUNK, DONE))
-    assert set(stage.chat(STREAM).headers) == {
+    harness = GatewayHarness(streams(chunk(), USAGE_CHUNK, DONE))
+    assert set(harness.chat(STREAM).headers) == {
         "content-type",
         "x-request-id",
         "x-phi-receipt",
@@ -477,11 +479,11 @@ def test_the_attempts_told_are_the_rows_that_were_sent_a_request(name: str, stre
             streams(chunk(), USAGE_CHUNK, DONE) if script.status == 200 and script.body else script
             for script in scripts
         ]
-    stage = Stage(*scripts, rows=rows)
-    told = stage.chat({**PLAIN, **members, "model": rows[0].id, "stream": stream})
+    harness = GatewayHarness(*scripts, rows=rows)
+    told = harness.chat({**PLAIN, **members, "model": rows[0].id, "stream": stream})
     assert told.headers["x-phi-attempts"] == str(count)
     # The list keeps every attempt, those of which nothing was sent too.
-    tried = {attempt[0] for attempt in stage.attempts}
+    tried = {attempt[0] for attempt in harness.attempts}
     assert len(tried) == (0 if name == "no row is left" else max(count, len(tried)))
 
 
@@ -492,28 +494,28 @@ def test_of_several_turns_the_one_with_most_rows_is_told() -> None:
     calls = answers(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
     asks = {**PLAIN, "tools": [{"type": "gateway:datetime"}]}
     for scripts in ([fails(503), calls, answers()], [calls, fails(503), answers()]):
-        stage = Stage(*scripts)
-        assert stage.chat(asks).headers["x-phi-attempts"] == "2"
-        assert len(stage.attempts) == 3
+        harness = GatewayHarness(*scripts)
+        assert harness.chat(asks).headers["x-phi-attempts"] == "2"
+        assert len(harness.attempts) == 3
 
 
 def test_require_parameters_passes_a_row_by_whose_adapter_would_drop_one() -> None:
     body = {**PLAIN, "provider": {"require_parameters": True}, "seed": 9_223_372_036_854_776_000}
-    stage = Stage(answers())
-    told = stage.chat(body)
-    assert stage.upstream.requests == []
+    harness = GatewayHarness(answers())
+    told = harness.chat(body)
+    assert harness.upstream.requests == []
     assert told.error["code"] in ("no_route", "upstream_error")
-    assert stage.account()["spent"] == 0
+    assert harness.account()["spent"] == 0
 
 
 @pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["json", "stream"])
 def test_a_row_without_its_key_is_passed_by_and_no_provider_is_said_to_have_failed(
     body: Json,
 ) -> None:
-    stage = Stage(Script(before=(NotSent("no_key"),)), good(body))
-    told = stage.chat(body)
+    harness = GatewayHarness(Script(before=(NotSent("no_key"),)), good(body))
+    told = harness.chat(body)
     assert told.status == 200
-    assert [attempt[2] for attempt in stage.attempts] == ["no_key", "ok"]
-    told_of = {event for event, _ in stage.journal.notes}
+    assert [attempt[2] for attempt in harness.attempts] == ["no_key", "ok"]
+    told_of = {event for event, _ in harness.event_log.notes}
     assert not told_of & {"attempt_failed", "provider_refuses_operator", "breaker_opened"}
-    assert stage.refused_keys == []
+    assert harness.refused_keys == []

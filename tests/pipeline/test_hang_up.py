@@ -8,15 +8,15 @@ from phigate.core.errors import UpstreamFailed
 from phigate.core.types import Json
 from tests.builders import NOW_S
 from tests.fakes import Script, Step
-from tests.pipeline.points import at, watch
-from tests.pipeline.stage import (
+from tests.pipeline.await_points import at, watch
+from tests.pipeline.gateway_harness import (
     DONE,
     PLAIN,
     ROWS,
     STREAM,
     USAGE_CHUNK,
     USAGE_MICROS,
-    Stage,
+    GatewayHarness,
     answers,
     chunk,
     event,
@@ -34,12 +34,12 @@ UNSEEN_MICROS = 2_882
 Steps = Sequence[Step | Json]
 
 
-def story(stage: Stage, body: Json, before: Steps, steps: Steps) -> None:
-    """Play the steps, in which the text "gone" is the moment of the hang-up."""
-    script = streams(*(stage.hang_up if step == b"gone" else step for step in steps))
-    heads = [stage.hang_up if step == b"gone" else step for step in before]
-    stage.plays(Script(script.body, before=[h for h in heads if not isinstance(h, dict)]))
-    stage.chat_gone(body)
+def story(harness: GatewayHarness, body: Json, before: Steps, steps: Steps) -> None:
+    """SandboxScript the steps, in which the text "gone" is the moment of the hang-up."""
+    script = streams(*(harness.hang_up if step == b"gone" else step for step in steps))
+    heads = [harness.hang_up if step == b"gone" else step for step in before]
+    harness.plays(Script(script.body, before=[h for h in heads if not isinstance(h, dict)]))
+    harness.chat_gone(body)
 
 
 EXACT: dict[str, tuple[Json, Steps, Steps]] = {
@@ -62,12 +62,12 @@ EXACT: dict[str, tuple[Json, Steps, Steps]] = {
 def test_an_upstream_that_ends_within_half_a_minute_is_charged_exactly(
     body: Json, before: Steps, steps: Steps
 ) -> None:
-    stage = Stage()
-    story(stage, body, before, steps)
-    assert stage.log[1:] == [("receipt", USAGE_MICROS, "done"), ("settle", USAGE_MICROS)]
-    assert stage.record["ended"] == "hang_up"
-    assert stage.record["usage"]["source"] == "verified"
-    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1]
+    harness = GatewayHarness()
+    story(harness, body, before, steps)
+    assert harness.log[1:] == [("receipt", USAGE_MICROS, "done"), ("settle", USAGE_MICROS)]
+    assert harness.record["ended"] == "hang_up"
+    assert harness.record["usage"]["source"] == "verified"
+    assert [exchange.closed for exchange in harness.upstream.exchanges] == [1]
 
 
 ESTIMATED: dict[str, tuple[Json, Steps, Steps, int]] = {
@@ -86,55 +86,55 @@ ESTIMATED: dict[str, tuple[Json, Steps, Steps, int]] = {
 def test_an_upstream_that_does_not_end_in_time_is_charged_by_estimate(
     body: Json, before: Steps, steps: Steps, micros: int
 ) -> None:
-    stage = Stage()
-    story(stage, body, before, steps)
-    assert stage.log[1:] == [("receipt", micros, "done"), ("settle", micros)]
-    assert stage.record["ended"] == "hang_up"
-    assert stage.record["usage"]["source"] == "estimated"
-    assert stage.record["row"] == "acme-one"
-    assert stage.clock.time_s <= NOW_S + 30
-    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1]
+    harness = GatewayHarness()
+    story(harness, body, before, steps)
+    assert harness.log[1:] == [("receipt", micros, "done"), ("settle", micros)]
+    assert harness.record["ended"] == "hang_up"
+    assert harness.record["usage"]["source"] == "estimated"
+    assert harness.record["row"] == "acme-one"
+    assert harness.clock.time_s <= NOW_S + 30
+    assert [exchange.closed for exchange in harness.upstream.exchanges] == [1]
 
 
 def test_what_is_written_while_nobody_listens_counts_as_output() -> None:
-    stage = Stage()
-    story(stage, STREAM, [], [chunk("a" * 35), b"gone", chunk("b" * 35), 31.0])
-    assert stage.record["usage"]["bytes_out"] == 70
-    assert b"b" * 35 not in b"".join(stage.out.writes)
-    assert stage.record["usage"]["out"] == 20
+    harness = GatewayHarness()
+    story(harness, STREAM, [], [chunk("a" * 35), b"gone", chunk("b" * 35), 31.0])
+    assert harness.record["usage"]["bytes_out"] == 70
+    assert b"b" * 35 not in b"".join(harness.out.writes)
+    assert harness.record["usage"]["out"] == 20
 
 
 @pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["json", "stream"])
 def test_for_a_caller_who_has_gone_a_failure_is_the_end_and_free(body: Json) -> None:
-    stage = Stage()
-    story(stage, body, [b"gone", UpstreamFailed("connect")], [])
-    assert stage.upstream.rows == ["acme-one"]
-    assert stage.account() == {"avail": 1_000_000, "held": 0, "spent": 0, "top": 1_000_000}
-    assert stage.attempts == [["acme-one", "CH", "connect", 0]]
+    harness = GatewayHarness()
+    story(harness, body, [b"gone", UpstreamFailed("connect")], [])
+    assert harness.upstream.rows == ["acme-one"]
+    assert harness.account() == {"avail": 1_000_000, "held": 0, "spent": 0, "top": 1_000_000}
+    assert harness.attempts == [["acme-one", "CH", "connect", 0]]
 
 
 def test_a_caller_who_goes_during_the_pause_is_not_called_for_again() -> None:
-    stage = Stage(fails(500), answers(), rows=ROWS[:1])
-    watch(stage, at("after clock.sleep", stage.hang_up))
-    stage.chat_gone(PLAIN)
-    assert stage.upstream.rows == ["acme-one"]
-    assert stage.account()["held"] == 0
+    harness = GatewayHarness(fails(500), answers(), rows=ROWS[:1])
+    watch(harness, at("after clock.sleep", harness.hang_up))
+    harness.chat_gone(PLAIN)
+    assert harness.upstream.rows == ["acme-one"]
+    assert harness.account()["held"] == 0
 
 
 @pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["json", "stream"])
 def test_for_a_caller_who_goes_before_anybody_was_called_nobody_is_and_it_is_free(
     body: Json,
 ) -> None:
-    stage = Stage()
-    watch(stage, at("after ledger.hold", stage.hang_up))
-    stage.chat_gone(body)
-    assert stage.upstream.requests == []
-    assert stage.log[1:] == [("receipt", 0, "done"), ("settle", 0)]
-    assert stage.record["ended"] == "hang_up"
+    harness = GatewayHarness()
+    watch(harness, at("after ledger.hold", harness.hang_up))
+    harness.chat_gone(body)
+    assert harness.upstream.requests == []
+    assert harness.log[1:] == [("receipt", 0, "done"), ("settle", 0)]
+    assert harness.record["ended"] == "hang_up"
 
 
 def test_a_hang_up_leaves_a_line_for_the_operator() -> None:
-    stage = Stage()
-    story(stage, STREAM, [b"gone", 31.0], [])
-    (line,) = stage.journal.fields("abandoned")
+    harness = GatewayHarness()
+    story(harness, STREAM, [b"gone", 31.0], [])
+    (line,) = harness.event_log.fields("abandoned")
     assert line["cost_micros"] == PROMPT_MICROS

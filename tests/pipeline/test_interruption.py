@@ -15,15 +15,15 @@ from phigate.core.types import Json, Task
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.pipeline import serve as pipeline
 from tests.builders import make_body
-from tests.fakes import Play, RecordingOut, Script
-from tests.pipeline.points import Pass, Watched, watch
-from tests.pipeline.stage import (
+from tests.fakes import RecordingResponseWriter, SandboxScript, Script
+from tests.pipeline.await_points import Observed, Pass, watch
+from tests.pipeline.gateway_harness import (
     DONE,
     GOOD_STREAM,
     PLAIN,
     STREAM,
     USAGE_CHUNK,
-    Stage,
+    GatewayHarness,
     answers,
     call,
     chunk,
@@ -44,7 +44,7 @@ class Scene:
     scripts: tuple[Script, ...]
     micros: int
     most: int = 20  # where it is interrupted and charged by estimate
-    plays: tuple[Play, ...] = ()  # what programs do: a scene with some is a math call
+    plays: tuple[SandboxScript, ...] = ()  # what programs do: a scene with some is a math call
 
     @property
     def task(self) -> Task:
@@ -122,8 +122,10 @@ SCENES = {
 class Interruption:
     """Does something at the n-th point that one request passes."""
 
-    def __init__(self, stage: Stage, act: Callable[["Interruption"], None], nth: int) -> None:
-        self.stage = stage
+    def __init__(
+        self, harness: GatewayHarness, act: Callable[["Interruption"], None], nth: int
+    ) -> None:
+        self.harness = harness
         self.points: list[str] = []
         self.task: asyncio.Task[None] | None = None
         self.dead = False
@@ -132,7 +134,7 @@ class Interruption:
 
     async def passes(self, point: str) -> None:
         """One point: the account must be whole there."""
-        self.stage.account()
+        self.harness.account()
         if self.dead:
             raise Killed
         self.points.append(point)
@@ -174,27 +176,29 @@ MODES: dict[str, Callable[[Interruption], None]] = {
 }
 
 
-def play(scene: Scene, act: Callable[[Interruption], None], nth: int) -> tuple[Stage, Interruption]:
+def play(
+    scene: Scene, act: Callable[[Interruption], None], nth: int
+) -> tuple[GatewayHarness, Interruption]:
     """One request of a scene on a fresh account, interrupted at its n-th point."""
     credit = 100 if scene is SCENES["no credit"] else 1_000_000
-    stage = Stage(*scene.scripts, credit_micros=credit, plays=scene.plays)
-    interruption = Interruption(stage, act, nth)
-    asyncio.run(_serve(stage, scene, interruption))
-    return stage, interruption
+    harness = GatewayHarness(*scene.scripts, credit_micros=credit, plays=scene.plays)
+    interruption = Interruption(harness, act, nth)
+    asyncio.run(_serve(harness, scene, interruption))
+    return harness, interruption
 
 
-async def _serve(stage: Stage, scene: Scene, interruption: Interruption) -> None:
+async def _serve(harness: GatewayHarness, scene: Scene, interruption: Interruption) -> None:
     passes: Pass = interruption.passes
-    watch(stage, passes)
-    dynamo = Watched(stage.ledger.dynamo, "dynamo", passes)
-    stage.gateway.ledger = Watched(DynamoLedger(dynamo, stage.clock), "ledger", passes)
-    stage.out = RecordingOut(stage.clock)
-    out = Watched(stage.out, "out", passes)
-    serving = pipeline.serve(stage.gateway, call(scene.body, task=scene.task), out)
+    watch(harness, passes)
+    dynamo = Observed(harness.ledger.dynamo, "dynamo", passes)
+    harness.gateway.ledger = Observed(DynamoLedger(dynamo, harness.clock), "ledger", passes)
+    harness.out = RecordingResponseWriter(harness.clock)
+    out = Observed(harness.out, "out", passes)
+    serving = pipeline.serve(harness.gateway, call(scene.body, task=scene.task), out)
     interruption.task = asyncio.create_task(serving)
     with contextlib.suppress(asyncio.CancelledError, Killed, InternalError):
         await interruption.task
-    await stage.gateway.drained()
+    await harness.gateway.wait_idle()
 
 
 @pytest.mark.parametrize("act", MODES.values(), ids=MODES)
@@ -206,24 +210,24 @@ def test_interrupted_at_any_await_no_micro_is_lost_or_charged_twice(
     assert whole.account()["spent"] == scene.micros
     assert len(counted.points) >= 10
     for nth in range(1, len(counted.points) + 1):
-        stage, interruption = play(scene, act, nth)
+        harness, interruption = play(scene, act, nth)
         where = f"{nth}: {counted.points[nth - 1]}"
         assert interruption.points[:nth] == counted.points[:nth], where
-        stage.account()
-        served = stage.out.last_at is not None
-        stage.sweep()
-        account = stage.account()
-        receipts = stage.receipts()
+        harness.account()
+        served = harness.out.last_at is not None
+        harness.sweep()
+        account = harness.account()
+        receipts = harness.receipts()
         assert account["held"] == 0, where
         assert account["spent"] == sum(cost for _, cost in receipts.values()), where
         assert len(receipts) <= 1, where
         assert account["spent"] <= max(scene.micros, scene.most), where
         if served:
             assert account["spent"] == scene.micros, where
-        assert {exchange.closed for exchange in stage.upstream.exchanges} <= {1}, where
+        assert {exchange.closed for exchange in harness.upstream.exchanges} <= {1}, where
         if not interruption.dead and counted.points[nth - 1] != "before sandbox.close":
             # A sandbox whose process was killed ends by itself, and its own `close` never raises.
-            assert stage.sandboxes.closed == len(stage.sandboxes.opened), where
+            assert harness.sandboxes.closed == len(harness.sandboxes.opened), where
 
 
 @pytest.mark.parametrize("act", [cancelled, cancelled_twice], ids=["once", "twice"])
@@ -244,11 +248,11 @@ def test_a_cancelled_request_is_never_free_once_an_upstream_was_called(
     _, counted = play(scene, act, nth=0)
     first = counted.points.index("before exchange.head") + 1
     for nth in range(first, len(counted.points) + 1):
-        stage, _ = play(scene, act, nth)
+        harness, _ = play(scene, act, nth)
         where = f"{nth}: {counted.points[nth - 1]}"
         # Closed by the request itself, not by the sweeper.
-        assert stage.account()["held"] == 0, where
-        assert stage.account()["spent"] > 0, where
+        assert harness.account()["held"] == 0, where
+        assert harness.account()["spent"] > 0, where
 
 
 def test_a_cancelled_stream_is_charged_for_what_was_written() -> None:

@@ -7,14 +7,14 @@ import pytest
 from phigate.core.errors import InternalError, Overloaded, PhigateError
 from phigate.core.types import Json
 from tests.fakes import Script
-from tests.pipeline.points import failing, sweeps_at, watch
-from tests.pipeline.stage import (
+from tests.pipeline.await_points import failing, sweeps_at, watch
+from tests.pipeline.gateway_harness import (
     DONE,
     GOOD_STREAM,
     PLAIN,
     STREAM,
     USAGE_MICROS,
-    Stage,
+    GatewayHarness,
     answers,
     fails,
 )
@@ -32,25 +32,25 @@ def good(body: Json) -> Script:
     return GOOD_STREAM if body.get("stream") else answers()
 
 
-def settled(stage: Stage, spent_micros: int) -> None:
+def settled(harness: GatewayHarness, spent_micros: int) -> None:
     """After the sweeper came, every micro is in its place."""
-    stage.account()
-    stage.sweep()
-    assert stage.account()["held"] == 0
-    assert stage.account()["spent"] == spent_micros
-    assert sum(cost for _, cost in stage.receipts().values()) == spent_micros
+    harness.account()
+    harness.sweep()
+    assert harness.account()["held"] == 0
+    assert harness.account()["spent"] == spent_micros
+    assert sum(cost for _, cost in harness.receipts().values()) == spent_micros
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize("when", MADE.values(), ids=MADE)
 def test_a_hold_without_an_answer_is_overloaded_and_calls_nobody(when: str, body: Json) -> None:
-    stage = Stage()
-    watch(stage, failing(f"{when} ledger.hold", ERRORS["overloaded"]))
-    told = stage.chat(body)
+    harness = GatewayHarness()
+    watch(harness, failing(f"{when} ledger.hold", ERRORS["overloaded"]))
+    told = harness.chat(body)
     assert (told.status, told.error["code"]) == (503, "overloaded")
-    assert stage.upstream.requests == []
-    assert stage.journal.fields("refusal_without_receipt") == [{"code": "overloaded"}]
-    settled(stage, 0)
+    assert harness.upstream.requests == []
+    assert harness.event_log.fields("refusal_without_receipt") == [{"code": "overloaded"}]
+    settled(harness, 0)
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
@@ -58,10 +58,10 @@ def test_a_hold_without_an_answer_is_overloaded_and_calls_nobody(when: str, body
 def test_a_json_answer_without_a_receipt_is_withheld_and_no_second_receipt_is_written(
     when: str, error: Callable[[], PhigateError]
 ) -> None:
-    stage = Stage(answers("the answer"))
+    harness = GatewayHarness(answers("the answer"))
     points: list[str] = []
-    watch(stage, failing(f"{when} ledger.put_receipt", error, seen=points))
-    told = stage.chat(PLAIN)
+    watch(harness, failing(f"{when} ledger.put_receipt", error, seen=points))
+    told = harness.chat(PLAIN)
     assert told.status == (503 if isinstance(error(), Overloaded) else 500)
     assert told.error["code"] == error().code
     assert told.headers["x-should-retry"] == "false"
@@ -69,7 +69,7 @@ def test_a_json_answer_without_a_receipt_is_withheld_and_no_second_receipt_is_wr
     assert points.count("before ledger.put_receipt") == 1
     assert "before ledger.settle" not in points
     # What stands in the store decides: the receipt with its charge, or the sweeper's nothing.
-    settled(stage, USAGE_MICROS if when == "after" else 0)
+    settled(harness, USAGE_MICROS if when == "after" else 0)
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
@@ -77,17 +77,17 @@ def test_a_json_answer_without_a_receipt_is_withheld_and_no_second_receipt_is_wr
 def test_a_stream_without_a_receipt_ends_with_an_error_event(
     when: str, error: Callable[[], PhigateError]
 ) -> None:
-    stage = Stage(GOOD_STREAM)
+    harness = GatewayHarness(GOOD_STREAM)
     points: list[str] = []
-    watch(stage, failing(f"{when} ledger.put_receipt", error, seen=points))
-    told = stage.chat(STREAM)
+    watch(harness, failing(f"{when} ledger.put_receipt", error, seen=points))
+    told = harness.chat(STREAM)
     *_, last = told.chunks
     assert last["error"]["code"] == error().code
     assert told.body.endswith(b"\n\n" + DONE)
     assert b": phi" not in told.body
     assert points.count("before ledger.put_receipt") == 1
     assert "before ledger.settle" not in points
-    settled(stage, USAGE_MICROS if when == "after" else 0)
+    settled(harness, USAGE_MICROS if when == "after" else 0)
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
@@ -96,49 +96,51 @@ def test_a_stream_without_a_receipt_ends_with_an_error_event(
 def test_an_answer_stands_when_its_settle_is_not_confirmed(
     body: Json, when: str, error: Callable[[], PhigateError]
 ) -> None:
-    stage = Stage(good(body))
-    watch(stage, failing(f"{when} ledger.settle", error))
-    told = stage.chat(body)
+    harness = GatewayHarness(good(body))
+    watch(harness, failing(f"{when} ledger.settle", error))
+    told = harness.chat(body)
     assert told.status == 200
     assert told.body.endswith(DONE) == (body is STREAM)
-    noted = stage.journal.fields("settle_not_confirmed")
+    noted = harness.event_log.fields("settle_not_confirmed")
     assert [fields["id"] for fields in noted] == [told.headers["x-phi-receipt"]]
     assert noted[0]["kind"] == type(error()).__name__
-    settled(stage, USAGE_MICROS)
+    settled(harness, USAGE_MICROS)
 
 
 @pytest.mark.parametrize("when", MADE.values(), ids=MADE)
 def test_a_refusal_stands_when_its_receipt_cannot_be_written(when: str) -> None:
-    stage = Stage()
-    watch(stage, failing(f"{when} ledger.put_receipt", ERRORS["overloaded"]))
-    told = stage.chat(b"{")
+    harness = GatewayHarness()
+    watch(harness, failing(f"{when} ledger.put_receipt", ERRORS["overloaded"]))
+    told = harness.chat(b"{")
     assert (told.status, told.error["code"]) == (400, "invalid_request")
     assert "x-phi-receipt" not in told.headers
-    settled(stage, 0)
+    settled(harness, 0)
 
 
 def test_a_failure_of_every_provider_stands_when_its_receipt_cannot_be_written() -> None:
-    stage = Stage(*[fails(500)] * 3)
-    watch(stage, failing("before ledger.put_receipt", ERRORS["overloaded"]))
-    assert stage.chat(PLAIN).status == 502
-    settled(stage, 0)
+    harness = GatewayHarness(*[fails(500)] * 3)
+    watch(harness, failing("before ledger.put_receipt", ERRORS["overloaded"]))
+    assert harness.chat(PLAIN).status == 502
+    settled(harness, 0)
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_receipt_that_comes_after_the_sweeper_is_charged_once(body: Json) -> None:
-    stage = Stage(good(body))
-    watch(stage, sweeps_at("before ledger.put_receipt", stage))
-    told = stage.chat(body)
+    harness = GatewayHarness(good(body))
+    watch(harness, sweeps_at("before ledger.put_receipt", harness))
+    told = harness.chat(body)
     assert told.status == 200
-    assert [line for line in stage.log if line[0] != "hold"] == [("receipt", USAGE_MICROS, "late")]
-    settled(stage, USAGE_MICROS)
+    assert [line for line in harness.log if line[0] != "hold"] == [
+        ("receipt", USAGE_MICROS, "late")
+    ]
+    settled(harness, USAGE_MICROS)
 
 
 def test_a_call_that_finds_holds_past_their_time_sweeps_them() -> None:
-    stage = Stage(answers())
-    watch(stage, failing("after ledger.hold", ERRORS["overloaded"], times=2))
-    stage.chat(PLAIN)
-    assert stage.account()["held"] > 0
-    stage.pass_time(10_000)
-    assert stage.chat(PLAIN).status == 200
-    assert stage.account()["held"] == 0
+    harness = GatewayHarness(answers())
+    watch(harness, failing("after ledger.hold", ERRORS["overloaded"], times=2))
+    harness.chat(PLAIN)
+    assert harness.account()["held"] > 0
+    harness.pass_time(10_000)
+    assert harness.chat(PLAIN).status == 200
+    assert harness.account()["held"] == 0

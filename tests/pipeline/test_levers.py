@@ -13,12 +13,12 @@ from phigate.core.limits import BREAKER_FAILURES
 from phigate.core.types import Json, Row
 from tests.builders import make_body, make_price, make_row
 from tests.fakes import Script, Step
-from tests.pipeline.points import at, failing, watch
-from tests.pipeline.stage import (
+from tests.pipeline.await_points import at, failing, watch
+from tests.pipeline.gateway_harness import (
     DONE,
     USAGE_CHUNK,
     USAGE_MICROS,
-    Stage,
+    GatewayHarness,
     Told,
     answers,
     chunk,
@@ -134,55 +134,55 @@ CAUSED: dict[str, tuple[Sequence[Row], Json, Script, tuple[int, int]]] = {
 }
 
 
-def call_of(rows: Sequence[Row], body: Json, script: Script) -> tuple[Stage, Told]:
-    stage = Stage(script, answers(), rows=rows)
-    return stage, stage.chat(body)
+def call_of(rows: Sequence[Row], body: Json, script: Script) -> tuple[GatewayHarness, Told]:
+    harness = GatewayHarness(script, answers(), rows=rows)
+    return harness, harness.chat(body)
 
 
 @pytest.mark.parametrize(("rows", "body", "script", "tokens"), CAUSED.values(), ids=CAUSED)
 def test_what_the_callers_levers_cause_is_charged_and_tried_nowhere_else(
     rows: Sequence[Row], body: Json, script: Script, tokens: tuple[int, int]
 ) -> None:
-    stage, told = call_of(rows, body, script)
+    harness, told = call_of(rows, body, script)
     assert (told.status, told.error["code"]) == (502, "upstream_error")
-    assert stage.upstream.rows == ["acme-one"]
-    spent = stage.account()["spent"]
+    assert harness.upstream.rows == ["acme-one"]
+    spent = harness.account()["spent"]
     assert told.headers["x-should-retry"] == "false"
     assert told.headers["x-phi-cost-micro"] == str(spent)
-    assert told.headers["x-phi-receipt"] == stage.record["id"]
-    used = stage.record["usage"]
+    assert told.headers["x-phi-receipt"] == harness.record["id"]
+    used = harness.record["usage"]
     assert tokens[0] <= used["out"] <= tokens[1]
     assert used["source"] == "estimated"
-    assert spent == stage.record["cost"]["charged"] <= stage.record["cost"]["held"]
+    assert spent == harness.record["cost"]["charged"] <= harness.record["cost"]["held"]
     assert spent > PROMPT_MICROS
-    assert stage.attempts[0][2] in ("oversized", "unreadable")
-    assert stage.account()["held"] == 0
-    assert stage.journal.fields("attempt_failed") == []
-    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1]
+    assert harness.attempts[0][2] in ("oversized", "unreadable")
+    assert harness.account()["held"] == 0
+    assert harness.event_log.fields("attempt_failed") == []
+    assert [exchange.closed for exchange in harness.upstream.exchanges] == [1]
 
 
 @pytest.mark.parametrize(("rows", "body", "script", "tokens"), CAUSED.values(), ids=CAUSED)
 def test_it_never_moves_a_row_last_for_others(
     rows: Sequence[Row], body: Json, script: Script, tokens: tuple[int, int]
 ) -> None:
-    stage = Stage(rows=rows)
+    harness = GatewayHarness(rows=rows)
     for _ in range(BREAKER_FAILURES + 1):
-        stage.plays(script)
-        stage.chat(body)
-    assert stage.journal.fields("breaker_opened") == []
-    assert stage.gateway.breaker.open_rows(["acme-one"], stage.clock.time_s) == frozenset()
+        harness.plays(script)
+        harness.chat(body)
+    assert harness.event_log.fields("breaker_opened") == []
+    assert harness.gateway.breaker.open_rows(["acme-one"], harness.clock.time_s) == frozenset()
 
 
 def test_the_three_requests_of_the_finding_are_charged() -> None:
     """Some 1.7 KB a token until the stream is over its limit: 19,000 of 32,768 tokens."""
     text = "abc " * 19_000
     burnt = streams(told_of(text, 1), UpstreamFailed("oversized"))
-    stage = Stage(rows=ROWS, credit_micros=10_000_000)
+    harness = GatewayHarness(rows=ROWS, credit_micros=10_000_000)
     for _ in range(3):
-        stage.plays(burnt)
-        assert stage.chat(BURN).status == 502
-        assert stage.upstream.rows == ["acme-one"]
-    assert stage.account()["spent"] >= 3 * 19_000 * 480_000 // 1_000_000
+        harness.plays(burnt)
+        assert harness.chat(BURN).status == 502
+        assert harness.upstream.rows == ["acme-one"]
+    assert harness.account()["spent"] >= 3 * 19_000 * 480_000 // 1_000_000
 
 
 STREAM_TAILS: dict[str, Sequence[Step | Json]] = {
@@ -195,12 +195,12 @@ STREAM_TAILS: dict[str, Sequence[Step | Json]] = {
 def test_in_a_stream_that_has_begun_it_ends_in_band_and_feeds_no_breaker(
     steps: Sequence[Step | Json],
 ) -> None:
-    stage = Stage(streams(chunk("Hello"), *steps), rows=ROWS)
-    told = stage.chat({**BURN, "stream": True})
+    harness = GatewayHarness(streams(chunk("Hello"), *steps), rows=ROWS)
+    told = harness.chat({**BURN, "stream": True})
     assert told.chunks[-1]["error"]["code"] == "upstream_error"
-    assert told.comment["cost_micro"] == stage.account()["spent"] > PROMPT_MICROS
-    assert stage.journal.fields("stream_failed") == []
-    assert stage.record["ended"] == "upstream_cut"
+    assert told.comment["cost_micro"] == harness.account()["spent"] > PROMPT_MICROS
+    assert harness.event_log.fields("stream_failed") == []
+    assert harness.record["ended"] == "upstream_cut"
 
 
 # What no lever explains.
@@ -243,40 +243,42 @@ ROWS_FAULT: dict[str, tuple[Json, Script]] = {
 @pytest.mark.parametrize(("body", "script"), ROWS_FAULT.values(), ids=ROWS_FAULT)
 def test_what_no_lever_explains_is_the_rows_failure_and_free(body: Json, script: Script) -> None:
     good = streams(chunk(), USAGE_CHUNK, DONE) if body.get("logprobs") else answers()
-    stage = Stage(script, good, rows=ROWS)
-    told = stage.chat(body)
+    harness = GatewayHarness(script, good, rows=ROWS)
+    told = harness.chat(body)
     assert told.status == 200
-    assert stage.upstream.rows == ["acme-one", "bolt-two"]
-    assert stage.account()["spent"] == 20
-    assert len(stage.journal.fields("attempt_failed")) == 1
+    assert harness.upstream.rows == ["acme-one", "bolt-two"]
+    assert harness.account()["spent"] == 20
+    assert len(harness.event_log.fields("attempt_failed")) == 1
 
 
 def test_an_error_that_echoes_a_large_request_is_a_400_and_no_failure_of_the_row() -> None:
-    stage = Stage(Script([b'{"error": {"message": "' + b"a" * 5_000_000], status=422), rows=ROWS)
-    told = stage.chat(make_body(model="acme-one"))
+    harness = GatewayHarness(
+        Script([b'{"error": {"message": "' + b"a" * 5_000_000], status=422), rows=ROWS
+    )
+    told = harness.chat(make_body(model="acme-one"))
     assert (told.status, told.error["code"]) == (400, "invalid_request")
-    assert stage.journal.fields("attempt_failed") == []
+    assert harness.event_log.fields("attempt_failed") == []
 
 
 def test_in_a_later_turn_all_turns_are_charged() -> None:
     named = {"name": "gateway_datetime", "arguments": "{}"}
     called = {"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "1", "function": named}]}}
-    stage = Stage(
+    harness = GatewayHarness(
         streams(chunk(choices=[called]), USAGE_CHUNK, DONE),
         streams(told_of("a" * 350, 1), UpstreamFailed("oversized")),
         rows=ROWS,
     )
-    told = stage.chat({**BURN, "tools": [{"type": "gateway:datetime"}]})
+    told = harness.chat({**BURN, "tools": [{"type": "gateway:datetime"}]})
     assert told.status == 502
-    assert [turn[2] for turn in stage.record["turns"]] == [5, 100]
-    assert told.headers["x-phi-cost-micro"] == str(stage.account()["spent"])
+    assert [turn[2] for turn in harness.record["turns"]] == [5, 100]
+    assert told.headers["x-phi-cost-micro"] == str(harness.account()["spent"])
 
 
 def test_in_math_it_is_charged_too() -> None:
-    stage = Stage(streams(told_of("a" * 350, 1), UpstreamFailed("oversized")), rows=ROWS)
-    told = stage.chat(BURN, task="math")
+    harness = GatewayHarness(streams(told_of("a" * 350, 1), UpstreamFailed("oversized")), rows=ROWS)
+    told = harness.chat(BURN, task="math")
     assert (told.status, told.headers["x-should-retry"]) == (502, "false")
-    assert stage.record["usage"]["out"] == 100
+    assert harness.record["usage"]["out"] == 100
 
 
 # A charged answer of which the receipt is in doubt: the error, and when it strikes.
@@ -299,27 +301,27 @@ def test_what_may_be_charged_without_an_answer_says_so(error: PhigateError, kind
         "an answer too large": ((Script([whole(2_000)]),), BURN),
         "a later turn that fails": ((calls, *[Script(status=500)] * 3), short),
     }[kind]
-    stage = Stage(*scripts, rows=ROWS)
-    watch(stage, failing("after ledger.put_receipt", lambda: error))
-    told = stage.chat(body)
+    harness = GatewayHarness(*scripts, rows=ROWS)
+    watch(harness, failing("after ledger.put_receipt", lambda: error))
+    told = harness.chat(body)
     assert told.status >= 500
-    stage.sweep()
-    spent = stage.account()["spent"]
+    harness.sweep()
+    spent = harness.account()["spent"]
     assert spent >= USAGE_MICROS
     assert told.headers["x-should-retry"] == "false"
     assert told.headers["x-phi-cost-micro"] == str(spent)
-    assert told.headers["x-phi-receipt"] in stage.receipts()
+    assert told.headers["x-phi-receipt"] in harness.receipts()
 
 
 def test_a_bug_behind_the_charge_says_what_it_cost() -> None:
-    stage = Stage(answers())
+    harness = GatewayHarness(answers())
 
     def bug() -> None:
         raise RuntimeError("a bug")
 
-    watch(stage, at("after ledger.put_receipt", bug))
+    watch(harness, at("after ledger.put_receipt", bug))
     with pytest.raises(InternalError) as raised:
-        stage.chat(make_body(model="acme-one"))
-    stage.sweep()
+        harness.chat(make_body(model="acme-one"))
+    harness.sweep()
     assert raised.value.headers["x-should-retry"] == "false"
-    assert raised.value.headers["x-phi-cost-micro"] == str(stage.account()["spent"])
+    assert raised.value.headers["x-phi-cost-micro"] == str(harness.account()["spent"])

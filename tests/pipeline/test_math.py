@@ -12,8 +12,16 @@ from phigate.core.limits import FIGURES_MAX, MATH_TIMEOUT_S, MATH_TURNS_MAX, PRO
 from phigate.core.sandbox.port import Ran
 from phigate.core.types import Json
 from tests.builders import make_body, make_catalog, make_row
-from tests.fakes import FakeSandboxes, Play, Script, StaticCatalog
-from tests.pipeline.stage import ROWS, USAGE, USAGE_MICROS, Stage, Told, answers, fails
+from tests.fakes import FakeSandboxes, SandboxScript, Script, StaticCatalog
+from tests.pipeline.gateway_harness import (
+    ROWS,
+    USAGE,
+    USAGE_MICROS,
+    GatewayHarness,
+    Told,
+    answers,
+    fails,
+)
 
 ASKS: Json = make_body(model="acme-one", max_tokens=100)
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"><path d="M0 0L4 4"/></svg>'
@@ -47,8 +55,8 @@ def calls(*tool_calls: Json, text: str | None = None, usage: Any = USAGE) -> Scr
     return answers(choices=[choice], usage=usage)
 
 
-class Math(Stage):
-    """A stage that is asked for math."""
+class Math(GatewayHarness):
+    """A harness that is asked for math."""
 
     def ask(self, body: Json | None = None, **headers: str) -> Told:
         """One math call."""
@@ -69,83 +77,85 @@ def content(told: Told) -> str:
 
 
 def test_a_program_is_run_and_the_answer_comes_from_the_next_turn() -> None:
-    stage = Math(calls(program()), answers("It is 42."), plays=(ran(),))
-    told = stage.ask()
+    harness = Math(calls(program()), answers("It is 42."), plays=(ran(),))
+    told = harness.ask()
     assert content(told) == "It is 42."
-    assert stage.results() == [{"exit_code": 0, "stdout": "42\n"}]
-    assert stage.sandboxes.programs == [("python", "print(6 * 7)", 60.0)]
+    assert harness.results() == [{"exit_code": 0, "stdout": "42\n"}]
+    assert harness.sandboxes.programs == [("python", "print(6 * 7)", 60.0)]
     assert told.json["usage"]["server_tool_use"] == {"python_runs": 1, "r_runs": 0}
     assert told.json["usage"]["prompt_tokens"] == 2 * USAGE["prompt_tokens"]
     assert told.headers["x-phi-sandbox-figures"] == "0"
     assert "x-phi-tools" not in told.headers
-    assert [name for name, *_ in stage.log] == ["hold", "raise", "receipt", "settle"]
-    assert stage.account()["spent"] == 2 * USAGE_MICROS
+    assert [name for name, *_ in harness.log] == ["hold", "raise", "receipt", "settle"]
+    assert harness.account()["spent"] == 2 * USAGE_MICROS
 
 
 def test_the_model_is_offered_both_languages_beside_the_callers_tools() -> None:
-    stage = Math(answers("No need."))
-    told = stage.ask({**ASKS, "tools": [LOOK_UP]})
-    names = [tool["function"]["name"] for tool in stage.upstream.bodies[0]["tools"]]
+    harness = Math(answers("No need."))
+    told = harness.ask({**ASKS, "tools": [LOOK_UP]})
+    names = [tool["function"]["name"] for tool in harness.upstream.bodies[0]["tools"]]
     assert names == ["look_up", "python", "r"]
     assert told.headers["x-phi-tools"] == "supported"
-    assert stage.sandboxes.opened == []
+    assert harness.sandboxes.opened == []
 
 
 def test_one_sandbox_serves_all_programs_of_a_request_and_only_those() -> None:
-    stage = Math(
+    harness = Math(
         calls(program("x = 1"), program("x + 1", call_id="c2")),
         calls(program("1 + 1", "r")),
         answers("2"),
         plays=(ran(), ran(value="2"), ran(language="r")),
     )
-    told = stage.ask()
-    (opened,) = stage.sandboxes.opened
+    told = harness.ask()
+    (opened,) = harness.sandboxes.opened
     assert (opened["account"], opened["region"]) == ("acme", "CH")
     assert opened["id"] == told.headers["x-phi-receipt"]
-    assert opened["until_s"] == stage.record["time"] + MATH_TIMEOUT_S
+    assert opened["until_s"] == harness.record["time"] + MATH_TIMEOUT_S
     assert told.json["usage"]["server_tool_use"] == {"python_runs": 2, "r_runs": 1}
 
 
 def test_with_warm_start_the_sandbox_is_opened_when_the_request_comes() -> None:
     seen: list[int] = []
-    stage = Math(plays=(ran(),), warm_start=True)
-    stage.plays(
-        Script([lambda: seen.append(len(stage.sandboxes.opened)), *calls(program()).body]),
+    harness = Math(plays=(ran(),), warm_start=True)
+    harness.plays(
+        Script([lambda: seen.append(len(harness.sandboxes.opened)), *calls(program()).body]),
         answers("42"),
     )
-    assert content(stage.ask()) == "42"
+    assert content(harness.ask()) == "42"
     assert seen == [1]
-    assert len(stage.sandboxes.opened) == 1
+    assert len(harness.sandboxes.opened) == 1
 
 
 def test_a_warm_start_that_nobody_needed_is_ended_and_named_nowhere() -> None:
-    stage = Math(answers("No need."), warm_start=True)
-    assert content(stage.ask()) == "No need."
-    assert "sandbox" not in stage.record
+    harness = Math(answers("No need."), warm_start=True)
+    assert content(harness.ask()) == "No need."
+    assert "sandbox" not in harness.record
 
 
 def test_a_warm_start_that_fails_harms_nobody_who_runs_nothing() -> None:
-    stage = Math(answers("No need."), warm_start=True)
-    stage.sandboxes.refuses = SandboxError("no capacity")
-    assert stage.ask().status == 200
+    harness = Math(answers("No need."), warm_start=True)
+    harness.sandboxes.refuses = SandboxError("no capacity")
+    assert harness.ask().status == 200
 
 
 def test_a_program_that_fails_is_a_result_that_the_model_sees() -> None:
     failed = ran(exit_code=1, stdout="", stderr="ZeroDivisionError", limits=("wall",))
-    stage = Math(calls(program()), answers("It cannot be."), plays=(failed,))
-    assert stage.ask().status == 200
-    assert stage.results() == [{"exit_code": 1, "stderr": "ZeroDivisionError", "limits": ["wall"]}]
+    harness = Math(calls(program()), answers("It cannot be."), plays=(failed,))
+    assert harness.ask().status == 200
+    assert harness.results() == [
+        {"exit_code": 1, "stderr": "ZeroDivisionError", "limits": ["wall"]}
+    ]
 
 
 def test_figures_are_numbered_over_the_request_and_stand_where_the_answer_names_them() -> None:
-    stage = Math(
+    harness = Math(
         calls(program()),
         calls(program()),
         answers("See [Figure 2] first.\n\nThen [Figure 1]."),
         plays=(ran(figures=(SVG,)), ran(figures=(SVG.replace("4 4", "4 0"),))),
     )
-    told = stage.ask()
-    assert [result["figures"] for result in stage.results(2)] == [["[Figure 1]"], ["[Figure 2]"]]
+    told = harness.ask()
+    assert [result["figures"] for result in harness.results(2)] == [["[Figure 1]"], ["[Figure 2]"]]
     text = content(told)
     assert text.count("```svg") == 2
     assert text.index("[Figure 2]") < text.index("L4 0") < text.index("[Figure 1]")
@@ -154,12 +164,12 @@ def test_figures_are_numbered_over_the_request_and_stand_where_the_answer_names_
 
 def test_what_is_hostile_in_a_figure_or_in_the_answer_is_not_handed_on() -> None:
     hostile = SVG.replace("<path", '<script>alert(1)</script><path onload="x()"')
-    stage = Math(
+    harness = Math(
         calls(program()),
         answers(f"```svg\n{hostile}\n```\n\n{MERMAID}"),
         plays=(ran(figures=(hostile,)),),
     )
-    text = content(stage.ask())
+    text = content(harness.ask())
     assert "script" not in text
     assert "onload" not in text
     assert "click" not in text
@@ -167,24 +177,24 @@ def test_what_is_hostile_in_a_figure_or_in_the_answer_is_not_handed_on() -> None
 
 
 def test_a_figure_that_is_refused_is_told_to_the_model_and_not_counted() -> None:
-    stage = Math(calls(program()), answers("None."), plays=(ran(figures=("<html/>", SVG)),))
-    told = stage.ask()
-    (result,) = stage.results()
+    harness = Math(calls(program()), answers("None."), plays=(ran(figures=("<html/>", SVG)),))
+    told = harness.ask()
+    (result,) = harness.results()
     assert result["figures"] == ["[Figure 1]"]
     assert len(result["figures_refused"]) == 1
     assert told.headers["x-phi-sandbox-figures"] == "1"
 
 
 def test_there_are_not_more_figures_than_an_answer_may_have() -> None:
-    stage = Math(calls(program()), answers("Many."), plays=(ran(figures=(SVG,) * 12),))
-    told = stage.ask()
+    harness = Math(calls(program()), answers("Many."), plays=(ran(figures=(SVG,) * 12),))
+    told = harness.ask()
     assert told.headers["x-phi-sandbox-figures"] == str(FIGURES_MAX)
-    assert "at most" in stage.results()[0]["figures_refused"][0]
+    assert "at most" in harness.results()[0]["figures_refused"][0]
 
 
 def test_json_that_was_asked_for_stays_json() -> None:
-    stage = Math(calls(program()), answers('{"x": 42}'), plays=(ran(figures=(SVG,)),))
-    told = stage.ask({**ASKS, "response_format": {"type": "json_object"}})
+    harness = Math(calls(program()), answers('{"x": 42}'), plays=(ran(figures=(SVG,)),))
+    told = harness.ask({**ASKS, "response_format": {"type": "json_object"}})
     assert content(told) == '{"x": 42}'
     assert told.headers["x-phi-dropped"] == "figures"
 
@@ -204,67 +214,67 @@ NO_PROGRAMS = {
 def test_arguments_that_are_no_program_are_told_and_open_no_sandbox(arguments: str) -> None:
     call = program()
     call["function"]["arguments"] = arguments
-    stage = Math(calls(call), answers("Sorry."))
-    assert stage.ask().status == 200
-    assert "error" in stage.results()[0]
-    assert stage.sandboxes.opened == []
+    harness = Math(calls(call), answers("Sorry."))
+    assert harness.ask().status == 200
+    assert "error" in harness.results()[0]
+    assert harness.sandboxes.opened == []
 
 
 def test_meta_and_the_receipt_tell_what_ran_and_never_which_program() -> None:
-    stage = Math(
+    harness = Math(
         calls(program("secret = 1")),
         calls(program("plot(1)", "r")),
         answers("Done."),
         plays=(ran(), ran(language="r", exit_code=1, wall_ms=300)),
     )
-    told = stage.ask({**ASKS, "meta": True})
+    told = harness.ask({**ASKS, "meta": True})
     runs = [["python", 0, 12], ["r", 1, 300]]
     assert told.json["meta"]["sandbox"] == {"image": "sha256:simulated", "runs": runs}
-    assert stage.record["sandbox"] == told.json["meta"]["sandbox"]
-    assert "secret" not in json.dumps(stage.record)
-    assert [line["language"] for line in stage.journal.fields("program")] == ["python", "r"]
+    assert harness.record["sandbox"] == told.json["meta"]["sandbox"]
+    assert "secret" not in json.dumps(harness.record)
+    assert [line["language"] for line in harness.event_log.fields("program")] == ["python", "r"]
 
 
 def test_a_stream_is_refused_and_phi_is_blocked_before_anything_is_called() -> None:
-    stage = Math()
-    told = stage.ask({**ASKS, "stream": True})
+    harness = Math()
+    told = harness.ask({**ASKS, "stream": True})
     assert (told.status, told.error["param"]) == (400, "stream")
-    told = stage.ask(x_phi="true")
+    told = harness.ask(x_phi="true")
     assert (told.status, told.error["code"]) == (403, "phi_blocked")
-    assert stage.upstream.requests == []
-    assert stage.records[1]["rejected"] == {"phi_sandbox": ["acme-one", "bolt-two", "cove-three"]}
+    assert harness.upstream.requests == []
+    assert harness.records[1]["rejected"] == {"phi_sandbox": ["acme-one", "bolt-two", "cove-three"]}
 
 
 def test_where_there_is_no_sandbox_the_model_reasons_without_one() -> None:
     drawn = answers("About 42.\n\n```svg\n<svg onload='x'/>\n```")
-    stage = Math(drawn, catalog=make_catalog(ROWS))
-    told = stage.ask()
+    harness = Math(drawn, catalog=make_catalog(ROWS))
+    told = harness.ask()
     assert told.headers["x-phi-dropped"] == "sandbox"
     assert told.headers["x-phi-sandbox-figures"] == "0"
-    assert "tools" not in stage.upstream.bodies[0]
+    assert "tools" not in harness.upstream.bodies[0]
     assert "onload" not in content(told)
 
 
 def test_a_stack_without_sandboxes_says_so_before_anything_is_called() -> None:
-    stage = Math()
-    stage.gateway.sandboxes = None
-    told = stage.ask()
+    harness = Math()
+    harness.gateway.sandboxes = None
+    told = harness.ask()
     assert (told.status, told.error["code"]) == (503, "sandbox_error")
-    assert stage.account()["spent"] == 0
-    assert stage.upstream.requests == []
+    assert harness.account()["spent"] == 0
+    assert harness.upstream.requests == []
 
 
 @pytest.mark.parametrize("has_sandbox", [True, False], ids=["sandbox", "none in the region"])
 def test_a_process_that_only_chats_refuses_math_before_anything_is_called(
     has_sandbox: bool,
 ) -> None:
-    stage = Math(catalog=make_catalog(ROWS, sandboxes=("CH",) if has_sandbox else ()))
-    stage.gateway.drawings = None
-    told = stage.ask()
+    harness = Math(catalog=make_catalog(ROWS, sandboxes=("CH",) if has_sandbox else ()))
+    harness.gateway.drawings = None
+    told = harness.ask()
     assert (told.status, told.error["code"]) == (503, "sandbox_error")
     assert told.headers["x-phi-receipt"]
-    assert stage.account()["spent"] == 0
-    assert (stage.upstream.requests, stage.sandboxes.opened) == ([], [])
+    assert harness.account()["spent"] == 0
+    assert (harness.upstream.requests, harness.sandboxes.opened) == ([], [])
 
 
 FAILURES: dict[str, tuple[Exception, int, str]] = {
@@ -277,97 +287,97 @@ FAILURES: dict[str, tuple[Exception, int, str]] = {
 def test_a_sandbox_that_cannot_start_charges_the_turns_already_made_and_nothing_else(
     error: Exception, status: int, code: str
 ) -> None:
-    stage = Math(calls(program()))
-    stage.sandboxes.refuses = error
-    told = stage.ask()
+    harness = Math(calls(program()))
+    harness.sandboxes.refuses = error
+    told = harness.ask()
     assert (told.status, told.error["code"]) == (status, code)
     assert told.headers["x-should-retry"] == "false"
     assert told.headers["x-phi-cost-micro"] == str(USAGE_MICROS)
-    assert stage.account()["spent"] == USAGE_MICROS
-    assert stage.record["verdict"] == code
+    assert harness.account()["spent"] == USAGE_MICROS
+    assert harness.record["verdict"] == code
 
 
 def test_a_sandbox_that_fails_under_way_is_closed_and_the_turns_are_charged() -> None:
-    stage = Math(
+    harness = Math(
         calls(program()), calls(program()), plays=(ran(), SandboxError("the sandbox is gone"))
     )
-    told = stage.ask()
+    told = harness.ask()
     assert (told.status, told.error["code"]) == (503, "sandbox_error")
-    assert stage.account()["spent"] == 2 * USAGE_MICROS
-    assert stage.record["sandbox"]["runs"] == [["python", 0, 12]]
+    assert harness.account()["spent"] == 2 * USAGE_MICROS
+    assert harness.record["sandbox"]["runs"] == [["python", 0, 12]]
 
 
 def test_a_mixed_turn_hands_the_callers_calls_on_and_drops_the_programs() -> None:
     theirs = {"id": "c9", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
-    stage = Math(calls(program(), theirs))
-    told = stage.ask({**ASKS, "tools": [LOOK_UP]})
+    harness = Math(calls(program(), theirs))
+    told = harness.ask({**ASKS, "tools": [LOOK_UP]})
     assert told.json["choices"][0]["message"]["tool_calls"] == [theirs]
-    assert stage.sandboxes.programs == []
+    assert harness.sandboxes.programs == []
 
 
 def test_a_callers_own_python_is_the_callers() -> None:
     own = {"type": "function", "function": {"name": "python", "parameters": {"type": "object"}}}
-    stage = Math(calls(program()))
-    told = stage.ask({**ASKS, "tools": [own]})
+    harness = Math(calls(program()))
+    told = harness.ask({**ASKS, "tools": [own]})
     assert told.json["choices"][0]["message"]["tool_calls"] == [program()]
-    assert [t["function"]["name"] for t in stage.upstream.bodies[0]["tools"]] == ["python", "r"]
+    assert [t["function"]["name"] for t in harness.upstream.bodies[0]["tools"]] == ["python", "r"]
     assert told.json["usage"]["server_tool_use"] == {"python_runs": 0, "r_runs": 0}
 
 
 def test_after_twelve_turns_the_model_answers_without_tools() -> None:
-    stage = Math(
+    harness = Math(
         *[calls(program())] * MATH_TURNS_MAX, answers("Enough."), plays=(ran(),) * MATH_TURNS_MAX
     )
-    told = stage.ask()
+    told = harness.ask()
     assert content(told) == "Enough."
-    choices = [body.get("tool_choice") for body in stage.upstream.bodies]
+    choices = [body.get("tool_choice") for body in harness.upstream.bodies]
     assert choices == [None] * MATH_TURNS_MAX + ["none"]
 
 
 def test_a_model_that_calls_on_in_its_last_turn_is_not_run() -> None:
-    stage = Math(
+    harness = Math(
         *[calls(program(), text="Still.")] * (MATH_TURNS_MAX + 1), plays=(ran(),) * MATH_TURNS_MAX
     )
-    told = stage.ask()
+    told = harness.ask()
     assert content(told) == "Still."
     choice = told.json["choices"][0]
     assert "tool_calls" not in choice["message"]
     assert choice["finish_reason"] == "stop"
-    assert len(stage.sandboxes.programs) == MATH_TURNS_MAX
+    assert len(harness.sandboxes.programs) == MATH_TURNS_MAX
 
 
 def test_when_the_time_is_over_the_model_answers_without_tools() -> None:
     plays = (*[ran(wall_ms=59_000)] * 4, ran(wall_ms=4_000))
-    stage = Math(*[calls(program())] * 5, answers("In time."), plays=plays)
-    told = stage.ask()
+    harness = Math(*[calls(program())] * 5, answers("In time."), plays=plays)
+    told = harness.ask()
     assert content(told) == "In time."
-    timeouts = [timeout_s for _, _, timeout_s in stage.sandboxes.programs]
+    timeouts = [timeout_s for _, _, timeout_s in harness.sandboxes.programs]
     assert timeouts == [60.0, 60.0, 60.0, 60.0, pytest.approx(MATH_TIMEOUT_S - 4 * 59)]
 
 
 def test_there_is_an_end_to_programs_also_within_one_turn() -> None:
     many = [program(call_id=f"c{i}") for i in range(PROGRAMS_MAX + 1)]
-    stage = Math(calls(*many), answers("Done."), plays=(ran(),) * PROGRAMS_MAX)
-    assert stage.ask().status == 200
-    assert "no time left" in stage.results()[-1]["error"]
+    harness = Math(calls(*many), answers("Done."), plays=(ran(),) * PROGRAMS_MAX)
+    assert harness.ask().status == 200
+    assert "no time left" in harness.results()[-1]["error"]
 
 
 def test_max_tool_calls_binds_programs_too() -> None:
-    stage = Math(calls(program(), program(call_id="c2")))
-    told = stage.ask({**ASKS, "max_tool_calls": 1})
+    harness = Math(calls(program(), program(call_id="c2")))
+    told = harness.ask({**ASKS, "max_tool_calls": 1})
     assert (told.status, told.error["code"]) == (400, "server_tool_limit")
-    assert stage.sandboxes.opened == []
+    assert harness.sandboxes.opened == []
 
 
 def test_credit_that_does_not_cover_another_turn_leaves_one_without_tools() -> None:
-    stage = Math(
+    harness = Math(
         calls(program()),
         answers("Short."),
         plays=(ran(stdout="9" * 60_000),),
         credit_micros=first_hold_micros() + 50,
     )
-    assert content(stage.ask()) == "Short."
-    last = stage.upstream.bodies[1]
+    assert content(harness.ask()) == "Short."
+    last = harness.upstream.bodies[1]
     assert last["tool_choice"] == "none"
     assert last["messages"][-1]["content"].startswith("[cut: the credit is nearly used]")
 
@@ -384,79 +394,79 @@ OUTPUTS = {
 def test_a_last_turn_never_costs_more_than_is_held(output: str, times: int) -> None:
     """Also when the provider reports every byte that was sent and every token that was asked."""
     many = [program(call_id=f"c{i}") for i in range(times)]
-    stage = Math(
+    harness = Math(
         calls(*many),
         answers("Short.", usage=None),
         plays=(ran(stdout=output, stderr=output, value=output),) * times,
         credit_micros=first_hold_micros(),
     )
-    told = stage.ask()
+    told = harness.ask()
     assert told.status in (200, 402)
-    cost = stage.record["cost"]
+    cost = harness.record["cost"]
     assert cost["computed"] == cost["charged"] <= cost["held"]
     if told.status == 200:
-        sent = len(stage.upstream.requests[1].body)
-        last_tokens = stage.upstream.bodies[1]["max_tokens"]
+        sent = len(harness.upstream.requests[1].body)
+        last_tokens = harness.upstream.bodies[1]["max_tokens"]
         worst = -(-(sent * 240_000 + last_tokens * 480_000) // 1_000_000) + USAGE_MICROS
         assert worst <= cost["held"]
     else:
-        assert len(stage.upstream.requests) == 1
+        assert len(harness.upstream.requests) == 1
         assert told.headers["x-should-retry"] == "false"
 
 
 def first_hold_micros() -> int:
     """What the first turn of a math call holds."""
-    stage = Math(answers("Hi"))
-    stage.ask()
-    micros: int = next(line[1] for line in stage.log if line[0] == "hold")
+    harness = Math(answers("Hi"))
+    harness.ask()
+    micros: int = next(line[1] for line in harness.log if line[0] == "hold")
     return micros
 
 
 def test_a_row_without_tools_is_not_asked_and_its_pin_falls_back() -> None:
     rows = (make_row("acme-one", supports_tools=False), *ROWS[1:])
-    stage = Math(answers("Hi"))
+    harness = Math(answers("Hi"))
     catalog = make_catalog(rows, sandboxes=("CH",))
-    stage.gateway.catalog = StaticCatalog(catalog, stage.clock.now_s())
-    told = stage.ask()
+    harness.gateway.catalog = StaticCatalog(catalog, harness.clock.now_s())
+    told = harness.ask()
     assert told.headers["x-phi-routed"].startswith("bolt-two/")
     assert told.headers["x-phi-fallback"] == "model_lacks_capability"
 
 
 def test_a_caller_who_hangs_up_while_a_program_runs_is_charged_and_leaves_no_sandbox() -> None:
-    stage = Math(calls(program()))
-    plays: tuple[Play, ...] = (stage.hang_up, ran())
-    stage.sandboxes = FakeSandboxes(stage.clock, plays)
-    stage.gateway.sandboxes = stage.sandboxes
-    asyncio.run(stage.serve(ASKS, task="math"))
-    assert stage.sandboxes.closed == 1
-    assert stage.account()["held"] == 0
-    assert stage.account()["spent"] == USAGE_MICROS
-    assert stage.record["ended"] == "hang_up"
+    harness = Math(calls(program()))
+    plays: tuple[SandboxScript, ...] = (harness.hang_up, ran())
+    harness.sandboxes = FakeSandboxes(harness.clock, plays)
+    harness.gateway.sandboxes = harness.sandboxes
+    asyncio.run(harness.serve(ASKS, task="math"))
+    assert harness.sandboxes.closed == 1
+    assert harness.account()["held"] == 0
+    assert harness.account()["spent"] == USAGE_MICROS
+    assert harness.record["ended"] == "hang_up"
 
 
 def test_a_caller_who_hangs_up_has_no_further_program_run() -> None:
-    stage = Math(calls(*[program(call_id=f"c{i}") for i in range(5)]))
-    plays: tuple[Play, ...] = (stage.hang_up, *[ran()] * 5)
-    stage.sandboxes = FakeSandboxes(stage.clock, plays)
-    stage.gateway.sandboxes = stage.sandboxes
-    asyncio.run(stage.serve(ASKS, task="math"))
-    assert len(stage.sandboxes.programs) == 1
-    assert stage.sandboxes.closed == 1
-    assert stage.account()["spent"] == USAGE_MICROS
+    harness = Math(calls(*[program(call_id=f"c{i}") for i in range(5)]))
+    plays: tuple[SandboxScript, ...] = (harness.hang_up, *[ran()] * 5)
+    harness.sandboxes = FakeSandboxes(harness.clock, plays)
+    harness.gateway.sandboxes = harness.sandboxes
+    asyncio.run(harness.serve(ASKS, task="math"))
+    assert len(harness.sandboxes.programs) == 1
+    assert harness.sandboxes.closed == 1
+    assert harness.account()["spent"] == USAGE_MICROS
 
 
 def test_a_bug_after_a_charged_turn_says_that_a_repeat_is_charged_again() -> None:
-    stage = Math(calls(program()), plays=(RuntimeError("secret words"),))
+    harness = Math(calls(program()), plays=(RuntimeError("secret words"),))
     with pytest.raises(InternalError) as raised:
-        asyncio.run(stage.serve(ASKS, task="math"))
+        asyncio.run(harness.serve(ASKS, task="math"))
     assert raised.value.headers == {
-        "x-phi-receipt": stage.record["id"],
+        "x-phi-receipt": harness.record["id"],
         "x-phi-cost-micro": str(USAGE_MICROS),
         "x-should-retry": "false",
     }
-    assert (stage.record["verdict"], stage.record["ended"]) == ("internal_error", "refused")
-    assert stage.journal.fields("bug") == [{"kind": "RuntimeError"}]
-    assert stage.account()["spent"] == USAGE_MICROS
+    assert (harness.record["verdict"], harness.record["ended"]) == ("internal_error", "refused")
+    assert harness.event_log.fields("bug") == [{"kind": "RuntimeError"}]
+    assert harness.account()["spent"] == USAGE_MICROS
 
 
 HOSTILE = f"```svg\n{SVG.replace('<path', '<script>x()</script><path')}\n```"
@@ -471,14 +481,14 @@ ELSEWHERE: dict[str, Json] = {
 @pytest.mark.parametrize("members", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_what_draws_is_cleaned_wherever_it_stands(members: Json) -> None:
     choice = {"index": 0, "message": {"role": "assistant", **members}, "finish_reason": "stop"}
-    stage = Math(answers(choices=[choice, {**choice, "index": 1}]))
-    told = stage.ask()
+    harness = Math(answers(choices=[choice, {**choice, "index": 1}]))
+    told = harness.ask()
     assert b"script" not in told.body
     assert len(told.json["choices"]) == 1
 
 
 def test_a_provider_that_fails_in_a_later_turn_ends_the_call_and_the_sandbox() -> None:
-    stage = Math(calls(program()), *[fails(500)] * 4, plays=(ran(),))
-    told = stage.ask({**ASKS, "provider": {"only": ["acme"]}})
+    harness = Math(calls(program()), *[fails(500)] * 4, plays=(ran(),))
+    told = harness.ask({**ASKS, "provider": {"only": ["acme"]}})
     assert told.status == 502
-    assert stage.account()["spent"] == USAGE_MICROS
+    assert harness.account()["spent"] == USAGE_MICROS

@@ -14,7 +14,7 @@ from tests.active_markup import in_diagram, in_html, in_markdown
 from tests.builders import make_row
 from tests.fakes import Script
 from tests.hostile_text import ALL, BARE_DIAGRAMS, HARMLESS, HTML, LINKS
-from tests.pipeline.stage import DONE, answers, completion, fails, streams
+from tests.pipeline.gateway_harness import DONE, answers, completion, fails, streams
 from tests.pipeline.test_math import ASKS, SVG, Math, calls, content, program, ran
 
 JSON_FORMATS: dict[str, Json] = {
@@ -109,9 +109,9 @@ def acting(value: Any) -> list[str]:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("wants", [None, *JSON_FORMATS.values()], ids=["plain", *JSON_FORMATS])
 def test_nothing_that_acts_leaves_in_any_member(place: str, wants: Json | None) -> None:
-    stage = Math(answers(**placed(EVERYWHERE)[place]))
+    harness = Math(answers(**placed(EVERYWHERE)[place]))
     asks = {**ASKS, **DEBUG, **({} if wants is None else {"response_format": wants})}
-    told = stage.ask({**asks, "tools": [LOOK_UP]})
+    told = harness.ask({**asks, "tools": [LOOK_UP]})
     assert told.status == 200
     assert acting(told.json) == []
     assert "upstream_response" in told.json
@@ -148,8 +148,8 @@ def test_json_that_was_asked_for_stays_as_it_was_written(wants: Json) -> None:
 
 @pytest.mark.parametrize("text", BARE_DIAGRAMS.values(), ids=BARE_DIAGRAMS)
 def test_a_diagram_in_json_neither_links_nor_configures(text: str) -> None:
-    stage = Math(answers(json.dumps({"diagram": text})))
-    told = stage.ask({**ASKS, "response_format": {"type": "json_object"}})
+    harness = Math(answers(json.dumps({"diagram": text})))
+    told = harness.ask({**ASKS, "response_format": {"type": "json_object"}})
     assert in_diagram(json.loads(content(told))["diagram"]) == []
 
 
@@ -162,8 +162,8 @@ def test_json_that_nobody_asked_for_is_clean_as_text_and_in_its_strings() -> Non
 
 def test_an_svg_in_json_is_drawn_still() -> None:
     hostile = SVG.replace("<path", '<script>alert(1)</script><path onload="x()"')
-    stage = Math(answers(json.dumps({"figure": hostile})))
-    told = stage.ask({**ASKS, "response_format": {"type": "json_object"}})
+    harness = Math(answers(json.dumps({"figure": hostile})))
+    told = harness.ask({**ASKS, "response_format": {"type": "json_object"}})
     figure = json.loads(content(told))["figure"]
     assert figure.startswith("<svg")
     assert 'd="M0 0L4 4"' in figure
@@ -171,12 +171,12 @@ def test_an_svg_in_json_is_drawn_still() -> None:
 
 
 def test_figures_enter_after_the_cleaning_and_keep_their_bytes() -> None:
-    stage = Math(
+    harness = Math(
         calls(program()),
         answers("![Figure 1](a.png) <script>"),
         plays=(ran(figures=(SVG,)),),
     )
-    text = content(stage.ask())
+    text = content(harness.ask())
     assert text.startswith("[Figure 1] < script>\n\n```svg\n<svg ")
     assert acting([text]) == []
 
@@ -187,15 +187,15 @@ QUOTED = [*list(HTML.values())[::8], *list(LINKS.values())[::8]]
 @pytest.mark.parametrize("text", QUOTED)
 def test_an_error_that_quotes_an_upstream_quotes_nothing_that_acts(text: str) -> None:
     error = {"message": text, "param": text[:64], "type": text, "code": text}
-    stage = Math(*[fails(400, {"error": error})] * 4)
-    told = stage.ask()
+    harness = Math(*[fails(400, {"error": error})] * 4)
+    told = harness.ask()
     assert told.status == 400
     assert acting(told.json) == []
 
 
 def test_chat_answers_are_the_providers_own() -> None:
-    stage = Math(answers("<script>alert(1)</script>"))
-    assert content(stage.chat(ASKS)) == "<script>alert(1)</script>"
+    harness = Math(answers("<script>alert(1)</script>"))
+    assert content(harness.chat(ASKS)) == "<script>alert(1)</script>"
 
 
 LONG = 32_768
@@ -217,20 +217,20 @@ def test_nothing_that_acts_leaves_in_an_answer_that_was_streamed_to_us(
     place: str, wants: Json | None
 ) -> None:
     """Its large members were written out as they came, before anybody cleaned them."""
-    stage = Math(as_stream(placed(EVERYWHERE)[place]), rows=LONG_ROWS)
+    harness = Math(as_stream(placed(EVERYWHERE)[place]), rows=LONG_ROWS)
     asks = {**ASKS, **DEBUG, **({} if wants is None else {"response_format": wants})}
-    told = stage.ask({**asks, "tools": [LOOK_UP], "max_tokens": LONG, "logprobs": True})
+    told = harness.ask({**asks, "tools": [LOOK_UP], "max_tokens": LONG, "logprobs": True})
     assert told.status == 200, told.json
-    assert stage.upstream.bodies[0]["stream"] is True
+    assert harness.upstream.bodies[0]["stream"] is True
     assert acting(told.json) == []
     assert "upstream_response" in told.json
 
 
 def test_the_receipt_of_an_error_is_of_the_bytes_that_were_sent() -> None:
     quoted = {"error": {"message": f"No: {EVERYWHERE}", "type": "t", "code": "c", "param": None}}
-    stage = Math(fails(400, quoted))
-    told = stage.ask()
+    harness = Math(fails(400, quoted))
+    told = harness.ask()
     assert told.status == 400
     assert acting(told.json) == []
     assert "script" in told.error["message"], "it was quoted, and cleaned"
-    assert stage.record["response_sha256"] == hashlib.sha256(told.body).hexdigest()
+    assert harness.record["response_sha256"] == hashlib.sha256(told.body).hexdigest()

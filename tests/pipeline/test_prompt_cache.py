@@ -13,11 +13,11 @@ from phigate.core.ledger.keys import key_sha256
 from phigate.core.types import Json, KeyPolicy, Principal
 from tests.builders import NOW_S, make_body, make_price, make_row
 from tests.fakes import Script, StaticKeys
-from tests.pipeline.stage import (
+from tests.pipeline.gateway_harness import (
     DONE,
     KEY,
     STREAM,
-    Stage,
+    GatewayHarness,
     Told,
     answers,
     call,
@@ -186,13 +186,15 @@ ANSWERED: dict[str, tuple[str, Json, Scripts]] = {
 }
 
 
-def answered(name: str, cached: Cached, headers: dict[str, str], **row: Any) -> tuple[Told, Stage]:
+def answered(
+    name: str, cached: Cached, headers: dict[str, str], **row: Any
+) -> tuple[Told, GatewayHarness]:
     dialect, members, scripts = ANSWERED[name]
     rows = (make_row("acme-one", dialect=dialect, price=PRICE, **row),)
-    stage = Stage(*scripts(cached), rows=rows, policy=KeyPolicy(debug_phi=True))
-    told = stage.chat(make_body(model="acme-one", max_tokens=99, **members), headers)
+    harness = GatewayHarness(*scripts(cached), rows=rows, policy=KeyPolicy(debug_phi=True))
+    told = harness.chat(make_body(model="acme-one", max_tokens=99, **members), headers)
     assert told.status == 200, told.body
-    return told, stage
+    return told, harness
 
 
 @pytest.mark.parametrize("name", ANSWERED)
@@ -207,7 +209,7 @@ def test_under_phi_answers_that_differ_in_cached_counts_alone_are_one(
     assert other.headers == one.headers
     assert second.records == first.records
     assert second.account() == first.account()
-    assert second.journal.notes == first.journal.notes
+    assert second.event_log.notes == first.event_log.notes
     usage = second.record["usage"]
     turns = len(second.upstream.requests)
     assert (usage["in"], usage["cache_read"], usage["cache_write"]) == (TOKENS * turns, 0, 0)
@@ -235,11 +237,11 @@ def test_elsewhere_cached_tokens_are_told_kept_and_cheaper(
     name: str, headers: dict[str, str], row: Json
 ) -> None:
     read = 10
-    told, stage = answered(name, (read, 0), headers, **row)
+    told, harness = answered(name, (read, 0), headers, **row)
     usage = told.json["usage"] if told.headers["content-type"].endswith("json") else last(told)
     assert usage["prompt_tokens_details"]["cached_tokens"] == read
-    assert stage.record["usage"]["cache_read"] == read
-    assert stage.record["cost"]["charged"] == (TOKENS - read) * 10 + read * 1 + 5 * 20
+    assert harness.record["usage"]["cache_read"] == read
+    assert harness.record["cost"]["charged"] == (TOKENS - read) * 10 + read * 1 + 5 * 20
 
 
 def last(told: Told) -> Json:
@@ -257,37 +259,37 @@ def last(told: Told) -> Json:
     ids=["without the key that makes it so", "a salt alone", "a name of a later release"],
 )
 def test_a_row_that_says_half_of_it_is_not_per_key(row: Json) -> None:
-    told, stage = answered("whole", SAYS_ALL, PHI, **row)
+    told, harness = answered("whole", SAYS_ALL, PHI, **row)
     assert b"cached" not in told.body
-    assert stage.record["usage"]["cache_read"] == 0
+    assert harness.record["usage"]["cache_read"] == 0
 
 
 def test_usage_that_cannot_be_true_stays_an_estimate() -> None:
     for usage in ({"prompt_tokens": -1, "completion_tokens": 5}, "many", [1], 7):
         rows = (make_row("acme-one", price=PRICE),)
-        stage = Stage(answers(usage=usage), rows=rows)
-        told = stage.chat(make_body(model="acme-one"), PHI)
+        harness = GatewayHarness(answers(usage=usage), rows=rows)
+        told = harness.chat(make_body(model="acme-one"), PHI)
         assert told.headers["x-phi-usage"] == "estimated"
-        assert stage.journal.fields("usage_not_believed")
+        assert harness.event_log.fields("usage_not_believed")
 
 
 # ---------------------------------------------------------------- keys
 
 
-def sent(stage: Stage) -> Json:
-    (body,) = stage.upstream.bodies
+def sent(harness: GatewayHarness) -> Json:
+    (body,) = harness.upstream.bodies
     return body
 
 
 def asks(salt: bytes, row: Json, body: Json, headers: dict[str, str] | None = None) -> Json:
     """What goes upstream for an account with this salt."""
     script = openai_stream((0, 0)) if body.get("stream") else answers()
-    stage = Stage(script, rows=(make_row("acme-one", **row),))
+    harness = GatewayHarness(script, rows=(make_row("acme-one", **row),))
     principal = Principal("acme", "k1", KeyPolicy(), int(NOW_S) - 1, None, salt)
-    stage.gateway.keys = StaticKeys({key_sha256(KEY): principal})
-    told = stage.chat(body, headers)
+    harness.gateway.keys = StaticKeys({key_sha256(KEY): principal})
+    told = harness.chat(body, headers)
     assert told.status == 200, told.body
-    return sent(stage)
+    return sent(harness)
 
 
 NAMES = ("prompt_cache_key", "cache_salt")
@@ -331,10 +333,10 @@ def test_no_caller_can_write_another_accounts_key() -> None:
         assert asks(b"thief", row, body)["cache_salt"] != victim
     options = {"provider_options": {"acme": {"cache_salt": victim}}}
     for members in (options, {"cacheSalt": victim}, {"Cache-Salt": victim}):
-        stage = Stage(answers(), rows=(make_row("acme-one", **row),))
-        told = stage.chat(make_body(model="acme-one", **members))
+        harness = GatewayHarness(answers(), rows=(make_row("acme-one", **row),))
+        told = harness.chat(make_body(model="acme-one", **members))
         assert (told.status, told.error["code"]) == (400, "invalid_request")
-        assert stage.upstream.requests == []
+        assert harness.upstream.requests == []
 
 
 def test_a_row_of_which_no_key_is_known_gets_none_but_its_callers() -> None:
@@ -346,24 +348,26 @@ def test_a_row_of_which_no_key_is_known_gets_none_but_its_callers() -> None:
 
 @pytest.mark.parametrize("row", [{}, {"cache_key_name": "prompt_cache_key"}])
 def test_a_salt_that_a_row_cannot_honour_is_dropped_and_named(row: Json) -> None:
-    stage = Stage(answers(), rows=(make_row("acme-one", **row),))
-    told = stage.chat(BODIES["its own salt"])
+    harness = GatewayHarness(answers(), rows=(make_row("acme-one", **row),))
+    told = harness.chat(BODIES["its own salt"])
     assert told.headers["x-phi-dropped"] == "cache_salt"
-    assert "cache_salt" not in sent(stage)
+    assert "cache_salt" not in sent(harness)
     required = {**BODIES["its own salt"], "provider": {"require_parameters": True}}
-    assert Stage(rows=(make_row("acme-one", **row),)).chat(required).status == 404
+    assert GatewayHarness(rows=(make_row("acme-one", **row),)).chat(required).status == 404
 
 
 def test_a_dry_run_takes_a_salt_as_a_call_does() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     body = make_body(model="acme-one", cache_salt="ward-7")
     assert call(body).body == json.dumps(body).encode()
-    assert stage.chat(make_body(model="acme-one", cache_salt=7)).error["param"] == "cache_salt"
+    assert harness.chat(make_body(model="acme-one", cache_salt=7)).error["param"] == "cache_salt"
 
 
 def test_every_turn_of_a_loop_has_the_key() -> None:
     row = make_row("acme-one", cache_key_name="cache_salt")
-    stage = Stage(calls_a_tool((0, 0)), Script([json.dumps(completion()).encode()]), rows=(row,))
-    stage.chat(make_body(model="acme-one", tools=[DATETIME]))
-    first, second = (body["cache_salt"] for body in stage.upstream.bodies)
+    harness = GatewayHarness(
+        calls_a_tool((0, 0)), Script([json.dumps(completion()).encode()]), rows=(row,)
+    )
+    harness.chat(make_body(model="acme-one", tools=[DATETIME]))
+    first, second = (body["cache_salt"] for body in harness.upstream.bodies)
     assert first == second

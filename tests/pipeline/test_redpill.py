@@ -28,18 +28,18 @@ from phigate.core.upstream import Fetched
 from phigate.effects.store.receipts import DynamoReceipts
 from tests import ethereum
 from tests.builders import make_row
-from tests.pipeline.stage import ACCOUNT, PLAIN, Stage, answers, call
+from tests.pipeline.gateway_harness import ACCOUNT, PLAIN, GatewayHarness, answers, call
 
 NONCE = "0f" * 32
 REPORT = b'{"signing_address": "0xab",  "intel_quote": "04"}'
 ROWS = (make_row("acme-one", model="phala/qwen3.5-27b", confidential=True), make_row("bolt-two"))
 
 
-def stage(**options: object) -> Stage:
-    return Stage(**{"rows": ROWS, **options})  # type: ignore[arg-type]
+def harness(**options: object) -> GatewayHarness:
+    return GatewayHarness(**{"rows": ROWS, **options})  # type: ignore[arg-type]
 
 
-def report(made: Stage, get: object = None, **asked: str | None) -> bytes:
+def report(made: GatewayHarness, get: object = None, **asked: str | None) -> bytes:
     made.upstream.gets = [get]  # type: ignore[list-item]
     wanted: dict[str, str | None] = {
         "model": "acme-one",
@@ -52,7 +52,7 @@ def report(made: Stage, get: object = None, **asked: str | None) -> bytes:
 
 
 def test_the_report_is_passed_on_byte_by_byte() -> None:
-    made = stage()
+    made = harness()
     address = "0x" + "aB" * 20
     assert report(made, Fetched(200, REPORT), algo="ecdsa", address=address) == REPORT
     (fetch,) = made.upstream.fetches
@@ -80,27 +80,27 @@ FAILURES: dict[str, tuple[object, type[PhigateError], str]] = {
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_report_that_cannot_be_had_is_the_upstreams_fault(name: str) -> None:
     get, kind, outcome = FAILURES[name]
-    made = stage()
+    made = harness()
     with pytest.raises(kind) as raised:
         report(made, get)
     assert outcome in raised.value.message
-    assert made.journal.fields("report_failed") == [{"row": "acme-one", "outcome": outcome}]
+    assert made.event_log.fields("report_failed") == [{"row": "acme-one", "outcome": outcome}]
     assert "canary" not in raised.value.message
 
 
-NOT_ASKED: dict[str, tuple[Callable[[], Stage], str, str]] = {
+NOT_ASKED: dict[str, tuple[Callable[[], GatewayHarness], str, str]] = {
     "a region that the stack does not serve": (
-        lambda: stage(regions=("EU",)),
+        lambda: harness(regions=("EU",)),
         "acme-one",
         "region_not_served",
     ),
     "a row that is not live": (
-        lambda: stage(rows=(make_row("acme-one", confidential=True, status="staged"),)),
+        lambda: harness(rows=(make_row("acme-one", confidential=True, status="staged"),)),
         "acme-one",
         "no_route",
     ),
-    "a row that is not confidential": (stage, "bolt-two", "not_found"),
-    "a model that is none": (stage, "nobody", "model_not_found"),
+    "a row that is not confidential": (harness, "bolt-two", "not_found"),
+    "a model that is none": (harness, "nobody", "model_not_found"),
 }
 
 
@@ -114,7 +114,7 @@ def test_no_upstream_is_asked_for(name: str) -> None:
     assert made.upstream.fetches == []
 
 
-def answered(made: Stage) -> StoredReceipt:
+def answered(made: GatewayHarness) -> StoredReceipt:
     """The receipt of one answered call."""
     made.plays(answers())
     made.chat(PLAIN)
@@ -124,19 +124,19 @@ def answered(made: Stage) -> StoredReceipt:
     return found
 
 
-def signature(made: Stage, stored: StoredReceipt, algo: str | None = None) -> Json:
+def signature(made: GatewayHarness, stored: StoredReceipt, algo: str | None = None) -> Json:
     return asyncio.run(redpill.signature(made.gateway, stored, None, algo))
 
 
 def test_a_tombstone_has_nothing_to_sign() -> None:
-    made = stage()
+    made = harness()
     stored = StoredReceipt(ACCOUNT, "AGtJ0AAAAAAAAAAA", "expired", 1, 0, None)
     with pytest.raises(NotFound, match="never came to its end"):
         signature(made, stored)
 
 
 def test_an_answer_is_signed_when_the_caller_first_asks_and_never_again() -> None:
-    made = stage()
+    made = harness()
     stored = answered(made)
     assert made.text_root.asked == 0, "never on the request's path"
     signature(made, stored, "ed25519")
@@ -148,7 +148,7 @@ def test_an_answer_is_signed_when_the_caller_first_asks_and_never_again() -> Non
     assert signature(made, stored) == told[0], "also where nobody could sign now"
 
 
-def beside(made: Stage, stored: StoredReceipt) -> dict[str, Item]:
+def beside(made: GatewayHarness, stored: StoredReceipt) -> dict[str, Item]:
     """What stands beside a receipt, by its suffix."""
     return {
         sk.removeprefix(stored.id): item
@@ -158,7 +158,7 @@ def beside(made: Stage, stored: StoredReceipt) -> dict[str, Item]:
 
 
 def test_the_signature_goes_with_its_receipt_and_is_no_receipt() -> None:
-    made = stage()
+    made = harness()
     stored = answered(made)
     signature(made, stored)
     kept = beside(made, stored)[".e"]
@@ -173,7 +173,7 @@ def test_the_signature_goes_with_its_receipt_and_is_no_receipt() -> None:
 
 
 def test_of_two_that_sign_at_once_both_give_out_the_one_that_is_kept() -> None:
-    made = stage()
+    made = harness()
     stored = answered(made)
     first = signature(made, stored)
     kept = TextSignature(first["signature"], first["signing_address"])
@@ -185,7 +185,7 @@ def test_of_two_that_sign_at_once_both_give_out_the_one_that_is_kept() -> None:
     "there", [{}, {"e": {"N": "1"}}, *({"e": {"S": text}} for text in ("", "[]", "{}", "<svg>"))]
 )
 def test_what_somebody_else_has_put_there_is_not_given_out(there: Item) -> None:
-    made = stage()
+    made = harness()
     stored = answered(made)
     told = signature(made, stored)
     kept = beside(made, stored)[".e"]
@@ -202,12 +202,12 @@ def assert_signed_by(address: str, told: Json) -> None:
     assert ethereum.signer_of(told["text"], told["signature"]) == address
 
 
-def admitted(made: Stage) -> None:
+def admitted(made: GatewayHarness) -> None:
     asyncio.run(redpill.admitted(made.gateway, call({})))
 
 
 def test_a_key_may_ask_so_often_in_a_minute_and_is_told_when_to_come_back() -> None:
-    made = stage()
+    made = harness()
     made.clock.time_s = 20.0 + made.clock.time_s // 60 * 60
     for _ in range(PROOFS_PER_MINUTE_MAX // 2):
         admitted(made)
@@ -230,7 +230,7 @@ def test_a_key_may_ask_so_often_in_a_minute_and_is_told_when_to_come_back() -> N
 
 
 def test_a_disabled_key_stops_at_once_whatever_is_cached() -> None:
-    made = stage()
+    made = harness()
     account = made.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
     account["k"]["M"]["k1"] = flag(False)
     with pytest.raises(InvalidApiKey, match="disabled"):
@@ -244,18 +244,18 @@ def test_a_disabled_key_stops_at_once_whatever_is_cached() -> None:
 
 
 def test_a_key_that_cannot_be_reached_is_overloaded_and_noted() -> None:
-    made = stage()
+    made = harness()
     stored = answered(made)
     made.text_root.fails = True
     with pytest.raises(Overloaded):
         signature(made, stored)
-    (note,) = made.journal.fields("text_not_signed")
+    (note,) = made.event_log.fields("text_not_signed")
     assert note == {"kind": "SigningFailed", "outcome": "unreachable"}
     assert signature(made, stored, "ed25519")["signing_algo"] == "ed25519"
 
 
 def test_a_process_without_the_key_says_so() -> None:
-    made = stage()
+    made = harness()
     stored = answered(made)
     made.gateway.text_signer = None
     with pytest.raises(NotFound, match="ed25519"):
@@ -263,7 +263,7 @@ def test_a_process_without_the_key_says_so() -> None:
 
 
 def test_a_receipt_that_nobody_vouches_for_has_no_ed25519_signature() -> None:
-    made = stage()
+    made = harness()
     made.root.fails = True
     stored = answered(made)
     with pytest.raises(NotFound, match="Nobody vouches"):
@@ -272,11 +272,11 @@ def test_a_receipt_that_nobody_vouches_for_has_no_ed25519_signature() -> None:
 
 
 def test_a_row_that_left_the_catalog_is_known_by_its_own_id() -> None:
-    made = stage()
+    made = harness()
     stored = answered(made)
     assert stored.signed is not None
     row = json.loads(stored.signed.payload)["row"]
-    later = stage(rows=(make_row("cove-three"),))
+    later = harness(rows=(make_row("cove-three"),))
     later.gateway.receipts = made.gateway.receipts
     assert asyncio.run(redpill.signature(later.gateway, stored, row, None))["text"]
     with pytest.raises(NotFound, match="answered by"):

@@ -31,17 +31,17 @@ from phigate.core.limits import REFUSALS_PER_MINUTE_MAX
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json, KeyPolicy, Row, Task
 from phigate.pipeline import serve as pipeline
-from phigate.pipeline.gateway import BodyLate, Call, Stack
+from phigate.pipeline.gateway import BodyLate, InboundRequest, Stack
 from tests.builders import NOW_S, make_agreement, make_body, make_row
-from tests.fakes import RecordingOut
-from tests.pipeline.points import failing, watch
-from tests.pipeline.stage import (
+from tests.fakes import RecordingResponseWriter
+from tests.pipeline.await_points import failing, watch
+from tests.pipeline.gateway_harness import (
     ACCOUNT,
     CREDIT_MICROS,
     KEY,
     PLAIN,
     ROWS,
-    Stage,
+    GatewayHarness,
     Told,
     answers,
     call,
@@ -50,7 +50,7 @@ from tests.pipeline.stage import (
 
 @dataclass(frozen=True)
 class Case:
-    """A call and the stage it is made on."""
+    """A call and the harness it is made on."""
 
     key: str | None = KEY
     key_id: str = "k1"
@@ -144,9 +144,9 @@ FAULTS: dict[str, tuple[int, str, Fault]] = {
 }
 
 
-def made(case: Case, stage: Stage | None = None) -> tuple[Stage, Told]:
+def made(case: Case, harness: GatewayHarness | None = None) -> tuple[GatewayHarness, Told]:
     """Make the call of a case."""
-    stage = stage or Stage(
+    harness = harness or GatewayHarness(
         rows=case.rows,
         policy=case.policy,
         credit_micros=case.credit_micros,
@@ -155,52 +155,52 @@ def made(case: Case, stage: Stage | None = None) -> tuple[Stage, Told]:
         key_id=case.key_id,
     )
     if case.calls_before:
-        item = stage.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
+        item = harness.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
         item["w"]["M"][f"k1:{int(NOW_S) // 60}"] = {"N": str(case.calls_before)}
     came = call(case.raw or case.body, case.headers, key=case.key, task=case.task)
     if case.raw is None:
         came = replace(came, body=None)
-    stage.out = RecordingOut(stage.clock)
-    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
-    return stage, stage.told()
+    harness.out = RecordingResponseWriter(harness.clock)
+    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    return harness, harness.told()
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_refusal_is_an_envelope_costs_nothing_and_calls_nobody(name: str) -> None:
     _, code, fault = FAULTS[name]
-    stage, told = made(fault(Case()))
+    harness, told = made(fault(Case()))
     kind = KINDS[code]
     assert told.status == kind.status
     assert (told.error["code"], told.error["type"]) == (code, kind.type)
     assert set(told.error) >= {"message", "type", "code", "param"}
     assert told.headers["content-type"] == "application/json"
     assert told.headers["content-length"] == str(len(told.body))
-    assert stage.upstream.requests == []
-    assert stage.account()["held"] == stage.account()["spent"] == 0
+    assert harness.upstream.requests == []
+    assert harness.account()["held"] == harness.account()["spent"] == 0
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault[0]])
 def test_a_refusal_of_a_known_key_leaves_a_receipt(name: str) -> None:
     _, code, fault = FAULTS[name]
-    stage, told = made(fault(Case()))
-    *refused, hold, receipt, settle = stage.log
+    harness, told = made(fault(Case()))
+    *refused, hold, receipt, settle = harness.log
     assert (hold, receipt, settle) == (("hold", 0), ("receipt", 0, "done"), ("settle", 0))
     assert [line[0] for line in refused] == ["hold"] * (FAULTS[name][0] >= 8)
-    assert told.headers["x-phi-receipt"] == stage.record["id"] == told.headers["x-request-id"]
-    assert stage.record["verdict"] == code
-    assert stage.record["ended"] == "refused"
-    assert "row" not in stage.record
-    assert "cost" not in stage.record
+    assert told.headers["x-phi-receipt"] == harness.record["id"] == told.headers["x-request-id"]
+    assert harness.record["verdict"] == code
+    assert harness.record["ended"] == "refused"
+    assert "row" not in harness.record
+    assert "cost" not in harness.record
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if not fault[0]])
 def test_a_refusal_without_a_key_in_force_writes_nothing(name: str) -> None:
-    stage, told = made(FAULTS[name][2](Case()))
-    assert [line for line in stage.log if line != ("hold", "key")] == []
-    assert stage.receipts() == {}
+    harness, told = made(FAULTS[name][2](Case()))
+    assert [line for line in harness.log if line != ("hold", "key")] == []
+    assert harness.receipts() == {}
     assert "x-phi-receipt" not in told.headers
     if name != "a disabled key":
-        assert stage.ledger.dynamo.calls == {}
+        assert harness.ledger.dynamo.calls == {}
 
 
 PAIRS = [
@@ -215,68 +215,68 @@ def test_of_two_faults_the_one_that_stands_first_in_the_table_is_told(
     first: str, second: str
 ) -> None:
     case = FAULTS[first][2](FAULTS[second][2](Case()))
-    stage, told = made(case)
+    harness, told = made(case)
     assert told.error["code"] == FAULTS[first][1]
-    assert stage.account()["spent"] == 0
+    assert harness.account()["spent"] == 0
 
 
 def test_the_receipt_of_a_refusal_holds_the_hash_of_what_came_and_of_what_was_answered() -> None:
-    stage = Stage()
-    told = stage.chat(b"{")
-    assert stage.record["request_sha256"] == hashlib.sha256(b"{").hexdigest()
-    assert stage.record["response_sha256"] == hashlib.sha256(told.body).hexdigest()
+    harness = GatewayHarness()
+    told = harness.chat(b"{")
+    assert harness.record["request_sha256"] == hashlib.sha256(b"{").hexdigest()
+    assert harness.record["response_sha256"] == hashlib.sha256(told.body).hexdigest()
 
 
 @pytest.mark.parametrize("phi", ["true", "maybe"])
 def test_what_is_or_may_be_phi_is_hashed_under_the_callers_nonce(phi: str) -> None:
-    stage = Stage()
-    told = stage.chat(b"{", {"x-phi": phi})
+    harness = GatewayHarness()
+    told = harness.chat(b"{", {"x-phi": phi})
     key = nonce(KEY, told.headers["x-phi-receipt"])
-    assert stage.record["request_sha256"] == hmac.digest(key, b"{", "sha256").hex()
-    assert stage.record["response_sha256"] == hmac.digest(key, told.body, "sha256").hex()
+    assert harness.record["request_sha256"] == hmac.digest(key, b"{", "sha256").hex()
+    assert harness.record["response_sha256"] == hmac.digest(key, told.body, "sha256").hex()
 
 
 def test_a_json_body_is_read_whatever_its_content_type_says() -> None:
-    stage = Stage(answers())
-    assert stage.chat(PLAIN, {"content-type": "text/plain"}).status == 200
+    harness = GatewayHarness(answers())
+    assert harness.chat(PLAIN, {"content-type": "text/plain"}).status == 200
 
 
 def test_a_region_of_another_stack_is_told_which_ones_are_served() -> None:
-    stage = Stage(regions=("CH", "EU"))
-    told = stage.chat(PLAIN, {"x-region": "us"})
+    harness = GatewayHarness(regions=("CH", "EU"))
+    told = harness.chat(PLAIN, {"x-region": "us"})
     assert told.status == 421
     assert "CH, EU" in told.error["message"]
-    assert stage.record["region_asked"] == "US"
+    assert harness.record["region_asked"] == "US"
 
 
 def test_phi_that_is_blocked_is_told_by_which_rule() -> None:
     ended = make_row(agreement=make_agreement(expires_at_s=int(NOW_S)))
-    stage = Stage(rows=(ended, make_row("bolt-two", agreement=None)))
-    assert stage.phi().error["code"] == "phi_blocked"
-    assert stage.record["rejected"] == {
+    harness = GatewayHarness(rows=(ended, make_row("bolt-two", agreement=None)))
+    assert harness.phi().error["code"] == "phi_blocked"
+    assert harness.record["rejected"] == {
         "phi_no_agreement": ["bolt-two"],
         "phi_agreement_not_in_force": ["acme-one"],
     }
 
 
 def test_a_math_agents_refusal_names_no_wish_that_would_not_help() -> None:
-    stage = Stage(rows=(make_row(confidential=True),))
-    told = stage.chat(PLAIN, {"x-phi": "true"}, task="math")
+    harness = GatewayHarness(rows=(make_row(confidential=True),))
+    told = harness.chat(PLAIN, {"x-phi": "true"}, task="math")
     assert told.error["code"] == "phi_blocked"
     assert "provider.confidential" not in told.error["message"]
 
 
 def test_an_image_under_phi_without_a_row_is_no_route() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-    stage = Stage(rows=(make_row(agreement=None),))
-    told = stage.phi(messages=[{"role": "user", "content": [image]}])
+    harness = GatewayHarness(rows=(make_row(agreement=None),))
+    told = harness.phi(messages=[{"role": "user", "content": [image]}])
     assert (told.status, told.error["code"]) == (404, "no_route")
 
 
 def test_a_key_whose_models_do_not_serve_the_region_is_key_policy() -> None:
     rows = (make_row("acme-one", places={}), make_row("bolt-two"))
-    stage = Stage(rows=rows, policy=KeyPolicy(models=frozenset({"acme-one"})))
-    assert stage.chat(make_body()).error["code"] == "key_policy"
+    harness = GatewayHarness(rows=rows, policy=KeyPolicy(models=frozenset({"acme-one"})))
+    assert harness.chat(make_body()).error["code"] == "key_policy"
 
 
 CREDITS = (1, 119, 120, 121, 122, 1_000, 4_123, 32_887)
@@ -286,8 +286,8 @@ CREDITS = (1, 119, 120, 121, 122, 1_000, 4_123, 32_887)
 def test_a_402_says_what_is_needed_what_is_there_and_how_many_tokens_it_pays_for(
     credit: int,
 ) -> None:
-    stage = Stage(credit_micros=credit)
-    told = stage.chat(PLAIN)
+    harness = GatewayHarness(credit_micros=credit)
+    told = harness.chat(PLAIN)
     assert told.status == 402
     assert told.error["needed_micro"] == 120 + 8_192 * 4
     assert told.error["available_micro"] == credit
@@ -297,86 +297,86 @@ def test_a_402_says_what_is_needed_what_is_there_and_how_many_tokens_it_pays_for
     assert told.error.get("max_tokens_affordable") == (most or None)
     assert ("max_tokens" in told.error["message"]) == (most > 0)
     assert ("max_tokens_affordable" in told.error) == (most > 0)
-    assert stage.chat({**PLAIN, "max_tokens": most + 1}).error["code"] == "insufficient_credit"
+    assert harness.chat({**PLAIN, "max_tokens": most + 1}).error["code"] == "insufficient_credit"
     if most:
-        stage.plays(answers())
-        assert stage.chat({**PLAIN, "max_tokens": most}).status == 200
+        harness.plays(answers())
+        assert harness.chat({**PLAIN, "max_tokens": most}).status == 200
 
 
 def test_a_day_limit_says_what_is_left_of_it_and_asking_for_that_is_accepted() -> None:
-    stage = Stage(answers(), policy=KeyPolicy(spend_limit_micros=1_000))
-    told = stage.chat(PLAIN)
+    harness = GatewayHarness(answers(), policy=KeyPolicy(spend_limit_micros=1_000))
+    told = harness.chat(PLAIN)
     assert told.status == 402
     most = told.error["max_tokens_affordable"]
     assert (told.error["available_micro"], most) == (1_000, (1_000 - 120) // 4)
-    assert stage.chat({**PLAIN, "max_tokens": most}).status == 200
+    assert harness.chat({**PLAIN, "max_tokens": most}).status == 200
 
 
 def test_a_day_limit_that_covers_no_answer_advises_none() -> None:
-    told = Stage(policy=KeyPolicy(spend_limit_micros=120)).chat(PLAIN)
+    told = GatewayHarness(policy=KeyPolicy(spend_limit_micros=120)).chat(PLAIN)
     assert told.status == 402
     assert "max_tokens" not in told.error["message"]
     assert "max_tokens_affordable" not in told.error
 
 
 def test_a_limit_of_rate_says_when_to_come_back() -> None:
-    stage = Stage(answers(), answers(), policy=KeyPolicy(rpm=1))
-    assert stage.chat().status == 200
-    told = stage.chat()
+    harness = GatewayHarness(answers(), answers(), policy=KeyPolicy(rpm=1))
+    assert harness.chat().status == 200
+    told = harness.chat()
     seconds = int(told.headers["retry-after"])
     assert told.status == 429
-    stage.pass_time(seconds)
-    assert stage.chat().status == 200
+    harness.pass_time(seconds)
+    assert harness.chat().status == 200
 
 
 def test_the_61st_refusal_of_a_minute_leaves_no_receipt_and_the_next_one_counts_it() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     for _ in range(REFUSALS_PER_MINUTE_MAX):
-        assert stage.chat(b"{").status == 400
-    assert len(stage.records) == REFUSALS_PER_MINUTE_MAX
+        assert harness.chat(b"{").status == 400
+    assert len(harness.records) == REFUSALS_PER_MINUTE_MAX
     for _ in range(3):
-        told = stage.chat(b"{")
+        told = harness.chat(b"{")
         assert (told.status, told.error["code"]) == (429, "rate_limited")
         assert "x-phi-receipt" not in told.headers
-    assert len(stage.records) == REFUSALS_PER_MINUTE_MAX
+    assert len(harness.records) == REFUSALS_PER_MINUTE_MAX
     # A good call is served meanwhile, and its receipt tells of them.
-    stage.plays(answers())
-    assert stage.chat(PLAIN).status == 200
-    assert stage.records[-1]["refusals_without_receipt"] == 3
-    stage.pass_time(int(told.headers["retry-after"]))
-    assert stage.chat(b"{").status == 400
-    assert "refusals_without_receipt" not in stage.records[-1]
+    harness.plays(answers())
+    assert harness.chat(PLAIN).status == 200
+    assert harness.records[-1]["refusals_without_receipt"] == 3
+    harness.pass_time(int(told.headers["retry-after"]))
+    assert harness.chat(b"{").status == 400
+    assert "refusals_without_receipt" not in harness.records[-1]
 
 
 def test_a_key_store_that_cannot_be_reached_is_overloaded() -> None:
-    stage = Stage()
-    watch(stage, failing("before keys.principal", lambda: Overloaded("no key store")))
-    told = stage.chat(PLAIN)
+    harness = GatewayHarness()
+    watch(harness, failing("before keys.lookup", lambda: Overloaded("no key store")))
+    told = harness.chat(PLAIN)
     assert (told.status, told.error["code"]) == (503, "overloaded")
-    assert stage.receipts() == {}
+    assert harness.receipts() == {}
 
 
 def test_a_catalog_that_was_never_read_is_overloaded() -> None:
-    stage = Stage()
-    watch(stage, failing("before catalog.current", lambda: Overloaded("no catalog")))
-    told = stage.chat(PLAIN)
+    harness = GatewayHarness()
+    watch(harness, failing("before catalog.current", lambda: Overloaded("no catalog")))
+    told = harness.chat(PLAIN)
     assert (told.status, told.error["code"]) == (503, "overloaded")
-    assert stage.record["verdict"] == "overloaded"
+    assert harness.record["verdict"] == "overloaded"
 
 
 def test_a_header_of_two_keys_is_no_key() -> None:
-    stage = Stage()
-    stage.out = RecordingOut(stage.clock)
-    came = Call("chat", {"authorization": f"Bearer {KEY}, Bearer {KEY}"}, b"{}")
-    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
-    assert stage.told().status == 401
+    harness = GatewayHarness()
+    harness.out = RecordingResponseWriter(harness.clock)
+    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}, Bearer {KEY}"}, b"{}")
+    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    assert harness.told().status == 401
 
 
 def test_a_dry_run_decides_as_a_live_call_and_is_counted_alone() -> None:
     rows = (*ROWS[:2], make_row("cove-three", agreement=None))
-    stage = Stage(rows=rows)
+    harness = GatewayHarness(rows=rows)
     came = call({"model": "bolt-two", "max_tokens": 10}, {"x-phi": "1"})
-    decided = asyncio.run(pipeline.dry_run(stage.gateway, came))
+    decided = asyncio.run(pipeline.dry_run(harness.gateway, came))
     assert decided == {
         "region": "CH",
         "phi": True,
@@ -391,46 +391,51 @@ def test_a_dry_run_decides_as_a_live_call_and_is_counted_alone() -> None:
         "cost_max_micro": 52,
         "max_tokens": 10,
     }
-    assert stage.ledger.dynamo.calls == {"UpdateItem": 1}
-    assert stage.log == [("count", None)]
-    assert stage.account() == {"avail": CREDIT_MICROS, "held": 0, "spent": 0, "top": CREDIT_MICROS}
-    assert stage.upstream.requests == []
+    assert harness.ledger.dynamo.calls == {"UpdateItem": 1}
+    assert harness.log == [("count", None)]
+    assert harness.account() == {
+        "avail": CREDIT_MICROS,
+        "held": 0,
+        "spent": 0,
+        "top": CREDIT_MICROS,
+    }
+    assert harness.upstream.requests == []
 
 
 def test_dry_runs_and_calls_share_the_rate_of_their_key() -> None:
-    stage = Stage(answers(), answers(), policy=KeyPolicy(rpm=3))
+    harness = GatewayHarness(answers(), answers(), policy=KeyPolicy(rpm=3))
     route = {"model": "bolt-two"}
-    asyncio.run(pipeline.dry_run(stage.gateway, call(route)))
-    assert stage.chat().headers["x-ratelimit-remaining-requests"] == "1"
-    asyncio.run(pipeline.dry_run(stage.gateway, call(route)))
-    assert stage.chat().status == 429
+    asyncio.run(pipeline.dry_run(harness.gateway, call(route)))
+    assert harness.chat().headers["x-ratelimit-remaining-requests"] == "1"
+    asyncio.run(pipeline.dry_run(harness.gateway, call(route)))
+    assert harness.chat().status == 429
     with pytest.raises(RateLimited) as refused:
-        asyncio.run(pipeline.dry_run(stage.gateway, call(b"not even JSON")))
+        asyncio.run(pipeline.dry_run(harness.gateway, call(b"not even JSON")))
     assert refused.value.headers == {"retry-after": str(60 - int(NOW_S) % 60)}
-    stage.pass_time(60)
-    asyncio.run(pipeline.dry_run(stage.gateway, call(route)))
+    harness.pass_time(60)
+    asyncio.run(pipeline.dry_run(harness.gateway, call(route)))
 
 
 def test_counts_of_past_minutes_do_not_pile_up() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     for _ in range(10):
-        asyncio.run(pipeline.dry_run(stage.gateway, call({"model": "bolt-two"})))
-        stage.pass_time(60)
-    item = stage.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
+        asyncio.run(pipeline.dry_run(harness.gateway, call({"model": "bolt-two"})))
+        harness.pass_time(60)
+    item = harness.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
     assert len(item["w"]["M"]) == 1
 
 
 def test_a_dry_run_with_a_disabled_key_is_401() -> None:
-    stage = Stage(key_id="off")  # found, as it still is where it is cached
+    harness = GatewayHarness(key_id="off")  # found, as it still is where it is cached
     with pytest.raises(InvalidApiKey, match="disabled"):
-        asyncio.run(pipeline.dry_run(stage.gateway, call({"model": "bolt-two"})))
+        asyncio.run(pipeline.dry_run(harness.gateway, call({"model": "bolt-two"})))
 
 
 def test_a_dry_run_with_an_unknown_key_writes_and_reads_nothing() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
     with pytest.raises(InvalidApiKey):
-        asyncio.run(pipeline.dry_run(stage.gateway, call({}, key=make_key("live", bytes(32)))))
-    assert stage.ledger.dynamo.calls == {}
+        asyncio.run(pipeline.dry_run(harness.gateway, call({}, key=make_key("live", bytes(32)))))
+    assert harness.ledger.dynamo.calls == {}
 
 
 async def never() -> bytes:
@@ -440,53 +445,53 @@ async def never() -> bytes:
 
 @pytest.mark.parametrize("key", ["", "phi_live_nonsense", make_key("live", bytes(32))])
 def test_a_bad_key_is_refused_before_the_body_is_read(key: str) -> None:
-    stage = Stage()
-    came = Call("chat", {"authorization": f"Bearer {key}"}, arriving=never)
-    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
-    assert stage.told().status == 401
+    harness = GatewayHarness()
+    came = InboundRequest("chat", {"authorization": f"Bearer {key}"}, arriving=never)
+    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    assert harness.told().status == 401
     with pytest.raises(InvalidApiKey):
-        asyncio.run(pipeline.dry_run(stage.gateway, came))
+        asyncio.run(pipeline.dry_run(harness.gateway, came))
 
 
 def test_a_key_over_its_rate_is_refused_a_dry_run_before_the_body_is_read() -> None:
-    stage = Stage(policy=KeyPolicy(rpm=1))
-    asyncio.run(pipeline.dry_run(stage.gateway, call({"model": "bolt-two"})))
-    came = Call("chat", {"authorization": f"Bearer {KEY}"}, arriving=never)
+    harness = GatewayHarness(policy=KeyPolicy(rpm=1))
+    asyncio.run(pipeline.dry_run(harness.gateway, call({"model": "bolt-two"})))
+    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, arriving=never)
     with pytest.raises(RateLimited):
-        asyncio.run(pipeline.dry_run(stage.gateway, came))
+        asyncio.run(pipeline.dry_run(harness.gateway, came))
 
 
 def test_a_body_that_comes_too_late_is_408_with_a_receipt() -> None:
-    stage = Stage()
+    harness = GatewayHarness()
 
     async def late() -> bytes:
         raise BodyLate
 
-    came = Call("chat", {"authorization": f"Bearer {KEY}"}, arriving=late)
-    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
-    told = stage.told()
+    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, arriving=late)
+    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    told = harness.told()
     assert (told.status, told.error["code"]) == (408, "request_timeout")
     assert told.headers["connection"] == "close"
-    (record,) = stage.records
+    (record,) = harness.records
     assert (record["verdict"], record["ended"]) == ("request_timeout", "refused")
-    assert stage.upstream.requests == []
+    assert harness.upstream.requests == []
 
 
 def test_a_body_that_was_cut_is_no_request() -> None:
-    stage = Stage(answers())
+    harness = GatewayHarness(answers())
 
     async def cut() -> bytes:
         raise InvalidRequest("The body ended before it was whole.")
 
-    came = Call("chat", {"authorization": f"Bearer {KEY}"}, arriving=cut)
-    asyncio.run(pipeline.serve(stage.gateway, came, stage.out))
-    assert (stage.log, stage.records, stage.upstream.requests) == ([], [], [])
+    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, arriving=cut)
+    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    assert (harness.log, harness.records, harness.upstream.requests) == ([], [], [])
 
 
 def test_a_dry_run_of_a_refusal_names_its_code() -> None:
-    stage = Stage(rows=(make_row(agreement=None),))
+    harness = GatewayHarness(rows=(make_row(agreement=None),))
     came = call({"model": "acme-one"}, {"x-phi": "1"})
-    decided = asyncio.run(pipeline.dry_run(stage.gateway, came))
+    decided = asyncio.run(pipeline.dry_run(harness.gateway, came))
     assert (decided["decision"], decided["code"]) == ("refused", "phi_blocked")
     assert decided["candidates"] == []
 
@@ -494,11 +499,11 @@ def test_a_dry_run_of_a_refusal_names_its_code() -> None:
 def test_a_stack_that_allows_no_unproven_place_routes_none() -> None:
     unproven = replace(ROWS[0].places["CH"], residency="unproven")
     row = make_row(places={"CH": unproven})
-    stage = Stage(answers(), rows=(row,))
-    assert stage.chat(PLAIN).error["code"] == "no_route"
-    stage.gateway.stack = Stack("stack-1", "CH", ("CH",), frozenset({"acme-one/CH"}))
-    assert stage.chat(PLAIN).status == 200
-    assert stage.phi().error["code"] == "phi_blocked"
+    harness = GatewayHarness(answers(), rows=(row,))
+    assert harness.chat(PLAIN).error["code"] == "no_route"
+    harness.gateway.stack = Stack("stack-1", "CH", ("CH",), frozenset({"acme-one/CH"}))
+    assert harness.chat(PLAIN).status == 200
+    assert harness.phi().error["code"] == "phi_blocked"
 
 
 KINDS: dict[str, type[CallerError]] = {

@@ -11,11 +11,11 @@ from phigate.core.errors import UpstreamFailed
 from phigate.core.types import Json
 from tests.builders import NOW_S, make_body, make_row
 from tests.fakes import Script
-from tests.pipeline.points import at, watch
-from tests.pipeline.stage import (
+from tests.pipeline.await_points import at, watch
+from tests.pipeline.gateway_harness import (
     DONE,
     USAGE_CHUNK,
-    Stage,
+    GatewayHarness,
     answers,
     chunk,
     fails,
@@ -67,15 +67,15 @@ def spoken(text: str) -> Script:
     )
 
 
-def results(stage: Stage, turn: int = 1) -> list[Json]:
+def results(harness: GatewayHarness, turn: int = 1) -> list[Json]:
     """The tool results that a turn's upstream was sent."""
-    sent = stage.upstream.bodies[turn]["messages"]
+    sent = harness.upstream.bodies[turn]["messages"]
     return [json.loads(message["content"]) for message in sent if message["role"] == "tool"]
 
 
 def test_a_call_is_run_and_the_answer_comes_from_the_second_turn() -> None:
-    stage = Stage(calls(called()), answers("It is noon."))
-    told = stage.chat(ASKS)
+    harness = GatewayHarness(calls(called()), answers("It is noon."))
+    told = harness.chat(ASKS)
     assert told.status == 200
     assert told.json["choices"][0]["message"]["content"] == "It is noon."
     assert told.json["usage"] == {
@@ -86,31 +86,31 @@ def test_a_call_is_run_and_the_answer_comes_from_the_second_turn() -> None:
     }
     assert told.headers["x-phi-cost-micro"] == str(TWO_TURNS_MICROS)
     assert told.headers["x-phi-attempts"] == "1", "one row in each of the turns"
-    (result,) = results(stage)
+    (result,) = results(harness)
     assert result["timezone"] == "Europe/London"
     assert result["datetime"].endswith((".000+00:00", ".000+01:00"))
 
 
 def test_the_loop_has_one_hold_one_raise_one_receipt_and_one_settle() -> None:
-    stage = Stage(calls(called()), answers())
-    stage.chat(ASKS)
-    names = [line[0] for line in stage.log]
+    harness = GatewayHarness(calls(called()), answers())
+    harness.chat(ASKS)
+    names = [line[0] for line in harness.log]
     assert names == ["hold", "raise", "receipt", "settle"]
-    assert stage.log[-1] == ("settle", TWO_TURNS_MICROS)
-    (raised,) = [micros for name, micros, *_ in stage.log if name == "raise"]
-    assert stage.record["cost"] == {
+    assert harness.log[-1] == ("settle", TWO_TURNS_MICROS)
+    (raised,) = [micros for name, micros, *_ in harness.log if name == "raise"]
+    assert harness.record["cost"] == {
         "computed": TWO_TURNS_MICROS,
         "charged": TWO_TURNS_MICROS,
         "held": raised,
     }
-    assert [turn[:3] for turn in stage.record["turns"]] == [["acme-one", 10, 5]] * 2
-    assert stage.account()["held"] == 0
+    assert [turn[:3] for turn in harness.record["turns"]] == [["acme-one", 10, 5]] * 2
+    assert harness.account()["held"] == 0
 
 
 def test_the_model_is_offered_a_function_and_never_the_gateways_type() -> None:
-    stage = Stage(answers())
-    stage.chat({**ASKS, "tools": [LOOK_UP, DATETIME]})
-    tools = stage.upstream.bodies[0]["tools"]
+    harness = GatewayHarness(answers())
+    harness.chat({**ASKS, "tools": [LOOK_UP, DATETIME]})
+    tools = harness.upstream.bodies[0]["tools"]
     assert [tool["function"]["name"] for tool in tools] == ["look_up", "gateway_datetime"]
     assert {tool["type"] for tool in tools} == {"function"}
 
@@ -131,10 +131,10 @@ CHOICES: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize(("choice", "sent"), CHOICES.values(), ids=CHOICES)
 def test_a_forced_tool_is_forced_once(choice: Any, sent: Any) -> None:
-    stage = Stage(calls(called()), answers())
-    told = stage.chat({**ASKS, "tool_choice": choice})
+    harness = GatewayHarness(calls(called()), answers())
+    told = harness.chat({**ASKS, "tool_choice": choice})
     assert told.status == 200
-    assert [body["tool_choice"] for body in stage.upstream.bodies] == [sent, "auto"]
+    assert [body["tool_choice"] for body in harness.upstream.bodies] == [sent, "auto"]
 
 
 ARGUMENTS: dict[str, tuple[str, str | None]] = {
@@ -151,9 +151,9 @@ ARGUMENTS: dict[str, tuple[str, str | None]] = {
 
 @pytest.mark.parametrize(("arguments", "zone"), ARGUMENTS.values(), ids=ARGUMENTS)
 def test_an_argument_is_used_or_told_to_the_model(arguments: str, zone: str | None) -> None:
-    stage = Stage(calls(called(arguments=arguments)), answers())
-    assert stage.chat(ASKS).status == 200
-    (result,) = results(stage)
+    harness = GatewayHarness(calls(called(arguments=arguments)), answers())
+    assert harness.chat(ASKS).status == 200
+    (result,) = results(harness)
     assert result.get("timezone") == zone
     assert ("error" in result) == (zone is None)
 
@@ -171,29 +171,29 @@ ZONES: dict[str, tuple[Json, str | None]] = {
 def test_a_requests_time_zone_is_used_or_refused_before_any_upstream(
     members: Json, zone: str | None
 ) -> None:
-    stage = Stage(calls(called()), answers())
-    told = stage.chat({**ASKS, "tools": [{"type": "gateway:datetime", **members}]})
+    harness = GatewayHarness(calls(called()), answers())
+    told = harness.chat({**ASKS, "tools": [{"type": "gateway:datetime", **members}]})
     if zone is None:
         assert (told.status, told.error["code"]) == (400, "invalid_request")
         assert told.error["param"].startswith("tools.0.")
-        assert stage.upstream.requests == []
+        assert harness.upstream.requests == []
     else:
-        assert results(stage)[0]["timezone"] == zone
+        assert results(harness)[0]["timezone"] == zone
 
 
 def test_a_callers_own_function_of_that_name_is_the_callers() -> None:
     own = {"type": "function", "function": {"name": "gateway_datetime"}}
-    stage = Stage(calls(called()))
-    told = stage.chat({**ASKS, "tools": [own, DATETIME]})
+    harness = GatewayHarness(calls(called()))
+    told = harness.chat({**ASKS, "tools": [own, DATETIME]})
     assert [c["id"] for c in told.json["choices"][0]["message"]["tool_calls"]] == ["call-1"]
-    assert len(stage.upstream.bodies[0]["tools"]) == 1
+    assert len(harness.upstream.bodies[0]["tools"]) == 1
 
 
 @pytest.mark.parametrize("body", [ASKS, STREAMS], ids=["json", "stream"])
 def test_a_mixed_turn_hands_the_caller_its_own_calls_only(body: Json) -> None:
     both = (called(call_id="ours"), called("look_up", '{"a": 1}', "theirs"))
-    stage = Stage(streamed(*both) if body is STREAMS else calls(*both))
-    told = stage.chat({**body, "tools": [LOOK_UP, DATETIME]})
+    harness = GatewayHarness(streamed(*both) if body is STREAMS else calls(*both))
+    told = harness.chat({**body, "tools": [LOOK_UP, DATETIME]})
     if body is STREAMS:
         handed = [c["choices"][0] for c in told.chunks if c["choices"]]
         (delta,) = [c["delta"] for c in handed if c["delta"].get("tool_calls")]
@@ -201,45 +201,45 @@ def test_a_mixed_turn_hands_the_caller_its_own_calls_only(body: Json) -> None:
         assert handed[-1]["finish_reason"] == "tool_calls"
     else:
         assert told.json["choices"][0]["message"]["tool_calls"] == [both[1]]
-    assert len(stage.upstream.requests) == 1
+    assert len(harness.upstream.requests) == 1
 
 
 def test_max_tool_calls_ends_the_loop_and_charges_the_turns_made() -> None:
-    stage = Stage(calls(called(), called(call_id="call-2")))
-    told = stage.chat({**ASKS, "max_tool_calls": 1})
+    harness = GatewayHarness(calls(called(), called(call_id="call-2")))
+    told = harness.chat({**ASKS, "max_tool_calls": 1})
     assert (told.status, told.error["code"]) == (400, "server_tool_limit")
     assert told.headers["x-should-retry"] == "false"
-    assert stage.account()["spent"] == int(told.headers["x-phi-cost-micro"]) == 5
-    assert stage.record["verdict"] == "server_tool_limit"
+    assert harness.account()["spent"] == int(told.headers["x-phi-cost-micro"]) == 5
+    assert harness.record["verdict"] == "server_tool_limit"
 
 
 def test_after_eight_turns_that_follow_the_loop_is_an_error() -> None:
-    stage = Stage(*[calls(called()) for _ in range(9)])
-    told = stage.chat(ASKS)
+    harness = GatewayHarness(*[calls(called()) for _ in range(9)])
+    told = harness.chat(ASKS)
     assert (told.status, told.error["code"]) == (502, "server_tool_error")
-    assert len(stage.upstream.requests) == 9
-    assert stage.account()["held"] == 0
-    assert stage.account()["spent"] == int(told.headers["x-phi-cost-micro"])
+    assert len(harness.upstream.requests) == 9
+    assert harness.account()["held"] == 0
+    assert harness.account()["spent"] == int(told.headers["x-phi-cost-micro"])
 
 
 def test_when_credit_covers_no_further_turn_the_last_one_has_no_tools() -> None:
-    probe = Stage()
+    probe = GatewayHarness()
     probe.plays(answers())
     probe.chat(ASKS)
     first_hold = probe.log[0][1]
-    stage = Stage(calls(called()), answers("Without."), credit_micros=first_hold)
-    told = stage.chat(ASKS)
+    harness = GatewayHarness(calls(called()), answers("Without."), credit_micros=first_hold)
+    told = harness.chat(ASKS)
     assert told.status == 200
-    assert stage.upstream.bodies[1]["tool_choice"] == "none"
-    assert stage.account()["spent"] == TWO_TURNS_MICROS
+    assert harness.upstream.bodies[1]["tool_choice"] == "none"
+    assert harness.account()["spent"] == TWO_TURNS_MICROS
 
 
 @pytest.mark.parametrize("body", [ASKS, STREAMS], ids=["json", "stream"])
 def test_a_second_turn_that_nobody_answers_charges_the_first(body: Json) -> None:
     first = streamed(called(), text="Wait. ") if body is STREAMS else calls(called())
-    stage = Stage(first, *[fails(500) for _ in range(4)])
-    told = stage.chat(body)
-    assert stage.account() == {"avail": 999_995, "held": 0, "spent": 5, "top": 1_000_000}
+    harness = GatewayHarness(first, *[fails(500) for _ in range(4)])
+    told = harness.chat(body)
+    assert harness.account() == {"avail": 999_995, "held": 0, "spent": 5, "top": 1_000_000}
     if body is STREAMS:
         assert told.status == 200
         assert told.chunks[-1]["error"]["code"] == "upstream_error"
@@ -255,21 +255,21 @@ def test_an_agreement_that_lapses_between_two_turns_ends_the_loop() -> None:
     row = make_row("acme-one")
     assert row.agreement is not None
     lasts_s = int(NOW_S) + 5
-    stage = Stage(
+    harness = GatewayHarness(
         calls(called()),
         answers(),
         rows=(make_row("acme-one", agreement=replace(row.agreement, expires_at_s=lasts_s)),),
     )
-    watch(stage, at("before ledger.raise_hold", lambda: stage.pass_time(10)))
-    told = stage.chat(ASKS, {"x-phi": "true"})
+    watch(harness, at("before ledger.extend_hold", lambda: harness.pass_time(10)))
+    told = harness.chat(ASKS, {"x-phi": "true"})
     assert (told.status, told.error["code"]) == (403, "phi_blocked")
-    assert len(stage.upstream.requests) == 1
-    assert stage.account()["spent"] == 5
+    assert len(harness.upstream.requests) == 1
+    assert harness.account()["spent"] == 5
 
 
 def test_a_stream_runs_the_turns_between_and_streams_the_answer() -> None:
-    stage = Stage(streamed(called(), text="One moment. "), spoken("It is noon."))
-    told = stage.chat(STREAMS)
+    harness = GatewayHarness(streamed(called(), text="One moment. "), spoken("It is noon."))
+    told = harness.chat(STREAMS)
     deltas = [c["choices"][0]["delta"] for c in told.chunks if c["choices"]]
     assert "".join(d.get("content") or "" for d in deltas) == "One moment. It is noon."
     assert not any("tool_calls" in delta for delta in deltas)
@@ -285,8 +285,8 @@ def test_a_stream_runs_the_turns_between_and_streams_the_answer() -> None:
 
 
 def test_a_stream_that_needs_no_tool_passes_its_text_at_once() -> None:
-    stage = Stage(spoken("Hello"))
-    told = stage.chat(STREAMS)
+    harness = GatewayHarness(spoken("Hello"))
+    told = harness.chat(STREAMS)
     texts = [c["choices"][0]["delta"].get("content") for c in told.chunks if c["choices"]]
     assert [text for text in texts if text] == ["He", "llo"]
     assert told.chunks[-1]["usage"]["server_tool_use"] == {"datetime_requests": 0}
@@ -294,33 +294,33 @@ def test_a_stream_that_needs_no_tool_passes_its_text_at_once() -> None:
 
 def test_silence_between_two_turns_of_a_stream_is_filled_with_pings() -> None:
     slow = spoken("noon")
-    stage = Stage(
+    harness = GatewayHarness(
         streamed(called(), text="One moment. "),
         Script([20.0, *slow.body], content_type="text/event-stream"),
     )
-    told = stage.chat(STREAMS)
+    told = harness.chat(STREAMS)
     assert told.lines.count(b": ping") == 1
 
 
 def test_a_stream_that_breaks_in_its_second_turn_charges_both() -> None:
     broken = streams(chunk("It is "), UpstreamFailed("cut"))
-    stage = Stage(streamed(called(), text="One moment. "), broken)
-    told = stage.chat(STREAMS)
+    harness = GatewayHarness(streamed(called(), text="One moment. "), broken)
+    told = harness.chat(STREAMS)
     assert told.comment["usage"] == "estimated"
-    assert stage.account()["held"] == 0
-    assert stage.account()["spent"] == told.comment["cost_micro"] > 5
+    assert harness.account()["held"] == 0
+    assert harness.account()["spent"] == told.comment["cost_micro"] > 5
 
 
 def test_the_tool_needs_a_row_with_tools() -> None:
-    stage = Stage(rows=(make_row("acme-one", supports_tools=False),))
-    told = stage.chat(ASKS)
+    harness = GatewayHarness(rows=(make_row("acme-one", supports_tools=False),))
+    told = harness.chat(ASKS)
     assert told.error["code"] == "no_route"
 
 
 def test_now_is_the_clocks() -> None:
-    stage = Stage(calls(called(arguments='{"timezone": "UTC"}')), answers())
-    stage.chat(ASKS)
-    assert results(stage)[0]["datetime"].startswith(_utc(NOW_S))
+    harness = GatewayHarness(calls(called(arguments='{"timezone": "UTC"}')), answers())
+    harness.chat(ASKS)
+    assert results(harness)[0]["datetime"].startswith(_utc(NOW_S))
 
 
 def _utc(now_s: float) -> str:

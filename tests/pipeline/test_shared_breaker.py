@@ -24,13 +24,13 @@ from tests.fakes import (
     Script,
     StaticCatalog,
 )
-from tests.pipeline.stage import (
+from tests.pipeline.gateway_harness import (
     CREDIT_MICROS,
     GOOD_STREAM,
     PLAIN,
     ROWS,
     STREAM,
-    Stage,
+    GatewayHarness,
     answers,
     chunk,
     fails,
@@ -41,12 +41,12 @@ ROW, NEXT = "acme-one", "bolt-two"
 DOWN = fails(500)
 
 
-class Process(Stage):
-    """A stage with a table and a clock that others have too."""
+class Process(GatewayHarness):
+    """A harness with a table and a clock that others have too."""
 
     def __init__(self, table: Dynamo, clock: FakeClock | None = None, **options: Any) -> None:
         super().__init__(clock=clock, **options)
-        self.gateway.shared_breaker = DynamoBreaker(table, self.clock, self.journal)
+        self.gateway.shared_breaker = DynamoBreaker(table, self.clock, self.event_log)
 
     def tries(self, *scripts: Script, body: Json = PLAIN) -> list[str]:
         """The rows that one call tries when the upstreams answer so; a second passes after it."""
@@ -54,7 +54,7 @@ class Process(Stage):
 
         async def through() -> None:
             await self.serve(body)
-            await self.gateway.drained()
+            await self.gateway.wait_idle()
 
         asyncio.run(through())
         self.told()
@@ -73,8 +73,8 @@ def two(table: Dynamo | None = None, **options: Any) -> tuple[Process, Process]:
 
 
 def opened(process: Process) -> list[dict[str, Any]]:
-    """What its journal says of opened rows."""
-    return process.journal.fields("breaker_opened")
+    """What its event log says of opened rows."""
+    return process.event_log.fields("breaker_opened")
 
 
 @pytest.mark.parametrize("body", [PLAIN, STREAM], ids=["json", "stream"])
@@ -90,7 +90,7 @@ def test_what_one_has_seen_fail_five_times_the_other_tries_last(body: Json) -> N
     assert other.tries(good, body={**body, "model": NEXT}) == [NEXT]
     assert other.tries(good, body=body) == [NEXT]
     assert opened(one) == [{"row": ROW}]
-    assert other.journal.fields("breaker_heard") == [{"row": ROW}]
+    assert other.event_log.fields("breaker_heard") == [{"row": ROW}]
     assert opened(other) == []
 
 
@@ -185,8 +185,8 @@ def test_a_table_that_fails_changes_no_answer(fault: Fault, at: int) -> None:
         assert process.tries(DOWN, answers()) == [ROW, NEXT]
         assert process.tries(answers()) == [ROW]
         told.append((process.told(), process.account()))
-        assert len(process.journal.fields("breaker_not_shared")) == min(1, len(faults))
-        assert process.journal.fields("bug") == []
+        assert len(process.event_log.fields("breaker_not_shared")) == min(1, len(faults))
+        assert process.event_log.fields("bug") == []
     (healthy, account), (failing, failing_account) = told
     assert (failing.status, failing.headers.keys()) == (200, healthy.headers.keys())
     assert failing.json == healthy.json
@@ -218,7 +218,7 @@ def test_no_answer_waits_for_the_table_and_the_end_of_the_invocation_a_moment() 
         await process.serve(PLAIN)
         assert process.told().status == 200
         assert process.upstream.rows == [ROW, NEXT]
-        draining = asyncio.ensure_future(process.gateway.drained())
+        draining = asyncio.ensure_future(process.gateway.wait_idle())
         await asyncio.sleep(0)
         assert table.asked and not draining.done()
         await draining  # given up: the table never answers
@@ -237,13 +237,13 @@ def test_a_refused_key_opens_no_row_for_others() -> None:
             process = Process(table)
             process.plays(fails(401), answers())
             await process.serve(PLAIN)
-            await process.gateway.drained()
+            await process.gateway.wait_idle()
         other = Process(table)
         other.plays(answers())
         await other.serve(PLAIN)
-        await other.gateway.drained()
+        await other.gateway.wait_idle()
         assert other.upstream.rows == [ROW]
-        assert opened(other) == other.journal.fields("breaker_heard") == []
+        assert opened(other) == other.event_log.fields("breaker_heard") == []
 
     asyncio.run(story())
 
@@ -271,7 +271,7 @@ class Fleet:
         while self._ends[0][0] < NOW_S + seconds:
             self.clock.time_s, _, process, fails = heapq.heappop(self._ends)
             (outcomes.failed if fails else outcomes.succeeded)(process.gateway, ROW)
-            await process.gateway.drained()
+            await process.gateway.wait_idle()
             # What failed is answered by another row before the next call comes.
             self._begin(process, self._random.uniform(2, 4) if fails else 0.2)
 

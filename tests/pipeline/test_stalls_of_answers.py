@@ -22,8 +22,8 @@ from phigate.core.limits import (
 from phigate.core.types import Json
 from phigate.pipeline import serve as pipeline
 from tests.builders import make_body, make_row
-from tests.fakes import RecordingOut, Script
-from tests.pipeline.stage import DONE, Stage, call, event
+from tests.fakes import RecordingResponseWriter, Script
+from tests.pipeline.gateway_harness import DONE, GatewayHarness, call, event
 
 STEP_S_MAX = 0.05
 RUNS = 5
@@ -163,10 +163,10 @@ CASES: dict[str, tuple[Json, bool, Callable[[], bytes]]] = {
 }
 
 
-async def longest_step_s(stage: Stage, body: Json) -> float:
+async def longest_step_s(harness: GatewayHarness, body: Json) -> float:
     """The most CPU time between two turns of whoever else is on the loop."""
-    out = stage.out = RecordingOut(stage.clock)
-    serving = asyncio.ensure_future(serve(stage, body, out))
+    out = harness.out = RecordingResponseWriter(harness.clock)
+    serving = asyncio.ensure_future(serve(harness, body, out))
     longest = 0.0
     before_s = time.thread_time()
     while not serving.done():
@@ -177,8 +177,8 @@ async def longest_step_s(stage: Stage, body: Json) -> float:
     return longest
 
 
-async def serve(stage: Stage, body: Json, out: RecordingOut) -> None:
-    await pipeline.serve(stage.gateway, call(body), out)
+async def serve(harness: GatewayHarness, body: Json, out: RecordingResponseWriter) -> None:
+    await pipeline.serve(harness.gateway, call(body), out)
 
 
 def script(answer: bytes, *, is_stream: bool) -> Script:
@@ -194,9 +194,9 @@ def test_no_answer_keeps_the_loop(body: Json, is_stream: bool, make: Callable[[]
     least = 1.0
     for _ in range(RUNS):
         played: Sequence[Script] = [script(answer, is_stream=is_stream)] * 2
-        stage = Stage(*played, rows=ROWS, credit_micros=100_000_000)
-        least = min(least, asyncio.run(longest_step_s(stage, body)))
+        harness = GatewayHarness(*played, rows=ROWS, credit_micros=100_000_000)
+        least = min(least, asyncio.run(longest_step_s(harness, body)))
         if least <= STEP_S_MAX:
             break
-    assert stage.out.starts
+    assert harness.out.starts
     assert least <= STEP_S_MAX, f"{least * 1000:.0f} ms"

@@ -22,7 +22,7 @@ from phigate.core.limits import BODY_BYTES_MAX
 from phigate.pipeline import serve as pipeline
 from tests.builders import make_row
 from tests.fakes import Script
-from tests.pipeline.stage import Stage, answers, call
+from tests.pipeline.gateway_harness import GatewayHarness, answers, call
 from tests.pipeline.worst_bodies import BODIES
 
 STALL_MAX_S = 0.050
@@ -89,15 +89,15 @@ def stalls() -> Iterator[dict[str, float]]:
 
 async def live(rows: str, body: bytes, phi: str) -> None:
     """A call up to its answer."""
-    stage = Stage(ANSWERS[rows], rows=DIALECTS[rows], credit_micros=CREDIT_MICROS)
-    await stage.serve(body, {"x-phi": phi})
+    harness = GatewayHarness(ANSWERS[rows], rows=DIALECTS[rows], credit_micros=CREDIT_MICROS)
+    await harness.serve(body, {"x-phi": phi})
 
 
 async def dry(body: bytes) -> None:
     """A dry run, whatever comes of it."""
-    stage = Stage(rows=DIALECTS["openai"])
+    harness = GatewayHarness(rows=DIALECTS["openai"])
     with contextlib.suppress(PhigateError):
-        await pipeline.dry_run(stage.gateway, call(body))
+        await pipeline.dry_run(harness.gateway, call(body))
 
 
 WAYS: dict[str, Callable[[bytes], Awaitable[None]]] = {

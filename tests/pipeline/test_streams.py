@@ -8,13 +8,13 @@ from phigate.core.errors import UpstreamFailed
 from phigate.core.types import Json
 from tests.builders import NOW_S, make_body
 from tests.fakes import Step
-from tests.pipeline.stage import (
+from tests.pipeline.gateway_harness import (
     DONE,
     GOOD_STREAM,
     STREAM,
     USAGE_CHUNK,
     USAGE_MICROS,
-    Stage,
+    GatewayHarness,
     chunk,
     event,
     streams,
@@ -61,11 +61,11 @@ CUTS: dict[str, tuple[Sequence[Step | Json], str, str]] = {
 def test_a_stream_that_breaks_ends_in_band_and_is_charged_by_estimate(
     steps: Sequence[Step | Json], ended: str, code: str
 ) -> None:
-    stage = Stage(streams(chunk(), *steps))
-    told = stage.chat(STREAM)
+    harness = GatewayHarness(streams(chunk(), *steps))
+    told = harness.chat(STREAM)
     receipt_id = told.headers["x-phi-receipt"]
     assert told.status == 200
-    assert stage.upstream.rows == ["acme-one"]
+    assert harness.upstream.rows == ["acme-one"]
     first, *_, last = told.chunks
     assert first["choices"][0]["delta"] == {"content": "Hi"}
     assert set(last) == {"error"}
@@ -75,25 +75,25 @@ def test_a_stream_that_breaks_ends_in_band_and_is_charged_by_estimate(
         "cost_micro": ESTIMATE_MICROS,
         "receipt": receipt_id,
     }
-    assert stage.record["ended"] == ended
-    assert stage.record["usage"]["source"] == "estimated"
-    assert stage.log[1:] == [("receipt", ESTIMATE_MICROS, "done"), ("settle", ESTIMATE_MICROS)]
+    assert harness.record["ended"] == ended
+    assert harness.record["usage"]["source"] == "estimated"
+    assert harness.log[1:] == [("receipt", ESTIMATE_MICROS, "done"), ("settle", ESTIMATE_MICROS)]
     assert b"secret words" not in told.body
     assert b"never" not in told.body
-    assert [exchange.closed for exchange in stage.upstream.exchanges] == [1]
+    assert [exchange.closed for exchange in harness.upstream.exchanges] == [1]
 
 
 def test_what_came_in_the_same_piece_before_the_error_is_passed_on_and_charged() -> None:
-    stage = Stage(streams(event(chunk()) + b"data: garbage\n\n"))
-    told = stage.chat(STREAM)
+    harness = GatewayHarness(streams(event(chunk()) + b"data: garbage\n\n"))
+    told = harness.chat(STREAM)
     assert [set(each) & {"choices", "error"} for each in told.chunks] == [{"choices"}, {"error"}]
-    assert stage.account()["spent"] == ESTIMATE_MICROS
+    assert harness.account()["spent"] == ESTIMATE_MICROS
 
 
 def test_a_silence_just_under_the_limit_is_waited_out() -> None:
-    stage = Stage(streams(chunk("a"), 59.9, chunk("b"), 59.9, USAGE_CHUNK, DONE))
-    told = stage.chat(STREAM)
-    assert stage.record["ended"] == "complete"
+    harness = GatewayHarness(streams(chunk("a"), 59.9, chunk("b"), 59.9, USAGE_CHUNK, DONE))
+    told = harness.chat(STREAM)
+    assert harness.record["ended"] == "complete"
     assert told.comment["usage"] == "verified"
 
 
@@ -117,16 +117,16 @@ PINGS: dict[str, tuple[Sequence[Step | Json], int]] = {
 def test_after_the_first_event_every_15_seconds_of_silence_bring_a_ping(
     steps: Sequence[Step | Json], pings: int
 ) -> None:
-    stage = Stage(streams(chunk(), *steps, USAGE_CHUNK, DONE))
-    told = stage.chat(STREAM)
+    harness = GatewayHarness(streams(chunk(), *steps, USAGE_CHUNK, DONE))
+    told = harness.chat(STREAM)
     assert told.lines.count(PING) == pings
     assert told.lines[0] != PING
-    assert stage.record["ended"] == "complete"
+    assert harness.record["ended"] == "complete"
 
 
 def test_a_first_event_that_is_not_passed_on_brings_no_early_ping() -> None:
-    stage = Stage(streams(USAGE_CHUNK, 14.0, chunk(), USAGE_CHUNK, DONE))
-    assert PING not in stage.chat(STREAM).lines
+    harness = GatewayHarness(streams(USAGE_CHUNK, 14.0, chunk(), USAGE_CHUNK, DONE))
+    assert PING not in harness.chat(STREAM).lines
 
 
 def test_however_the_upstreams_bytes_are_cut_the_caller_gets_the_same() -> None:
@@ -136,27 +136,29 @@ def test_however_the_upstreams_bytes_are_cut_the_caller_gets_the_same() -> None:
         "single bytes": [whole[i : i + 1] for i in range(len(whole))],
         "in two": [whole[:200], whole[200:]],
     }
-    told = {name: Stage(streams(*steps)).chat(STREAM) for name, steps in pieces.items()}
+    told = {name: GatewayHarness(streams(*steps)).chat(STREAM) for name, steps in pieces.items()}
     assert [c["choices"][0]["delta"]["content"] for c in told["whole"].chunks] == ["Hel", "lo"]
     assert {each.body for each in told.values()} == {told["whole"].body}
     assert told["whole"].comment["cost_micro"] == USAGE_MICROS
 
 
 def test_the_breaking_stream_is_not_tried_elsewhere_after_its_first_byte() -> None:
-    stage = Stage(streams(chunk(), UpstreamFailed("cut")), GOOD_STREAM)
-    stage.chat(STREAM)
-    assert stage.upstream.rows == ["acme-one"]
-    assert stage.journal.fields("stream_failed") == [{"row": "acme-one", "outcome": "cut"}]
+    harness = GatewayHarness(streams(chunk(), UpstreamFailed("cut")), GOOD_STREAM)
+    harness.chat(STREAM)
+    assert harness.upstream.rows == ["acme-one"]
+    assert harness.event_log.fields("stream_failed") == [{"row": "acme-one", "outcome": "cut"}]
 
 
 def test_an_empty_answer_is_an_answer_and_is_charged() -> None:
-    stage = Stage(streams(b'data: {"choices": []}\n\n', USAGE_CHUNK, DONE))
-    assert stage.chat(STREAM).comment["cost_micro"] == USAGE_MICROS
+    harness = GatewayHarness(streams(b'data: {"choices": []}\n\n', USAGE_CHUNK, DONE))
+    assert harness.chat(STREAM).comment["cost_micro"] == USAGE_MICROS
 
 
 def test_nothing_after_done_reaches_the_caller() -> None:
-    stage = Stage(streams(chunk(), event(USAGE_CHUNK) + DONE + event(chunk("late")), DONE))
-    told = stage.chat(make_body(model="acme-one", stream=True))
+    harness = GatewayHarness(
+        streams(chunk(), event(USAGE_CHUNK) + DONE + event(chunk("late")), DONE)
+    )
+    told = harness.chat(make_body(model="acme-one", stream=True))
     assert b"late" not in told.body
     assert told.body.count(DONE) == 1
-    assert stage.clock.time_s == NOW_S
+    assert harness.clock.time_s == NOW_S

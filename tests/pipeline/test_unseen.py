@@ -14,8 +14,16 @@ from phigate.core.types import Json
 from phigate.verify.receipt import Evidence, verify
 from tests.builders import DAY_S, make_body, make_row
 from tests.fakes import Script
-from tests.pipeline.points import at, watch
-from tests.pipeline.stage import PLAIN, ROWS, STREAM, Stage, answers, fails, streams
+from tests.pipeline.await_points import at, watch
+from tests.pipeline.gateway_harness import (
+    PLAIN,
+    ROWS,
+    STREAM,
+    GatewayHarness,
+    answers,
+    fails,
+    streams,
+)
 
 SLOW = (make_row("acme-one", tokens_out_per_s=10),)
 # Seconds of work before the hang-up, members of the body; tokens charged and milliseconds told.
@@ -31,61 +39,61 @@ WORKED: dict[str, tuple[float, Json, tuple[int, int]]] = {
 def test_a_hang_up_is_charged_by_the_time_worked_drain_included(
     seconds: float, members: Json, worked: tuple[int, int]
 ) -> None:
-    stage = Stage()
-    stage.plays(Script(before=[seconds, stage.hang_up, 100.0]))
-    stage.chat_gone({**PLAIN, **members})
-    stage.check_receipts()
+    harness = GatewayHarness()
+    harness.plays(Script(before=[seconds, harness.hang_up, 100.0]))
+    harness.chat_gone({**PLAIN, **members})
+    harness.check_receipts()
     tokens, ms = worked
-    record = stage.record
+    record = harness.record
     assert record["usage"]["out"] == tokens
     assert record["usage"]["in"] == 6
     assert record["usage"]["source"] == "estimated"
     assert record["worked"] == [ms, 200, members.get("max_tokens", 8_192)]
     assert record["ended"] == "hang_up"
     micros = -(-(6 * 240_000 + tokens * 480_000) // 1_000_000)
-    assert stage.account()["spent"] == micros <= record["cost"]["held"]
+    assert harness.account()["spent"] == micros <= record["cost"]["held"]
 
 
 def test_a_rows_own_speed_counts() -> None:
-    stage = Stage(rows=SLOW)
-    stage.plays(Script(before=[stage.hang_up, 100.0]))
-    stage.chat_gone(PLAIN)
-    assert stage.record["usage"]["out"] == 300
-    assert stage.record["worked"] == [30_000, 10, 8_192]
+    harness = GatewayHarness(rows=SLOW)
+    harness.plays(Script(before=[harness.hang_up, 100.0]))
+    harness.chat_gone(PLAIN)
+    assert harness.record["usage"]["out"] == 300
+    assert harness.record["worked"] == [30_000, 10, 8_192]
 
 
 def test_only_the_attempt_under_way_counts() -> None:
-    stage = Stage()
-    stage.plays(Script(before=[100.0], status=500), Script(before=[stage.hang_up, 100.0]))
-    stage.chat_gone(PLAIN)
-    assert stage.record["row"] == "bolt-two"
-    assert stage.record["worked"][0] == 30_000
+    harness = GatewayHarness()
+    harness.plays(Script(before=[100.0], status=500), Script(before=[harness.hang_up, 100.0]))
+    harness.chat_gone(PLAIN)
+    assert harness.record["row"] == "bolt-two"
+    assert harness.record["worked"][0] == 30_000
 
 
 def test_a_cancelled_call_is_charged_by_the_time_worked() -> None:
-    async def cancelled(stage: Stage) -> None:
-        serving = asyncio.create_task(stage.serve(PLAIN))
+    async def cancelled(harness: GatewayHarness) -> None:
+        serving = asyncio.create_task(harness.serve(PLAIN))
 
         def cancel() -> None:
             serving.cancel()
 
-        stage.plays(Script(before=[5.0, cancel, 100.0]))
+        harness.plays(Script(before=[5.0, cancel, 100.0]))
         with pytest.raises(asyncio.CancelledError):
             await serving
-        await stage.gateway.drained()
+        await harness.gateway.wait_idle()
 
-    stage = Stage()
-    asyncio.run(cancelled(stage))
-    assert stage.record["worked"][0] >= 5_000
-    assert stage.account()["held"] == 0
+    harness = GatewayHarness()
+    asyncio.run(cancelled(harness))
+    assert harness.record["worked"][0] >= 5_000
+    assert harness.account()["held"] == 0
 
 
 def test_the_receipt_of_it_is_recomputed_by_a_stranger() -> None:
-    stage = Stage()
-    stage.plays(Script(before=[stage.hang_up, 100.0]))
-    stage.chat_gone(PLAIN)
-    (receipt_id,) = stage.ledger.records
-    verified = verify(stage.bundle(receipt_id), Evidence(roots=stage.roots))
+    harness = GatewayHarness()
+    harness.plays(Script(before=[harness.hang_up, 100.0]))
+    harness.chat_gone(PLAIN)
+    (receipt_id,) = harness.ledger.records
+    verified = verify(harness.bundle(receipt_id), Evidence(roots=harness.roots))
     assert not verified.fails
     assert verified.record is not None
     assert unseen_tokens(*verified.record["worked"]) == verified.record["usage"]["out"]
@@ -100,45 +108,45 @@ TIMEOUTS: dict[str, tuple[Json, Script]] = {
 
 @pytest.mark.parametrize(("body", "script"), TIMEOUTS.values(), ids=TIMEOUTS)
 def test_a_timeout_is_free_and_told_of_by_key_above_five_a_day(body: Json, script: Script) -> None:
-    stage = Stage(rows=ROWS[:1])
+    harness = GatewayHarness(rows=ROWS[:1])
     told: list[int] = []
     for _ in range(UNSEEN_TIMEOUTS_PER_DAY + 1):
-        stage.plays(script, fails(500))
-        stage.chat(body)
-        told.append(len(stage.journal.fields("key_times_out")))
-        stage.pass_time(61)
+        harness.plays(script, fails(500))
+        harness.chat(body)
+        told.append(len(harness.event_log.fields("key_times_out")))
+        harness.pass_time(61)
     assert told == [0, 0, 0, 0, 0, 1]
-    assert stage.journal.fields("key_times_out") == [{"key": "k1", "count": 6}]
-    assert stage.account()["spent"] == 0
-    assert {line["key"] for line in stage.journal.fields("attempt_timed_out")} == {"k1"}
-    assert stage.journal.fields("attempt_failed")
+    assert harness.event_log.fields("key_times_out") == [{"key": "k1", "count": 6}]
+    assert harness.account()["spent"] == 0
+    assert {line["key"] for line in harness.event_log.fields("attempt_timed_out")} == {"k1"}
+    assert harness.event_log.fields("attempt_failed")
 
 
 def test_the_count_is_a_days_and_a_keys() -> None:
-    gateway = Stage().gateway
+    gateway = GatewayHarness().gateway
     counts = [gateway.count_timeout(key, 1.0) for key in ("a", "a", "b")]
     assert counts == [1, 2, 1]
     assert gateway.count_timeout("a", DAY_S + 1.0) == 1
 
 
 def test_an_answer_in_time_is_no_timeout() -> None:
-    stage = Stage(answers())
-    stage.chat(make_body(model="acme-one"))
-    assert stage.journal.fields("attempt_timed_out") == []
+    harness = GatewayHarness(answers())
+    harness.chat(make_body(model="acme-one"))
+    assert harness.event_log.fields("attempt_timed_out") == []
 
 
 def test_of_several_turns_the_last_is_charged_by_its_time() -> None:
     named = {"name": "gateway_datetime", "arguments": "{}"}
     call = {"id": "1", "type": "function", "function": named}
     calls = answers(choices=[{"index": 0, "message": {"role": "assistant", "tool_calls": [call]}}])
-    stage = Stage(rows=[replace(ROWS[0], tokens_out_per_s=1)])
-    stage.plays(calls, Script(before=[stage.hang_up, 100.0]))
-    stage.chat_gone(
+    harness = GatewayHarness(rows=[replace(ROWS[0], tokens_out_per_s=1)])
+    harness.plays(calls, Script(before=[harness.hang_up, 100.0]))
+    harness.chat_gone(
         make_body(model="acme-one", max_tokens=100, tools=[{"type": "gateway:datetime"}])
     )
-    stage.check_receipts()
-    assert [turn[2] for turn in stage.record["turns"]] == [5, 30]
-    assert stage.record["worked"] == [30_000, 1, 100]
+    harness.check_receipts()
+    assert [turn[2] for turn in harness.record["turns"]] == [5, 30]
+    assert harness.record["worked"] == [30_000, 1, 100]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
@@ -146,7 +154,7 @@ def test_a_call_that_is_cancelled_while_its_request_waits_to_be_written_is_free(
     stream: bool,
 ) -> None:
     """A heavy request is written beside the loop, after those of others; nothing was sent yet."""
-    stage = Stage(answers())
+    harness = GatewayHarness(answers())
     words = "a," * (LIGHT_BODY_MARKS_MAX + 1)
     body = make_body(model="acme-one", stream=stream, messages=[{"role": "user", "content": words}])
     others_done = threading.Event()
@@ -155,20 +163,20 @@ def test_a_call_that_is_cancelled_while_its_request_waits_to_be_written_is_free(
         loop = asyncio.get_running_loop()
 
         def occupied() -> None:
-            others = stage.gateway.beside(others_done.wait, heavy=True)
+            others = harness.gateway.beside(others_done.wait, heavy=True)
             loop.call_soon(serving.cancel)
             waiting.append(asyncio.ensure_future(others))
 
         waiting: list[asyncio.Future[bool]] = []
-        watch(stage, at("after ledger.hold", occupied))
-        serving = asyncio.ensure_future(stage.serve(body))
+        watch(harness, at("after ledger.hold", occupied))
+        serving = asyncio.ensure_future(harness.serve(body))
         with pytest.raises(asyncio.CancelledError):
             await serving
         others_done.set()
         assert await waiting[0]
 
     asyncio.run(call())
-    stage.check_receipts()
-    assert stage.upstream.requests == []
-    assert stage.record["ended"] == "hang_up"
-    assert stage.account()["spent"] == stage.account()["held"] == 0
+    harness.check_receipts()
+    assert harness.upstream.requests == []
+    assert harness.record["ended"] == "hang_up"
+    assert harness.account()["spent"] == harness.account()["held"] == 0

@@ -18,14 +18,14 @@ from phigate.effects.store.dynamodb import Unavailable
 from phigate.verify.consistency import read_record
 from tests.builders import make_body, make_row
 from tests.fakes import Script
-from tests.pipeline.stage import (
+from tests.pipeline.gateway_harness import (
     ACCOUNT,
     DONE,
     GOOD_STREAM,
     PLAIN,
     STREAM,
     USAGE_CHUNK,
-    Stage,
+    GatewayHarness,
     answers,
     chunk,
     event,
@@ -43,17 +43,19 @@ SIGNATURE = {
 FOUND = Fetched(200, json.dumps({**SIGNATURE, "more": "members"}).encode())
 
 
-def stage(*scripts: Script, gets: list[object] | None = None, **options: object) -> Stage:
-    made = Stage(*scripts, **{"rows": ROWS, **options})  # type: ignore[arg-type]
+def harness(
+    *scripts: Script, gets: list[object] | None = None, **options: object
+) -> GatewayHarness:
+    made = GatewayHarness(*scripts, **{"rows": ROWS, **options})  # type: ignore[arg-type]
     made.upstream.gets = [FOUND] if gets is None else gets  # type: ignore[assignment]
     return made
 
 
-def kept(made: Stage, receipt_id: str) -> UpstreamSignature | None:
+def kept(made: GatewayHarness, receipt_id: str) -> UpstreamSignature | None:
     return asyncio.run(made.gateway.receipts.upstream(ACCOUNT, receipt_id))
 
 
-def wire(made: Stage, script: Script) -> dict[str, str]:
+def wire(made: GatewayHarness, script: Script) -> dict[str, str]:
     """The hashes of what went over the wire, computed here."""
     received = b"".join(step for step in script.body if isinstance(step, bytes))
     return {
@@ -82,7 +84,7 @@ ANSWERS: dict[str, tuple[Script, Json]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_the_receipt_names_the_hashes_of_the_upstreams_wire(name: str) -> None:
     script, body = ANSWERS[name]
-    made = stage(script)
+    made = harness(script)
     made.chat(body)
     hashes = wire(made, script)
     assert {name: made.record[name] for name in hashes} == hashes
@@ -92,7 +94,7 @@ def test_the_receipt_names_the_hashes_of_the_upstreams_wire(name: str) -> None:
 @pytest.mark.parametrize("name", ANSWERS)
 def test_the_upstreams_signature_is_kept_beside_the_receipt(name: str) -> None:
     script, body = ANSWERS[name]
-    made = stage(script)
+    made = harness(script)
     made.chat(body)
     found = kept(made, made.record["id"])
     assert found is not None
@@ -105,7 +107,7 @@ def test_the_upstreams_signature_is_kept_beside_the_receipt(name: str) -> None:
 
 
 def test_it_is_fetched_after_the_last_byte_and_the_settle() -> None:
-    made = stage(answers())
+    made = harness(answers())
     at_the_fetch: list[object] = []
 
     def asked() -> Fetched:
@@ -118,7 +120,7 @@ def test_it_is_fetched_after_the_last_byte_and_the_settle() -> None:
 
 
 def test_beside_a_receipt_is_no_receipt() -> None:
-    made = stage(answers())
+    made = harness(answers())
     made.chat(PLAIN)
     day = "2027-01-15"
 
@@ -132,7 +134,7 @@ def test_beside_a_receipt_is_no_receipt() -> None:
 
 
 def test_what_is_kept_stays_as_long_as_the_receipt_and_is_never_replaced() -> None:
-    made = stage(answers())
+    made = harness(answers())
     made.chat(PLAIN)
     receipt_id = made.record["id"]
     beside, receipt = (
@@ -191,7 +193,7 @@ NOT_KEPT: dict[str, tuple[list[object], str, int]] = {
 @pytest.mark.parametrize("model", ["phala/qwen3.5-27b", "qwen3.5-27b"])
 def test_a_signature_that_names_the_rows_model_is_kept(model: str) -> None:
     text = f"{model}:{SIGNATURE['text']}"
-    made = stage(answers(), gets=[Fetched(200, json.dumps({**SIGNATURE, "text": text}).encode())])
+    made = harness(answers(), gets=[Fetched(200, json.dumps({**SIGNATURE, "text": text}).encode())])
     made.chat(PLAIN)
     found = kept(made, made.record["id"])
     assert found is not None
@@ -199,7 +201,7 @@ def test_a_signature_that_names_the_rows_model_is_kept(model: str) -> None:
 
 
 def test_an_id_of_no_known_shape_is_asked_for_as_it_is_and_kept_as_its_hash() -> None:
-    made = stage(answers(id="the_patient_has_hiv"))
+    made = harness(answers(id="the_patient_has_hiv"))
     made.chat(PLAIN)
     (fetch,) = made.upstream.fetches
     assert fetch.path.startswith("/signature/the_patient_has_hiv?")
@@ -210,25 +212,25 @@ def test_an_id_of_no_known_shape_is_asked_for_as_it_is_and_kept_as_its_hash() ->
 @pytest.mark.parametrize("name", NOT_KEPT)
 def test_a_signature_that_cannot_be_had_costs_a_line_of_the_journal(name: str) -> None:
     gets, outcome, tries = NOT_KEPT[name]
-    made = stage(answers(), gets=list(gets))
+    made = harness(answers(), gets=list(gets))
     told = made.chat(PLAIN)
     assert told.status == 200
     assert len(made.upstream.fetches) == tries
     assert kept(made, made.record["id"]) is None
-    (note,) = made.journal.fields("upstream_signature_not_kept")
+    (note,) = made.event_log.fields("upstream_signature_not_kept")
     assert note == {"id": made.record["id"], "row": "acme-one", "outcome": outcome}
     assert made.account()["held"] == 0
 
 
 def test_a_signature_that_comes_a_moment_late_is_kept() -> None:
-    made = stage(answers(), gets=[Fetched(404, b"{}"), FOUND])
+    made = harness(answers(), gets=[Fetched(404, b"{}"), FOUND])
     made.chat(PLAIN)
     assert kept(made, made.record["id"]) is not None
-    assert made.journal.fields("upstream_signature_not_kept") == []
+    assert made.event_log.fields("upstream_signature_not_kept") == []
 
 
 def test_both_tries_together_have_five_seconds() -> None:
-    made = stage(answers())
+    made = harness(answers())
 
     def slow() -> UpstreamFailed:
         made.pass_time(UPSTREAM_SIGNATURE_S)
@@ -239,12 +241,12 @@ def test_both_tries_together_have_five_seconds() -> None:
     made.chat(PLAIN)
     assert len(made.upstream.fetches) == 1
     assert made.clock.time_s == began_s + UPSTREAM_SIGNATURE_S, "nothing is waited for in vain"
-    (note,) = made.journal.fields("upstream_signature_not_kept")
+    (note,) = made.event_log.fields("upstream_signature_not_kept")
     assert note["outcome"] == "timeout"
 
 
 def test_a_store_that_is_down_is_noted_and_nothing_more() -> None:
-    made = stage(answers())
+    made = harness(answers())
 
     def closes() -> Fetched:
         made.ledger.dynamo.execute = lost  # type: ignore[method-assign]
@@ -255,15 +257,15 @@ def test_a_store_that_is_down_is_noted_and_nothing_more() -> None:
 
     made.upstream.gets = [closes]
     assert made.chat(PLAIN).status == 200
-    (note,) = made.journal.fields("upstream_signature_not_kept")
+    (note,) = made.event_log.fields("upstream_signature_not_kept")
     assert note["outcome"] == "Overloaded"
 
 
-UNWATCHED: dict[str, Callable[[], Stage]] = {
-    "a row that is not confidential": lambda: stage(answers(), rows=(make_row("acme-one"),)),
-    "an answer without an id": lambda: stage(answers(id=None)),
-    "a refusal": lambda: stage(fails(400)),
-    "an upstream that fails": lambda: stage(fails(500), fails(500)),
+UNWATCHED: dict[str, Callable[[], GatewayHarness]] = {
+    "a row that is not confidential": lambda: harness(answers(), rows=(make_row("acme-one"),)),
+    "an answer without an id": lambda: harness(answers(id=None)),
+    "a refusal": lambda: harness(fails(400)),
+    "an upstream that fails": lambda: harness(fails(500), fails(500)),
 }
 
 
@@ -272,12 +274,12 @@ def test_nothing_is_fetched_for(name: str) -> None:
     made = UNWATCHED[name]()
     made.chat(PLAIN)
     assert made.upstream.fetches == []
-    assert made.journal.fields("upstream_signature_not_kept") == []
+    assert made.event_log.fields("upstream_signature_not_kept") == []
 
 
 def test_never_under_phi() -> None:
     """Also where a confidential row has an agreement: a plain hash of PHI tests guesses."""
-    made = stage(answers())
+    made = harness(answers())
     told = made.phi(model="acme-one")
     assert told.status == 200
     assert not [name for name in made.record if name.endswith("_sha256") and "upstream" in name]
@@ -290,7 +292,7 @@ def test_after_a_failover_the_hashes_are_of_the_row_that_answered() -> None:
         make_row("bolt-two", confidential=True, provider="bolt"),
     )
     answer = answers("from the second")
-    made = stage(fails(503), answer, rows=rows)
+    made = harness(fails(503), answer, rows=rows)
     made.chat(make_body(model="acme-one"))
     hashes = wire(made, answer)
     assert made.record["row"] == "bolt-two"
@@ -300,7 +302,7 @@ def test_after_a_failover_the_hashes_are_of_the_row_that_answered() -> None:
 
 def test_a_failover_to_a_row_that_is_not_confidential_leaves_no_hashes() -> None:
     rows = (make_row("acme-one", confidential=True), make_row("bolt-two", provider="bolt"))
-    made = stage(fails(503), answers(), rows=rows)
+    made = harness(fails(503), answers(), rows=rows)
     made.chat(make_body(model="acme-one", provider={"confidential": False}))
     assert made.record["row"] == "bolt-two"
     assert "upstream_response_sha256" not in made.record
@@ -309,7 +311,7 @@ def test_a_failover_to_a_row_that_is_not_confidential_leaves_no_hashes() -> None
 
 def test_a_stream_that_breaks_off_is_hashed_as_far_as_it_came() -> None:
     script = streams(chunk("Hel"), UpstreamFailed("cut"))
-    made = stage(script)
+    made = harness(script)
     made.chat(STREAM)
     assert made.record["ended"] == "upstream_cut"
     assert made.record["upstream_response_sha256"] == wire(made, script)["upstream_response_sha256"]

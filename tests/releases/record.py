@@ -36,7 +36,7 @@ from phigate.verify.audit import Report
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 from tests.builders import CATALOG_FOLDER, make_body
 from tests.fakes import FakeClock, FakeSandboxes, Script
-from tests.pipeline.stage import GOOD_STREAM, Stage, answers, fails
+from tests.pipeline.gateway_harness import GOOD_STREAM, GatewayHarness, answers, fails
 from tests.pipeline.test_math import calls as programs_called
 from tests.pipeline.test_math import program, ran
 from tests.pipeline.test_server_tool import called
@@ -77,8 +77,8 @@ class Release:
 
     def __init__(self) -> None:
         self.clock = FakeClock(BEGINS_AT_S)
-        self.stage = Stage(regions=("CH", "EU", "US", "WORLD"), clock=self.clock)
-        self.dynamo = self.stage.ledger.dynamo
+        self.harness = GatewayHarness(regions=("CH", "EU", "US", "WORLD"), clock=self.clock)
+        self.dynamo = self.harness.ledger.dynamo
         self.dynamo.items.clear()
         self.signers = {
             signs: KeyFileSigner(ec.generate_private_key(ec.SECP256R1()))
@@ -94,8 +94,8 @@ class Release:
         roots: dict[str, Any] = {
             CATALOGS: self.signers[CATALOGS],
             DIGESTS: self.signers[DIGESTS],
-            CERTIFICATES: self.stage.root,
-            REDPILL: self.stage.text_root,
+            CERTIFICATES: self.harness.root,
+            REDPILL: self.harness.text_root,
         }
         for signs, signer in roots.items():
             await receipts.use_root(await signer.jwk(), signs, now_s)
@@ -109,11 +109,11 @@ class Release:
         sha256 = key_sha256(self.keys["disabled"])
         await admin.disable_key(ACCOUNT, sha256[:12])
         signer = self.signers[CATALOGS]
-        gateway = self.stage.gateway
+        gateway = self.harness.gateway
         gateway.stack = replace(gateway.stack, unproven_allowed=EVERY_UNPROVEN)
         gateway.keys = DynamoKeys(self.dynamo, self.clock)
         gateway.catalog = DynamoCatalog(
-            self.dynamo, self.clock, self.stage.journal, {signer.kid: signer.public_key}
+            self.dynamo, self.clock, self.harness.event_log, {signer.kid: signer.public_key}
         )
 
     def call(
@@ -128,13 +128,13 @@ class Release:
         phi: bool = False,
     ) -> None:
         """One call; what went in and came out is kept, as its caller could have kept it."""
-        self.stage.plays(*scripts)
-        self.stage.upstream.gets = list(gets)
+        self.harness.plays(*scripts)
+        self.harness.upstream.gets = list(gets)
         sent = json.dumps(body).encode()
         named = {"x-phi": "true"} if phi else {}
         if region is not None:
             named["x-region"] = region
-        told = self.stage.chat(sent, named, key=self.keys[key], task=task)
+        told = self.harness.chat(sent, named, key=self.keys[key], task=task)
         self.calls.append(
             {
                 "what": what,
@@ -161,9 +161,9 @@ class Release:
         """The next morning: the day is closed, and a hold of the new day stands."""
         receipts = DynamoReceipts(self.dynamo, self.clock)
         record = next(call["receipt"] for call in self.calls if call["what"] == "confidential")
-        stored = await self.stage.ledger.receipt(ACCOUNT, record)
+        stored = await self.harness.ledger.receipt(ACCOUNT, record)
         assert stored is not None
-        await redpill.signature(self.stage.gateway, stored, None, "ecdsa")
+        await redpill.signature(self.harness.gateway, stored, None, "ecdsa")
         self.clock.time_s = BEGINS_AT_S + DAY_S
         closer = DayCloser(
             ledger=DynamoLedger(self.dynamo, self.clock),
@@ -182,7 +182,7 @@ class Release:
 
     async def _hold(self) -> None:
         now_s = int(self.clock.now_s())
-        held = await self.stage.ledger.hold(
+        held = await self.harness.ledger.hold(
             HoldRequest(
                 account=ACCOUNT,
                 key_id=key_sha256(self.keys["plain"])[:12],
@@ -201,7 +201,7 @@ class SweptFirst:
 
     def __init__(self, release: Release) -> None:
         self._release = release
-        self._ledger = release.stage.ledger
+        self._ledger = release.harness.ledger
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
@@ -216,7 +216,7 @@ class SweptFirst:
 def tell(release: Release) -> None:
     """One of each kind of thing that a table holds at the end of a day."""
     asyncio.run(release.open())
-    stage = release.stage
+    harness = release.harness
     gemma = make_body(model="gemma-4", max_tokens=100)
     stream = make_body(model="gemma-4", stream=True, max_tokens=100)
     release.call("general", gemma, answers("Guten Tag"))
@@ -232,13 +232,13 @@ def tell(release: Release) -> None:
     vault = make_body(model="phala/qwen3.5-27b", max_tokens=100)
     release.call("confidential", vault, answers("Im Tresor"), gets=(signed,), region="WORLD")
     release.call("tool loop", DATETIME, tools_called(called()), answers("Montag"), region="EU")
-    stage.sandboxes = FakeSandboxes(release.clock, [ran()])
-    stage.gateway.sandboxes = stage.sandboxes
+    harness.sandboxes = FakeSandboxes(release.clock, [ran()])
+    harness.gateway.sandboxes = harness.sandboxes
     turns = programs_called(program()), answers("42")
     release.call("math", MATH, *turns, task="math")
-    stage.gateway.ledger = SweptFirst(release)
+    harness.gateway.ledger = SweptFirst(release)
     release.call("late", gemma, answers("spät"))
-    stage.gateway.ledger = stage.ledger
+    harness.gateway.ledger = harness.ledger
     asyncio.run(release.leave_holds())
     asyncio.run(release.close_day())
 
@@ -246,7 +246,7 @@ def tell(release: Release) -> None:
 def expected(release: Release) -> Json:
     """What a reader of the table has to find: receipts by what was called, the account, its keys,
     and an audit without findings."""
-    view = asyncio.run(release.stage.ledger.account(ACCOUNT))
+    view = asyncio.run(release.harness.ledger.account(ACCOUNT))
     report = asyncio.run(release.audited())
     assert view is not None
     assert report is not None

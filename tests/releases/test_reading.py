@@ -30,8 +30,8 @@ from phigate.verify.receipt_body import jws_of
 from phigate.verify.roots import CATALOGS, CERTIFICATES, Roots, by_kid
 from phigate.wire.jwk import ec_public_key
 from tests.builders import make_body
-from tests.fakes import FakeClock, FakeDynamo, RecordingJournal
-from tests.pipeline.stage import Stage, answers
+from tests.fakes import FakeClock, FakeDynamo, RecordingEventLog
+from tests.pipeline.gateway_harness import GatewayHarness, answers
 from tests.releases.record import ACCOUNT, SIGNATURE
 
 FOLDERS = sorted(path for path in Path(__file__).parent.iterdir() if (path / "items.json").exists())
@@ -56,7 +56,7 @@ class Stored:
         self.receipts = DynamoReceipts(self.dynamo, self.clock)
         self.ledger = DynamoLedger(self.dynamo, self.clock)
         self.roots: Roots = by_kid(asyncio.run(self.receipts.roots()))
-        self.journal = RecordingJournal()
+        self.event_log = RecordingEventLog()
 
     def catalog(self) -> DynamoCatalog:
         """The catalog as a function reads it."""
@@ -65,7 +65,7 @@ class Stored:
             for kid, root in self.roots.items()
             if root.signs == CATALOGS
         }
-        return DynamoCatalog(self.dynamo, self.clock, self.journal, trusted)
+        return DynamoCatalog(self.dynamo, self.clock, self.event_log, trusted)
 
     def audited(self, last_day: str | None = None) -> Json:
         """This release's audit of what the other has stored."""
@@ -134,13 +134,13 @@ def test_the_snapshot_is_served_as_it_was_signed(stored: Stored) -> None:
         assert row.base.out_micros_per_mtok == said["price"]["out_micros_per_mtok"]
     card = asyncio.run(stored.catalog().card(view.catalog.card_sha256))
     assert card is not None, "the card that receipts name is the one that was stored"
-    assert stored.journal.notes == []
+    assert stored.event_log.notes == []
 
 
 def test_a_key_may_what_it_might(stored: Stored) -> None:
     keys = DynamoKeys(stored.dynamo, stored.clock)
     for name, key in stored.expected["keys"].items():
-        principal = asyncio.run(keys.principal(key_sha256(key)))
+        principal = asyncio.run(keys.lookup(key_sha256(key)))
         if name == "disabled":
             assert principal is None
             continue
@@ -174,20 +174,22 @@ def test_what_stands_beside_a_receipt_is_read(stored: Stored) -> None:
 def test_calls_go_on_under_the_old_snapshot_and_an_audit_of_both_days_is_clean(
     stored: Stored,
 ) -> None:
-    stage = Stage(answers("heute"), answers("heute"), clock=stored.clock, regions=("CH", "US"))
-    stage.ledger.dynamo.items = stored.dynamo.items
-    stage.gateway.keys = DynamoKeys(stored.dynamo, stored.clock)
-    stage.gateway.catalog = stored.catalog()
+    harness = GatewayHarness(
+        answers("heute"), answers("heute"), clock=stored.clock, regions=("CH", "US")
+    )
+    harness.ledger.dynamo.items = stored.dynamo.items
+    harness.gateway.keys = DynamoKeys(stored.dynamo, stored.clock)
+    harness.gateway.catalog = stored.catalog()
     asyncio.run(
         stored.receipts.use_root(
-            asyncio.run(stage.root.jwk()), CERTIFICATES, int(stored.clock.time_s)
+            asyncio.run(harness.root.jwk()), CERTIFICATES, int(stored.clock.time_s)
         )
     )
     key = stored.expected["keys"]["plain"]
     body = make_body(model="gemma-4", max_tokens=100)
-    told = stage.chat(body, PHI, key=key)
+    told = harness.chat(body, PHI, key=key)
     assert (told.status, told.headers["x-phi-tier"]) == (200, "phi")
-    refused = stage.chat(body, {**PHI, "x-region": "US"}, key=key)
+    refused = harness.chat(body, {**PHI, "x-region": "US"}, key=key)
     assert (refused.status, refused.error["code"]) == (403, "phi_blocked")
     stored.clock.time_s += KEY_CACHE_S
     today = "2026-12-01"

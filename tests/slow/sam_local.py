@@ -25,7 +25,7 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.functions.aws import AWS_REGION, moto_services
-from tests.functions.world import ENVIRONMENT, TASKS, World, sync_event, world_in
+from tests.functions.aws_stack import ENVIRONMENT, TASKS, AwsStack, aws_stack_in, sync_event
 from tests.slow.stand_ins import PORT, TOLD, answering, ways_of
 from tests.template.cloudformation import read
 
@@ -105,8 +105,8 @@ def _labelled(*words: str) -> list[str]:
 class Stack:
     """The built functions in Lambda's emulator. What `sam` prints goes to sam.log in the folder."""
 
-    def __init__(self, world: World, folder: Path, tasks: Mapping[str, str]) -> None:
-        self.world = world
+    def __init__(self, aws_stack: AwsStack, folder: Path, tasks: Mapping[str, str]) -> None:
+        self.aws_stack = aws_stack
         self._log = folder / "sam.log"
         self._folder = folder
         self._environment = {
@@ -127,7 +127,7 @@ class Stack:
             *("--template", str(BUILT / "template.yaml"), "--region", AWS_REGION),
             *("--invoke-image", IMAGE, "--skip-pull-image"),
             *("--layer-cache-basedir", str(folder / "layers")),
-            *(word for name in ways_of(world) for word in ("--add-host", f"{name}:{address}")),
+            *(word for name in ways_of(aws_stack) for word in ("--add-host", f"{name}:{address}")),
         ]
 
     def invoke(self, function: str, event: Mapping[str, object]) -> list[dict[str, Any]]:
@@ -226,13 +226,13 @@ def sam_local(folder: Path, port: int) -> Iterator[tuple[Stack, str]]:
     trust = folder / "image"
     trust.mkdir()
     with (
-        world_in(folder / "state") as world,
-        moto_services(world.aws) as tasks,
-        answering(bridge_address(), ways_of(world), trust) as authority,
+        aws_stack_in(folder / "state") as aws_stack,
+        moto_services(aws_stack.aws) as tasks,
+        answering(bridge_address(), ways_of(aws_stack), trust) as authority,
         runtime_image(authority),
     ):
-        world.aws.secrets["stack-ch/sandbox"] = "s" * 64
-        stack = Stack(world, folder, tasks)
+        aws_stack.aws.secrets["stack-ch/sandbox"] = "s" * 64
+        stack = Stack(aws_stack, folder, tasks)
         stack.invoke("CatalogSync", sync_event("Create", f"https://{TOLD}"))
         with stack.served(port) as url:
             yield stack, url
@@ -241,7 +241,7 @@ def sam_local(folder: Path, port: int) -> Iterator[tuple[Stack, str]]:
 def serve(port: int) -> None:
     """Until Ctrl-C; first, one call by OpenAI's SDK."""
     with TemporaryDirectory() as scratch, sam_local(Path(scratch), port) as (stack, url):
-        key = stack.world.key
+        key = stack.aws_stack.key
         client = OpenAI(base_url=f"{url}/v1", api_key=key)
         asked = ChatCompletionUserMessageParam(role="user", content="Is this thing on?")
         answer = client.chat.completions.create(model="gemma-4", messages=[asked])

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from phigate.aws.environment import aws_endpoint
 from tests.functions.aws import AWS_REGION
-from tests.functions.world import World
+from tests.functions.aws_stack import AwsStack
 from tests.slow.authority import write_authority
 
-# The one provider whose secret the world holds; the secret's product is 1.
+# The one provider whose secret the stack holds; the secret's product is 1.
 PROVIDER = ("https://api.infomaniak.com/2/ai/1/openai/v1", "infomaniak")
 # Where CloudFormation waits for an answer in this AWS region.
 TOLD = "cloudformation-custom-resource-response-eucentral2.s3.eu-central-2.amazonaws.com"
@@ -76,14 +76,14 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
 
 
-def ways_of(world: World) -> dict[str, Way]:
+def ways_of(aws_stack: AwsStack) -> dict[str, Way]:
     """Where each name leads."""
     services = ("dynamodb", "ecs", "kms", "secretsmanager")
     names = [str(urlsplit(aws_endpoint(service, AWS_REGION)).hostname) for service in services]
     real, provider = urlsplit(PROVIDER[0]), PROVIDER[1]
-    simulated = world.outside("chat").base_url(provider)
+    simulated = aws_stack.outside("chat").base_url(provider)
     assert real.hostname is not None and simulated is not None
-    aws = dict.fromkeys((*names, TOLD), ("", world.aws.url))
+    aws = dict.fromkeys((*names, TOLD), ("", aws_stack.aws.url))
     return {**aws, real.hostname: (real.path, simulated)}
 
 

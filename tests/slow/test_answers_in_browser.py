@@ -20,7 +20,7 @@ import pytest
 
 from phigate.core.tools.clean_answer import clean_value
 from phigate.core.tools.figures import clean_text
-from phigate.wire.svg.sanitize import sanitise
+from phigate.wire.svg.sanitize import sanitize
 from tests.active_markup import renderer
 from tests.hostile_text import EVIL, HTML, LATENT, LINKS, TEXTS
 
@@ -133,17 +133,17 @@ def test_the_browser_sees_what_is_hostile_before_it_is_cleaned(
 @pytest.mark.parametrize("start", range(0, len(TEXTS), 12))
 def test_no_cleaned_text_runs_or_asks_for_anything(start: int, site: Site, tmp_path: Path) -> None:
     texts = list(TEXTS.values())[start : start + 12]
-    pages = [rendered(clean_text(text, sanitise), site) for text in texts]
+    pages = [rendered(clean_text(text, sanitize), site) for text in texts]
     assert shown(site, "<hr>".join(pages), tmp_path) == []
 
 
 def test_the_whole_table_in_one_text_runs_nothing(site: Site, tmp_path: Path) -> None:
-    text = clean_text("\n\n".join(TEXTS.values()), sanitise)
+    text = clean_text("\n\n".join(TEXTS.values()), sanitize)
     assert shown(site, rendered(text, site), tmp_path) == []
 
 
 def test_strings_of_json_run_nothing_even_as_a_pages_own_html(site: Site, tmp_path: Path) -> None:
     texts = [text for text in (*HTML.values(), *LINKS.values()) if "```" not in text]
-    written = clean_value(json.dumps(texts).replace("<", "\\u003c"), sanitise)
+    written = clean_value(json.dumps(texts).replace("<", "\\u003c"), sanitize)
     shows = "<hr>".join(json.loads(written)) + written
     assert shown(site, shows.replace(EVIL, f"{site.url}/evil"), tmp_path) == []

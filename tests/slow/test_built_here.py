@@ -1,6 +1,7 @@
 """What `make build-here` made, laid out as Lambda does and run by a clean python3.13.
 
-`make build-here` sets PHIGATE_BUILT_HERE to SAM's folder: the template of `local.here`, whose
+`make build-here` sets PHIGATE_BUILT_HERE to SAM's folder: the template of
+`local.native_template`, whose
 libraries are for this machine.
 """
 
@@ -22,10 +23,10 @@ import pytest
 
 from bench.cold_start import ASKED, contender_of
 from layers.dependencies.authorities import subject_hash
-from local.here import ARCHITECTURES, TEMPLATE, here
+from local.native_template import ARCHITECTURES, TEMPLATE, here
 from phigate.aws.catalog_sync import CatalogSync
+from tests.functions.aws_stack import CONTEXT, AwsStack, aws_stack_in, rest, sync_event
 from tests.functions.test_imports import EXPORTS
-from tests.functions.world import CONTEXT, World, rest, sync_event, world_in
 from tests.slow.authority import write_authority
 from tests.streaming_runtime.fake_api import fake_api
 from tests.template.cloudformation import read
@@ -108,19 +109,19 @@ def test_only_the_processor_differs_from_what_is_deployed() -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def aws_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsStack]:
     """A stack with its catalog."""
-    with world_in(tmp_path_factory.mktemp("state")) as made:
+    with aws_stack_in(tmp_path_factory.mktemp("state")) as made:
         CatalogSync(made.outside("catalog_sync"))(sync_event("Create", made.aws.url), CONTEXT)
         yield made
 
 
 @pytest.mark.anyio
 async def test_the_built_chat_answers_streamed_and_whole_phi_and_not(
-    world: World, tmp_path: Path
+    aws_stack: AwsStack, tmp_path: Path
 ) -> None:
     """In the built loop, by python3.13: what differs from the function is where AWS answers."""
-    chat = contender_of("phigate", tmp_path, world)
+    chat = contender_of("phigate", tmp_path, aws_stack)
     async with fake_api() as api:
         process = await asyncio.create_subprocess_exec(
             *(chat.opt / "streaming-runtime", "python3.13", "bootstrap.py"),
@@ -130,7 +131,7 @@ async def test_the_built_chat_answers_streamed_and_whole_phi_and_not(
         try:
             for stream, phi in product((True, False), (True, False)):
                 asked = {**ASKED, "stream": stream}
-                event = rest("/v1/chat/completions", asked, world.key, X_PHI=str(phi).lower())
+                event = rest("/v1/chat/completions", asked, aws_stack.key, X_PHI=str(phi).lower())
                 api.hand_out(json.dumps(event).encode())
                 prelude, body = await (await api.post()).streamed()
                 tier = "phi" if phi else "general"

@@ -23,7 +23,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.builders import repository_catalog
 from tests.functions.actions import ACTIONS
-from tests.functions.world import hold_left_behind, rest
+from tests.functions.aws_stack import hold_left_behind, rest
 from tests.slow.sam_local import ANSWER_TIMEOUT_S, Stack, made, sam_local
 
 pytestmark = pytest.mark.skipif("PHIGATE_SAM" not in os.environ, reason="make test-sam-local")
@@ -79,7 +79,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     """A key with credit."""
     folder: Path = tmp_path_factory.mktemp("sam")
     with sam_local(folder, free_port()) as (stack, url):
-        yield Caller(url, stack.world.key, stack)
+        yield Caller(url, stack.aws_stack.key, stack)
 
 
 # Before the others: one stack can be served at a time.
@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_nothing_behind() -> None:
 
 
 def test_the_catalog_was_loaded_by_its_function(caller: Caller) -> None:
-    (told,) = caller.stack.world.aws.told
+    (told,) = caller.stack.aws_stack.aws.told
     assert (told["Status"], told["Data"]) == ("SUCCESS", {"Sha256": repository_catalog().sha256})
 
 
@@ -162,7 +162,7 @@ def test_math_answers_through_the_layer(caller: Caller) -> None:
 
 
 def test_the_sweeper_settles_what_a_process_left_behind_and_fills_the_pool(caller: Caller) -> None:
-    world = caller.stack.world
+    world = caller.stack.aws_stack
     world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key, left_s=-1))
     assert caller.get("/v1/account").json()["held_micro"] == 100
     world.aws.actions.clear()

@@ -24,7 +24,7 @@ EVENT: dict[str, Any] = {
         "httpMethod": "POST",
         "path": "/api/v1/chat/completions",
         "protocol": "HTTP/1.1",
-        "stage": "api",
+        "harness": "api",
         "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
         "domainName": "abc.execute-api.eu-central-2.amazonaws.com",
         "identity": {"sourceIp": "203.0.113.9"},

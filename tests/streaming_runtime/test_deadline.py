@@ -8,7 +8,16 @@ import pytest
 
 from streaming_runtime.types import App, Receive, Scope, Send
 from tests.streaming_runtime.events import event
-from tests.streaming_runtime.stage import SSE, answered, body, hello, http, lives_on, stage, start
+from tests.streaming_runtime.runtime_harness import (
+    SSE,
+    answered,
+    body,
+    harness,
+    hello,
+    http,
+    lives_on,
+    start,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +36,7 @@ def waits_after(*messages: dict[str, Any], started: asyncio.Event) -> App:
 
 async def test_deadline_before_the_first_byte_is_a_504() -> None:
     started = asyncio.Event()
-    async with stage(waits_after(started=started)) as story:
+    async with harness(waits_after(started=started)) as story:
         story.api.hand_out(event(), **{"Lambda-Runtime-Deadline-Ms": "1000000"})
         await started.wait()
         assert story.alarms.ring() == 999.5
@@ -41,7 +50,7 @@ async def test_deadline_before_the_first_byte_is_a_504() -> None:
 async def test_deadline_in_a_stream_ends_it_with_an_event_and_trailers() -> None:
     started = asyncio.Event()
     app = waits_after(start(200, SSE), body(b"data: 1\n\n", more=True), started=started)
-    async with stage(app) as story:
+    async with harness(app) as story:
         story.api.hand_out(event())
         post = await story.api.post()
         await post.chunk()
@@ -65,7 +74,7 @@ async def test_app_may_end_its_own_answer_at_the_deadline() -> None:
             await send(body(b"data: [DONE]\n\n"))
             raise
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         story.api.hand_out(event())
         post = await story.api.post()
         await started.wait()
@@ -86,7 +95,7 @@ async def test_app_that_does_not_let_itself_be_cancelled_loses_its_answer() -> N
             cancelled.set()
             await free.wait()
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         await story.api.asked()
         story.api.hand_out(event(), **{"Lambda-Runtime-Deadline-Ms": "1000000"})
         await started.wait()
@@ -103,7 +112,7 @@ async def test_app_that_does_not_let_itself_be_cancelled_loses_its_answer() -> N
 
 async def test_background_work_is_cut_at_the_deadline_without_trailers() -> None:
     started = asyncio.Event()
-    async with stage(waits_after(start(), body(b"x"), started=started)) as story:
+    async with harness(waits_after(start(), body(b"x"), started=started)) as story:
         post = await answered(story.api, event())
         await started.wait()
         story.alarms.ring()
@@ -113,7 +122,7 @@ async def test_background_work_is_cut_at_the_deadline_without_trailers() -> None
 
 
 async def test_alarm_is_off_after_the_answer() -> None:
-    async with stage(http(hello)) as story:
+    async with harness(http(hello)) as story:
         await (await answered(story.api, event())).rest()
         await lives_on(story)
         assert [alarm.is_set for alarm in story.alarms.set] == [False]

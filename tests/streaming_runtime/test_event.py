@@ -33,12 +33,12 @@ TAKEN: list[tuple[str, bytes, dict[str, Any]]] = [
     ("method in lower case", event(httpMethod="get"), {"method": "GET"}),
     ("method of one's own", event(httpMethod="PURGE"), {"method": "PURGE"}),
     (
-        "the stage is in the path and is the root",
+        "the harness is in the path and is the root",
         event(),
         {"path": "/api/v1/chat/completions", "root_path": "/api"},
     ),
     (
-        "custom domain: no stage in the URL",
+        "custom domain: no harness in the URL",
         event(context={"path": "/v1/chat/completions"}),
         {"path": "/v1/chat/completions", "root_path": ""},
     ),
@@ -232,7 +232,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 MEMBERS = st.sampled_from(sorted(EVENT))
-OF_CONTEXT = st.sampled_from(["path", "identity", "protocol", "domainName", "elb", "stage"])
+OF_CONTEXT = st.sampled_from(["path", "identity", "protocol", "domainName", "elb", "harness"])
 
 
 @settings(max_examples=400)
@@ -253,7 +253,7 @@ def test_scope_says_what_lambda_knows() -> None:
     about = scope["extensions"]["aws.lambda"]
     assert scope["state"] == {"pool": 1}
     assert (about["request_id"], about["deadline_s"]) == ("r-1", 1_800_000_000.0)
-    assert about["request_context"]["stage"] == "api"
+    assert about["request_context"]["harness"] == "api"
 
 
 def test_state_is_a_copy_for_each_request() -> None:

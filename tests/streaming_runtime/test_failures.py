@@ -12,7 +12,15 @@ from starlette.routing import Route
 
 from streaming_runtime.types import App, Failure, RawHeaders, Receive, Scope, Send
 from tests.streaming_runtime.events import at, event
-from tests.streaming_runtime.stage import SSE, answered, body, http, lives_on, stage, start
+from tests.streaming_runtime.runtime_harness import (
+    SSE,
+    answered,
+    body,
+    harness,
+    http,
+    lives_on,
+    start,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +47,7 @@ def fails_after(*messages: dict[str, Any]) -> App:
     "messages", [(), (start(201),)], ids=["before the start", "before the body"]
 )
 async def test_bug_before_the_first_byte_is_a_500_without_trailers(messages: Any) -> None:
-    async with stage(fails_after(*messages)) as story:
+    async with harness(fails_after(*messages)) as story:
         post = await answered(story.api, event())
         prelude, content = await post.streamed()
         assert (prelude["statusCode"], post.trailers) == (500, {})
@@ -51,7 +59,7 @@ async def test_bug_before_the_first_byte_is_a_500_without_trailers(messages: Any
 
 
 async def test_bug_in_a_stream_of_events_is_an_event_and_trailers() -> None:
-    async with stage(fails_after(start(200, SSE), body(b"data: 1\n\n", more=True))) as story:
+    async with harness(fails_after(start(200, SSE), body(b"data: 1\n\n", more=True))) as story:
         post = await answered(story.api, event())
         _, content = await post.streamed()
         first, last = content.removesuffix(b"\n\n").split(b"\n\n")
@@ -64,7 +72,7 @@ async def test_bug_in_a_stream_of_events_is_an_event_and_trailers() -> None:
 
 
 async def test_event_cut_in_two_does_not_swallow_the_error() -> None:
-    async with stage(fails_after(start(200, SSE), body(b"data: {", more=True))) as story:
+    async with harness(fails_after(start(200, SSE), body(b"data: {", more=True))) as story:
         _, content = await (await answered(story.api, event())).streamed()
         assert content.startswith(b'data: {\n\ndata: {"error"')
 
@@ -73,7 +81,7 @@ async def test_event_cut_in_two_does_not_swallow_the_error() -> None:
     "headers", [(b"content-type", b"text/plain"), (b"content-length", b"99")], ids=["text", "sized"]
 )
 async def test_bug_in_another_stream_is_trailers_alone(headers: tuple[bytes, bytes]) -> None:
-    async with stage(fails_after(start(200, headers), body(b"half", more=True))) as story:
+    async with harness(fails_after(start(200, headers), body(b"half", more=True))) as story:
         post = await answered(story.api, event())
         assert (await post.streamed())[1] == b"half"
         assert post.error_type == "Runtime.Failed"
@@ -84,7 +92,7 @@ async def test_bug_that_was_answered_by_the_framework_is_not_an_error_again() ->
         raise BUG
 
     app = Starlette(routes=[Route("/v1/chat/completions", bug, methods=["POST"])])
-    async with stage(app) as story:
+    async with harness(app) as story:
         post = await answered(story.api, event())
         prelude, content = await post.streamed()
         assert (prelude["statusCode"], content) == (500, b"Internal Server Error")
@@ -103,7 +111,7 @@ async def test_framework_routes_by_stage_and_runs_background_work_behind_the_ans
         path = str(request.url.path)
         return PlainTextResponse(request.path_params["id"] + path, background=BackgroundTask(work))
 
-    async with stage(Starlette(routes=[Route("/v1/models/{id}", model)])) as story:
+    async with harness(Starlette(routes=[Route("/v1/models/{id}", model)])) as story:
         post = await answered(story.api, at("/v1/models/a"))
         assert (await post.streamed())[1] == b"a/api/v1/models/a"
         await lives_on(story)
@@ -120,7 +128,7 @@ async def test_app_that_ends_without_ending_its_answer(messages: Any, status: in
         for message in messages:
             await send(message)
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         post = await answered(story.api, event())
         prelude, _ = await post.streamed()
         assert prelude["statusCode"] == status
@@ -150,7 +158,7 @@ async def test_head_that_must_not_go_out_is_a_500(head: dict[str, Any]) -> None:
         await send(head)
         await send(body(b"x"))
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         prelude, _ = await (await answered(story.api, event())).streamed()
         assert (prelude["statusCode"], "set-cookie" in prelude["headers"]) == (500, False)
         await lives_on(story)
@@ -177,7 +185,7 @@ class Plugged:
 
 
 async def test_failures_can_be_plugged_in() -> None:
-    async with stage(fails_after(), failures=Plugged()) as story:
+    async with harness(fails_after(), failures=Plugged()) as story:
         prelude, content = await (await answered(story.api, event())).streamed()
         assert (prelude["statusCode"], content) == (599, b"mine")
         assert prelude["headers"] == {"x-failure": "app_failed"}
@@ -185,7 +193,7 @@ async def test_failures_can_be_plugged_in() -> None:
 
 @pytest.mark.parametrize("header", [b"a\r\nb: c", b"x" * 17_000], ids=["break", "huge"])
 async def test_plugged_head_that_must_not_go_out_is_the_plain_one(header: bytes) -> None:
-    async with stage(fails_after(), failures=Plugged(header)) as story:
+    async with harness(fails_after(), failures=Plugged(header)) as story:
         prelude, _ = await (await answered(story.api, event())).streamed()
         assert prelude["statusCode"] == 500
         await lives_on(story)
@@ -194,7 +202,7 @@ async def test_plugged_head_that_must_not_go_out_is_the_plain_one(header: bytes)
 @pytest.mark.parametrize("last", [True, False])
 async def test_body_that_is_text_is_a_bug(last: bool) -> None:
     text: dict[str, Any] = {"type": "http.response.body", "body": "text", "more_body": not last}
-    async with stage(fails_after(start(), body(b"a", more=True), text)) as story:
+    async with harness(fails_after(start(), body(b"a", more=True), text)) as story:
         post = await answered(story.api, event())
         assert (await post.streamed())[1] == b"a"
         assert post.error_type == "Runtime.Failed"
@@ -203,7 +211,7 @@ async def test_body_that_is_text_is_a_bug(last: bool) -> None:
 
 @pytest.mark.parametrize("messages", [(), (start(), body(b"a", more=True))])
 async def test_bug_in_plugged_failures_does_not_cost_the_answer(messages: Any) -> None:
-    async with stage(fails_after(*messages), failures=Plugged(broken=True)) as story:
+    async with harness(fails_after(*messages), failures=Plugged(broken=True)) as story:
         prelude, _ = await (await answered(story.api, event())).streamed()
         assert prelude["statusCode"] == (200 if messages else 500)
         await lives_on(story)

@@ -7,16 +7,16 @@ import pytest
 
 from phigate.http.app import build_app
 from tests.fakes import Script
-from tests.pipeline.stage import GOOD_STREAM, KEY, PLAIN, STREAM, Stage, answers
+from tests.pipeline.gateway_harness import GOOD_STREAM, KEY, PLAIN, STREAM, GatewayHarness, answers
 from tests.streaming_runtime.events import event
-from tests.streaming_runtime.stage import stage
+from tests.streaming_runtime.runtime_harness import harness
 
 pytestmark = pytest.mark.anyio
 
 
 async def called(script: Script | None, path: str, body: Any) -> tuple[dict[str, Any], bytes]:
     """Prelude and body of one call."""
-    gateway = Stage(*([script] if script else [])).gateway
+    gateway = GatewayHarness(*([script] if script else [])).gateway
     headers = {"Authorization": [f"Bearer {KEY}"], "X-PHI": ["false"]}
     payload = event(
         path=path,
@@ -24,7 +24,7 @@ async def called(script: Script | None, path: str, body: Any) -> tuple[dict[str,
         multiValueHeaders=headers,
         body=json.dumps(body),
     )
-    async with stage(build_app(gateway)) as story:
+    async with harness(build_app(gateway)) as story:
         story.api.hand_out(payload)
         return await (await story.api.post()).streamed()
 

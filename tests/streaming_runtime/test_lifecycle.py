@@ -12,7 +12,7 @@ from streaming_runtime.prelude import BUFFERED_BYTES_MAX
 from streaming_runtime.sinks import BufferSink
 from streaming_runtime.types import App, Receive, Scope, Send
 from tests.streaming_runtime.events import event
-from tests.streaming_runtime.stage import body, hello, http, stage, start
+from tests.streaming_runtime.runtime_harness import body, harness, hello, http, start
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ class Lived:
 
 async def test_lifespan_goes_round_the_requests() -> None:
     log: list[str] = []
-    async with stage(Lived(log)) as story:
+    async with harness(Lived(log)) as story:
         story.api.hand_out(event())
         await (await story.api.post()).rest()
         story.task.cancel()
@@ -57,7 +57,7 @@ async def test_stop_while_a_request_runs_ends_its_answer() -> None:
         started.set()
         await asyncio.Event().wait()
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         story.api.hand_out(event())
         post = await story.api.post()
         await started.wait()
@@ -68,14 +68,14 @@ async def test_stop_while_a_request_runs_ends_its_answer() -> None:
 
 
 async def test_app_without_lifespan_is_served_and_noted() -> None:
-    async with stage(http(hello)) as story:
+    async with harness(http(hello)) as story:
         story.api.hand_out(event())
         assert (await (await story.api.post()).streamed())[1] == b"hello"
         assert story.journal.lines[0] == {"event": "no_lifespan", "error": "AssertionError"}
 
 
 async def test_app_that_refuses_to_start_is_an_init_error() -> None:
-    async with stage(Lived([], startup="failed")) as story:
+    async with harness(Lived([], startup="failed")) as story:
         post = await story.api.post()
         assert (post.path, post.error_type) == ("/init/error", "Runtime.InitFailed")
         assert await story.task == 1
@@ -86,7 +86,7 @@ async def test_factory_that_raises_is_an_init_error_with_its_text() -> None:
     def factory() -> App:
         raise ValueError("AWS_REGION is not one of the jurisdiction's.")
 
-    async with stage(factory) as story:
+    async with harness(factory) as story:
         post = await story.api.post()
         report = json.loads(await post.rest())
         assert report["errorMessage"] == "ValueError: AWS_REGION is not one of the jurisdiction's."
@@ -101,7 +101,7 @@ async def test_under_snapstart_nothing_is_made_before_the_restore() -> None:
         log.append("factory")
         return Lived(log)
 
-    async with stage(factory, snap_start=True) as story:
+    async with harness(factory, snap_start=True) as story:
         await story.api.restore_asked.wait()
         for _ in range(50):
             await asyncio.sleep(0)
@@ -112,7 +112,7 @@ async def test_under_snapstart_nothing_is_made_before_the_restore() -> None:
 
 
 async def test_connection_that_died_in_the_snapshot_is_replaced() -> None:
-    async with stage(http(hello), snap_start=True) as story:
+    async with harness(http(hello), snap_start=True) as story:
         await story.api.restore_asked.wait()
         story.api.thaw()
         story.api.restored.set()
@@ -121,7 +121,7 @@ async def test_connection_that_died_in_the_snapshot_is_replaced() -> None:
 
 
 async def test_start_that_fails_behind_the_restore_is_a_restore_error() -> None:
-    async with stage(Lived([], startup="failed"), snap_start=True) as story:
+    async with harness(Lived([], startup="failed"), snap_start=True) as story:
         story.api.restored.set()
         post = await story.api.post()
         assert (post.path, post.error_type) == ("/restore/error", "Runtime.RestoreFailed")
@@ -132,7 +132,7 @@ async def test_start_that_takes_too_long_behind_the_restore_is_a_restore_error()
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.Event().wait()
 
-    async with stage(app, snap_start=True, restore_s=0) as story:
+    async with harness(app, snap_start=True, restore_s=0) as story:
         story.api.restored.set()
         post = await story.api.post()
         assert post.path == "/restore/error"
@@ -187,7 +187,7 @@ async def test_answer_kept_whole(
         await send(body(content[:3], more=True))
         await send(body(content[3:]))
 
-    async with stage(http(app), make_sink=BufferSink) as story:
+    async with harness(http(app), make_sink=BufferSink) as story:
         story.api.hand_out(event())
         post = await story.api.post()
         answer = json.loads(await post.rest())
@@ -202,7 +202,7 @@ async def test_half_an_answer_kept_whole_becomes_a_500() -> None:
         await send(start())
         await send(body(b"half", more=True))
 
-    async with stage(http(app), make_sink=BufferSink) as story:
+    async with harness(http(app), make_sink=BufferSink) as story:
         story.api.hand_out(event())
         answer = json.loads(await (await story.api.post()).rest())
         assert (answer["statusCode"], "half" in answer["body"]) == (500, False)
@@ -213,6 +213,6 @@ async def test_answer_too_large_to_be_kept_whole_becomes_a_500() -> None:
         await send(start())
         await send(body(b"x" * BUFFERED_BYTES_MAX))
 
-    async with stage(http(app), make_sink=BufferSink) as story:
+    async with harness(http(app), make_sink=BufferSink) as story:
         story.api.hand_out(event())
         assert json.loads(await (await story.api.post()).rest())["statusCode"] == 500

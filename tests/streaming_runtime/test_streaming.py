@@ -11,7 +11,7 @@ import pytest
 from streaming_runtime.types import Receive, Scope, Send
 from tests.streaming_runtime.events import event
 from tests.streaming_runtime.fake_api import FakeApi, split
-from tests.streaming_runtime.stage import SSE, body, hello, http, stage, start
+from tests.streaming_runtime.runtime_harness import SSE, body, harness, hello, http, start
 
 pytestmark = pytest.mark.anyio
 PIECE = 1024 * 1024
@@ -27,7 +27,7 @@ async def test_each_chunk_is_there_before_the_next_is_made() -> None:
             await seen.acquire()
         await send(body(b"data: [DONE]\n\n"))
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         request_id = story.api.hand_out(event())
         post = await story.api.post()
         assert post.path == f"/invocation/{request_id}/response"
@@ -43,7 +43,7 @@ async def test_each_chunk_is_there_before_the_next_is_made() -> None:
 
 
 async def test_answer_is_declared_as_streamed() -> None:
-    async with stage(http(hello)) as story:
+    async with harness(http(hello)) as story:
         story.api.hand_out(event())
         post = await story.api.post()
         assert post.headers["lambda-runtime-function-response-mode"] == "streaming"
@@ -58,7 +58,7 @@ async def test_prelude_says_status_headers_and_cookies() -> None:
         await send(start(201, (b"X-A", b"\xe9"), *many, (b"Connection", b"close")))
         await send(body(b"x"))
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         story.api.hand_out(event())
         prelude, content = await (await story.api.post()).streamed()
         assert prelude == {
@@ -71,7 +71,7 @@ async def test_prelude_says_status_headers_and_cookies() -> None:
 
 
 async def test_delimiter_stands_directly_between_prelude_and_body() -> None:
-    async with stage(http(hello)) as story:
+    async with harness(http(hello)) as story:
         story.api.hand_out(event())
         data = await (await story.api.post()).rest()
         assert data == (
@@ -86,7 +86,7 @@ async def test_empty_body_message_does_not_end_the_answer() -> None:
         await send(body(b"", more=True))
         await send(body(b"end"))
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         story.api.hand_out(event())
         assert (await (await story.api.post()).streamed())[1] == b"end"
 
@@ -99,7 +99,7 @@ async def test_body_ends_before_background_work_and_next_is_asked_after_it() -> 
         await send(body(b"now"))
         await done.wait()
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         await asked_and_given(story.api)
         post = await story.api.post()
         assert (await post.streamed())[1] == b"now"  # the end of the body is here
@@ -131,7 +131,7 @@ async def test_receive_gives_the_body_then_disconnect_when_the_answer_is_over() 
         got.append((await watch)["type"])
         got.append((await receive())["type"])
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         await asked_and_given(story.api)
         await story.api.asked()
         assert got == ["waits", "http.disconnect", "http.disconnect"]
@@ -150,7 +150,7 @@ async def test_writer_waits_while_lambda_does_not_read() -> None:
                 waited.set()
             await sending
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         story.api.reads.clear()
         story.api.hand_out(event())
         post = await story.api.post()
@@ -168,7 +168,7 @@ async def test_answers_without_a_body_have_none(method: str, status: int) -> Non
         await send(body(b"he", more=True))
         await send(body(b"llo"))
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         story.api.hand_out(event(httpMethod=method))
         prelude, content = await (await story.api.post()).streamed()
         assert (prelude["statusCode"], content) == (status, b"")
@@ -186,7 +186,7 @@ async def test_what_is_sent_after_the_end_is_refused_and_changes_nothing() -> No
             except Exception as error:
                 raised.append(type(error).__name__)
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         await asked_and_given(story.api)
         post = await story.api.post()
         assert (await post.streamed())[1] == b"hello"
@@ -213,7 +213,7 @@ async def test_lost_connection_is_an_oserror_and_the_next_event_is_served() -> N
         except OSError:
             got.append("OSError")
 
-    async with stage(http(app)) as story:
+    async with harness(http(app)) as story:
         story.api.hand_out(event())
         post = await story.api.post()
         await post.chunk()
@@ -240,7 +240,7 @@ async def test_invocations_share_one_loop_and_one_state() -> None:
         loops.add(asyncio.get_running_loop())
         await hello(scope, receive, send)
 
-    async with stage(app) as story:
+    async with harness(app) as story:
         for _ in range(3):
             story.api.hand_out(event())
             assert (await (await story.api.post()).streamed())[1] == b"hello"

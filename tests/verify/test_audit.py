@@ -1,4 +1,4 @@
-"""Honest books are clean; what somebody changes in them is found, by the rule that it breaks."""
+"""Honest accounts are clean; what somebody changes in them is found, by the rule that it breaks."""
 
 import base64
 import dataclasses
@@ -23,9 +23,9 @@ from phigate.core.types import Json
 from phigate.verify.certificate import read_certificate
 from phigate.verify.roots import CERTIFICATES, DIGESTS
 from tests.fakes import Item
-from tests.verify.books import (
+from tests.verify.account_fixture import (
     TRAFFIC,
-    Books,
+    AccountFixture,
     certificate_for,
     is_general,
     is_phi,
@@ -35,16 +35,16 @@ from tests.verify.books import (
     rules,
 )
 
-HONEST = Books.kept()
+HONEST = AccountFixture.kept()
 DIGEST_ITEM = "jws"
 
 
-OPEN = Books.kept(is_closed=False)
+OPEN = AccountFixture.kept(is_closed=False)
 
 
 @pytest.fixture
-def books() -> Books:
-    """Books that a test may tamper with."""
+def fixture() -> AccountFixture:
+    """AccountFixture that a test may tamper with."""
     return HONEST.copy()
 
 
@@ -52,294 +52,296 @@ def is_tombstone(item: dict[str, object]) -> bool:
     return item["st"] == {"S": "expired"}
 
 
-def put_jws(books: Books, name: tuple[str, str], change: Callable[[str], str]) -> None:
-    books.change(name, jws={"S": change(books.items[name]["jws"]["S"])})
+def put_jws(fixture: AccountFixture, name: tuple[str, str], change: Callable[[str], str]) -> None:
+    fixture.change(name, jws={"S": change(fixture.items[name]["jws"]["S"])})
 
 
 # What somebody does who has the table and not the keys. Every day is closed.
 
 
-def tampered_field(books: Books) -> None:
-    books.rewrite(books.names(is_general)[0], ended="hang_up")
+def tampered_field(fixture: AccountFixture) -> None:
+    fixture.rewrite(fixture.names(is_general)[0], ended="hang_up")
 
 
-def tampered_signature(books: Books) -> None:
-    name = books.names(is_general)[0]
-    raw = bytearray(base64.b64decode(books.items[name]["g"]["B"]))
+def tampered_signature(fixture: AccountFixture) -> None:
+    name = fixture.names(is_general)[0]
+    raw = bytearray(base64.b64decode(fixture.items[name]["g"]["B"]))
     raw[70] ^= 1
-    books.change(name, g={"B": base64.b64encode(raw).decode()})
+    fixture.change(name, g={"B": base64.b64encode(raw).decode()})
 
 
-def swapped_certificate(books: Books) -> None:
-    one, other = (books.certificate(name) for name in books.names(is_receipt)[:2])
-    books.change(one, jws=books.items[other]["jws"])
+def swapped_certificate(fixture: AccountFixture) -> None:
+    one, other = (fixture.certificate(name) for name in fixture.names(is_receipt)[:2])
+    fixture.change(one, jws=fixture.items[other]["jws"])
 
 
-def missing_certificate(books: Books) -> None:
-    del books.items[books.certificate(books.names(is_receipt)[0])]
+def missing_certificate(fixture: AccountFixture) -> None:
+    del fixture.items[fixture.certificate(fixture.names(is_receipt)[0])]
 
 
-def _certified_again(books: Books, signs: str, later_s: int) -> None:
-    text = books.items[books.certificate(books.names(is_receipt)[0])]["jws"]["S"]
+def _certified_again(fixture: AccountFixture, signs: str, later_s: int) -> None:
+    text = fixture.items[fixture.certificate(fixture.names(is_receipt)[0])]["jws"]["S"]
     certificate = read_certificate(text, None)
     again = certificate_for(certificate.jwk, certificate.issued_at_s + later_s)
-    books.put_certificate(again, signs)
+    fixture.put_certificate(again, signs)
 
 
-def expired_certificate(books: Books) -> None:
-    _certified_again(books, CERTIFICATES, -7_200)
+def expired_certificate(fixture: AccountFixture) -> None:
+    _certified_again(fixture, CERTIFICATES, -7_200)
 
 
-def certificate_by_the_digest_root(books: Books) -> None:
-    _certified_again(books, DIGESTS, 0)
+def certificate_by_the_digest_root(fixture: AccountFixture) -> None:
+    _certified_again(fixture, DIGESTS, 0)
 
 
-def _hs256(books: Books, signs: str) -> Callable[[bytes], bytes]:
-    key = orjson.dumps(books.operator.signers[signs].public_jwk)
+def _hs256(fixture: AccountFixture, signs: str) -> Callable[[bytes], bytes]:
+    key = orjson.dumps(fixture.operator.signers[signs].public_jwk)
     return lambda message: hmac.digest(key, message, "sha256")
 
 
-def certificate_without_algorithm(books: Books) -> None:
-    name = books.certificate(books.names(is_receipt)[0])
-    put_jws(books, name, lambda jws: jws_with(jws, alg="none", signature=lambda _: b"0"))
+def certificate_without_algorithm(fixture: AccountFixture) -> None:
+    name = fixture.certificate(fixture.names(is_receipt)[0])
+    put_jws(fixture, name, lambda jws: jws_with(jws, alg="none", signature=lambda _: b"0"))
 
 
-def certificate_under_hs256(books: Books) -> None:
-    name = books.certificate(books.names(is_receipt)[0])
-    made = _hs256(books, CERTIFICATES)
-    put_jws(books, name, lambda jws: jws_with(jws, alg="HS256", signature=made))
+def certificate_under_hs256(fixture: AccountFixture) -> None:
+    name = fixture.certificate(fixture.names(is_receipt)[0])
+    made = _hs256(fixture, CERTIFICATES)
+    put_jws(fixture, name, lambda jws: jws_with(jws, alg="HS256", signature=made))
 
 
-def truncated_certificate(books: Books) -> None:
-    put_jws(books, books.certificate(books.names(is_receipt)[0]), lambda jws: jws[:-40])
+def truncated_certificate(fixture: AccountFixture) -> None:
+    put_jws(fixture, fixture.certificate(fixture.names(is_receipt)[0]), lambda jws: jws[:-40])
 
 
-def certificate_that_is_no_text(books: Books) -> None:
-    books.change(books.certificate(books.names(is_receipt)[0]), jws={"N": "1"})
+def certificate_that_is_no_text(fixture: AccountFixture) -> None:
+    fixture.change(fixture.certificate(fixture.names(is_receipt)[0]), jws={"N": "1"})
 
 
-def missing_receipt(books: Books) -> None:
-    del books.items[books.names()[5]]
+def missing_receipt(fixture: AccountFixture) -> None:
+    del fixture.items[fixture.names()[5]]
 
 
-def first_receipt_missing(books: Books) -> None:
-    by_number = sorted(books.names(day=0), key=lambda name: int(books.items[name]["s"]["N"]))
-    del books.items[by_number[0]]
+def first_receipt_missing(fixture: AccountFixture) -> None:
+    by_number = sorted(fixture.names(day=0), key=lambda name: int(fixture.items[name]["s"]["N"]))
+    del fixture.items[by_number[0]]
 
 
-def last_receipt_missing(books: Books) -> None:
-    names = books.names(day=TRAFFIC.days - 1)
-    del books.items[max(names, key=lambda name: int(books.items[name]["s"]["N"]))]
+def last_receipt_missing(fixture: AccountFixture) -> None:
+    names = fixture.names(day=TRAFFIC.days - 1)
+    del fixture.items[max(names, key=lambda name: int(fixture.items[name]["s"]["N"]))]
 
 
-def whole_day_missing(books: Books) -> None:
-    for name in books.names():
-        del books.items[name]
+def whole_day_missing(fixture: AccountFixture) -> None:
+    for name in fixture.names():
+        del fixture.items[name]
 
 
-def reordered_receipts(books: Books) -> None:
-    one, other = books.names(is_receipt)[:2]
-    numbers = books.items[one]["s"], books.items[other]["s"]
-    books.change(one, s=numbers[1])
-    books.change(other, s=numbers[0])
+def reordered_receipts(fixture: AccountFixture) -> None:
+    one, other = fixture.names(is_receipt)[:2]
+    numbers = fixture.items[one]["s"], fixture.items[other]["s"]
+    fixture.change(one, s=numbers[1])
+    fixture.change(other, s=numbers[0])
 
 
-def doubled_number(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    again = new_id(begins_at_s(books.day(2)) + 5, b"doubled")
-    books.items[name[0], again] = {**books.items[name], "sk": {"S": again}}
+def doubled_number(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    again = new_id(begins_at_s(fixture.day(2)) + 5, b"doubled")
+    fixture.items[name[0], again] = {**fixture.items[name], "sk": {"S": again}}
 
 
-def number_doubled_on_another_day(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    again = new_id(begins_at_s(books.day(4)) + 5, b"doubled")
-    pk = name[0].replace(books.day(2), books.day(4))
-    books.items[pk, again] = {**books.items[name], "pk": {"S": pk}, "sk": {"S": again}}
+def number_doubled_on_another_day(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    again = new_id(begins_at_s(fixture.day(4)) + 5, b"doubled")
+    pk = name[0].replace(fixture.day(2), fixture.day(4))
+    fixture.items[pk, again] = {**fixture.items[name], "pk": {"S": pk}, "sk": {"S": again}}
 
 
-def receipt_of_another_account(books: Books) -> None:
-    signers = dict(books.operator.signers)
-    other = Books.kept(dataclasses.replace(TRAFFIC, account="other", seed=2), signers=signers)
-    name = books.names(is_receipt)[0]
+def receipt_of_another_account(fixture: AccountFixture) -> None:
+    signers = dict(fixture.operator.signers)
+    other = AccountFixture.kept(
+        dataclasses.replace(TRAFFIC, account="other", seed=2), signers=signers
+    )
+    name = fixture.names(is_receipt)[0]
     theirs = other.names(is_receipt)[0]
-    books.items[other.certificate(theirs)] = other.items[other.certificate(theirs)]
+    fixture.items[other.certificate(theirs)] = other.items[other.certificate(theirs)]
     item = {**other.items[theirs], "pk": {"S": name[0]}, "sk": {"S": name[1]}}
-    books.items[name] = {**item, "s": books.items[name]["s"]}
+    fixture.items[name] = {**item, "s": fixture.items[name]["s"]}
 
 
-def receipt_on_another_day(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    pk = name[0].replace(books.day(2), books.day(3))
-    books.items[pk, name[1]] = {**books.items.pop(name), "pk": {"S": pk}}
+def receipt_on_another_day(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    pk = name[0].replace(fixture.day(2), fixture.day(3))
+    fixture.items[pk, name[1]] = {**fixture.items.pop(name), "pk": {"S": pk}}
 
 
-def altered_cost(books: Books) -> None:
-    books.change(books.names(is_general)[0], c={"N": "1"})
+def altered_cost(fixture: AccountFixture) -> None:
+    fixture.change(fixture.names(is_general)[0], c={"N": "1"})
 
 
-def altered_swept(books: Books) -> None:
-    books.change(books.names(is_receipt)[0], p={"N": "1"})
+def altered_swept(fixture: AccountFixture) -> None:
+    fixture.change(fixture.names(is_receipt)[0], p={"N": "1"})
 
 
-def altered_tombstone(books: Books) -> None:
-    name = next(n for day in range(TRAFFIC.days) for n in books.names(is_tombstone, day))
-    books.change(name, c={"N": "77"}, p={"N": "77"})
+def altered_tombstone(fixture: AccountFixture) -> None:
+    name = next(n for day in range(TRAFFIC.days) for n in fixture.names(is_tombstone, day))
+    fixture.change(name, c={"N": "77"}, p={"N": "77"})
 
 
-def tombstone_in_place_of_a_receipt(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    kept = {member: books.items[name][member] for member in ("pk", "sk", "s", "p", "ttl")}
-    books.items[name] = {**kept, "st": {"S": "expired"}, "c": {"N": "0"}}
+def tombstone_in_place_of_a_receipt(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    kept = {member: fixture.items[name][member] for member in ("pk", "sk", "s", "p", "ttl")}
+    fixture.items[name] = {**kept, "st": {"S": "expired"}, "c": {"N": "0"}}
 
 
-def erased_soon(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    books.change(name, ttl={"N": str(int(books.items[name]["ttl"]["N"]) - 1)})
+def erased_soon(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    fixture.change(name, ttl={"N": str(int(fixture.items[name]["ttl"]["N"]) - 1)})
 
 
-def tombstone_erased_soon(books: Books) -> None:
-    name = next(n for day in range(TRAFFIC.days) for n in books.names(is_tombstone, day))
-    books.change(name, ttl={"N": "1"})
+def tombstone_erased_soon(fixture: AccountFixture) -> None:
+    name = next(n for day in range(TRAFFIC.days) for n in fixture.names(is_tombstone, day))
+    fixture.change(name, ttl={"N": "1"})
 
 
-def time_of_expiry_that_is_no_number(books: Books) -> None:
-    books.change(books.names(is_receipt)[0], ttl={"S": "never"})
+def time_of_expiry_that_is_no_number(fixture: AccountFixture) -> None:
+    fixture.change(fixture.names(is_receipt)[0], ttl={"S": "never"})
 
 
-def swept_more_than_was_held(books: Books) -> None:
-    name = books.names(is_general)[0]
-    held = books.record(name)["cost"]["held"]
-    books.change(name, st={"S": "late"}, p={"N": str(held + 1)})
+def swept_more_than_was_held(fixture: AccountFixture) -> None:
+    name = fixture.names(is_general)[0]
+    held = fixture.record(name)["cost"]["held"]
+    fixture.change(name, st={"S": "late"}, p={"N": str(held + 1)})
 
 
-def swept_less_than_nothing(books: Books) -> None:
-    books.change(books.names(is_general)[0], st={"S": "late"}, p={"N": "-1"})
+def swept_less_than_nothing(fixture: AccountFixture) -> None:
+    fixture.change(fixture.names(is_general)[0], st={"S": "late"}, p={"N": "-1"})
 
 
-def text_signature_gone(books: Books) -> None:
-    name = books.names(is_general)[0]
-    raw = base64.b64decode(books.items[name]["g"]["B"])
-    books.change(name, g={"B": base64.b64encode(raw[:64]).decode()})
+def text_signature_gone(fixture: AccountFixture) -> None:
+    name = fixture.names(is_general)[0]
+    raw = base64.b64decode(fixture.items[name]["g"]["B"])
+    fixture.change(name, g={"B": base64.b64encode(raw[:64]).decode()})
 
 
-def something_behind_the_record(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    raw = base64.b64decode(books.items[name]["z"]["B"])
-    books.change(name, z={"B": base64.b64encode(raw + b"a prompt").decode()})
+def something_behind_the_record(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    raw = base64.b64decode(fixture.items[name]["z"]["B"])
+    fixture.change(name, z={"B": base64.b64encode(raw + b"a prompt").decode()})
 
 
-def late_receipt_after_the_closing(books: Books) -> None:
+def late_receipt_after_the_closing(fixture: AccountFixture) -> None:
     """The stack swept a call, closed its day, and then the call's answer came."""
-    name = books.names(is_receipt)[0]
-    answer = books.items[name]
-    tombstone_in_place_of_a_receipt(books)
-    books.close_again()
-    books.items[name] = {**answer, "st": {"S": "late"}}
+    name = fixture.names(is_receipt)[0]
+    answer = fixture.items[name]
+    tombstone_in_place_of_a_receipt(fixture)
+    fixture.close_again()
+    fixture.items[name] = {**answer, "st": {"S": "late"}}
 
 
-def garbled_record(books: Books) -> None:
-    books.change(books.names(is_receipt)[0], z={"B": base64.b64encode(b"no deflate").decode()})
+def garbled_record(fixture: AccountFixture) -> None:
+    fixture.change(fixture.names(is_receipt)[0], z={"B": base64.b64encode(b"no deflate").decode()})
 
 
-def garbled_base64(books: Books) -> None:
-    books.change(books.names(is_receipt)[0], g={"B": "a"})
+def garbled_base64(fixture: AccountFixture) -> None:
+    fixture.change(fixture.names(is_receipt)[0], g={"B": "a"})
 
 
-def garbled_state(books: Books) -> None:
-    books.change(books.names(is_receipt)[0], st={"S": "gone"})
+def garbled_state(fixture: AccountFixture) -> None:
+    fixture.change(fixture.names(is_receipt)[0], st={"S": "gone"})
 
 
-def member_missing(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    books.items[name] = {m: v for m, v in books.items[name].items() if m != "kid"}
+def member_missing(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    fixture.items[name] = {m: v for m, v in fixture.items[name].items() if m != "kid"}
 
 
-def number_missing(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    books.items[name] = {m: v for m, v in books.items[name].items() if m != "s"}
+def number_missing(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    fixture.items[name] = {m: v for m, v in fixture.items[name].items() if m != "s"}
 
 
-def member_of_another_type(books: Books) -> None:
-    books.change(books.names(is_receipt)[0], c={"S": "free"})
+def member_of_another_type(fixture: AccountFixture) -> None:
+    fixture.change(fixture.names(is_receipt)[0], c={"S": "free"})
 
 
-def key_that_is_no_id(books: Books) -> None:
-    name = books.names(is_receipt)[0]
-    books.items[name[0], "hello"] = {**books.items.pop(name), "sk": {"S": "hello"}}
+def key_that_is_no_id(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
+    fixture.items[name[0], "hello"] = {**fixture.items.pop(name), "sk": {"S": "hello"}}
 
 
-def truncated_digest(books: Books) -> None:
-    put_jws(books, books.digest(2), lambda jws: jws[:-40])
+def truncated_digest(fixture: AccountFixture) -> None:
+    put_jws(fixture, fixture.digest(2), lambda jws: jws[:-40])
 
 
-def digest_that_is_no_text(books: Books) -> None:
-    books.change(books.digest(2), jws={"B": "AAAA"})
+def digest_that_is_no_text(fixture: AccountFixture) -> None:
+    fixture.change(fixture.digest(2), jws={"B": "AAAA"})
 
 
-def digest_missing(books: Books) -> None:
-    del books.items[books.digest(2)]
+def digest_missing(fixture: AccountFixture) -> None:
+    del fixture.items[fixture.digest(2)]
 
 
-def last_digest_missing(books: Books) -> None:
-    del books.items[books.digest(TRAFFIC.days - 1)]
+def last_digest_missing(fixture: AccountFixture) -> None:
+    del fixture.items[fixture.digest(TRAFFIC.days - 1)]
 
 
-def digest_of_another_day(books: Books) -> None:
-    books.change(books.digest(2), jws=books.items[books.digest(3)]["jws"])
+def digest_of_another_day(fixture: AccountFixture) -> None:
+    fixture.change(fixture.digest(2), jws=fixture.items[fixture.digest(3)]["jws"])
 
 
-def digest_by_the_wrong_root(books: Books) -> None:
-    root = books.operator.signers[CERTIFICATES]
+def digest_by_the_wrong_root(fixture: AccountFixture) -> None:
+    root = fixture.operator.signers[CERTIFICATES]
     put_jws(
-        books, books.digest(7), lambda jws: jws_with(jws, alg="ES256", signature=root.signature)
+        fixture, fixture.digest(7), lambda jws: jws_with(jws, alg="ES256", signature=root.signature)
     )
 
 
-def digest_without_algorithm(books: Books) -> None:
+def digest_without_algorithm(fixture: AccountFixture) -> None:
     put_jws(
-        books,
-        books.digest(7),
+        fixture,
+        fixture.digest(7),
         lambda jws: jws_with(jws, alg="none", signature=lambda _: b"0"),
     )
 
 
-def digest_under_hs256(books: Books) -> None:
-    made = _hs256(books, DIGESTS)
-    put_jws(books, books.digest(7), lambda jws: jws_with(jws, alg="HS256", signature=made))
+def digest_under_hs256(fixture: AccountFixture) -> None:
+    made = _hs256(fixture, DIGESTS)
+    put_jws(fixture, fixture.digest(7), lambda jws: jws_with(jws, alg="HS256", signature=made))
 
 
-def _snapshots(books: Books) -> list[tuple[str, str]]:
-    return [name for name in books.items if name[0] == "CATALOG" and name[1] != "current"]
+def _snapshots(fixture: AccountFixture) -> list[tuple[str, str]]:
+    return [name for name in fixture.items if name[0] == "CATALOG" and name[1] != "current"]
 
 
-def catalog_missing(books: Books) -> None:
-    del books.items[_snapshots(books)[0]]
+def catalog_missing(fixture: AccountFixture) -> None:
+    del fixture.items[_snapshots(fixture)[0]]
 
 
-def catalog_garbled(books: Books) -> None:
-    books.change(_snapshots(books)[0], doc={"B": "AAAA"})
+def catalog_garbled(fixture: AccountFixture) -> None:
+    fixture.change(_snapshots(fixture)[0], doc={"B": "AAAA"})
 
 
-def catalog_swapped(books: Books) -> None:
-    one, other = _snapshots(books)
-    books.change(one, doc=books.items[other]["doc"])
+def catalog_swapped(fixture: AccountFixture) -> None:
+    one, other = _snapshots(fixture)
+    fixture.change(one, doc=fixture.items[other]["doc"])
 
 
-def catalog_by_another_root(books: Books) -> None:
-    name = _snapshots(books)[0]
-    books.change(name, kid={"S": books.operator.signers[DIGESTS].kid})
+def catalog_by_another_root(fixture: AccountFixture) -> None:
+    name = _snapshots(fixture)[0]
+    fixture.change(name, kid={"S": fixture.operator.signers[DIGESTS].kid})
 
 
-def catalog_with_another_signature(books: Books) -> None:
-    one, other = _snapshots(books)
-    books.change(one, sig=books.items[other]["sig"])
+def catalog_with_another_signature(fixture: AccountFixture) -> None:
+    one, other = _snapshots(fixture)
+    fixture.change(one, sig=fixture.items[other]["sig"])
 
 
-def counter_put_back(books: Books) -> None:
-    books.change((f"A#{TRAFFIC.account}#S0", "A"), seq={"N": "3"})
+def counter_put_back(fixture: AccountFixture) -> None:
+    fixture.change((f"A#{TRAFFIC.account}#S0", "A"), seq={"N": "3"})
 
 
-TAMPERED: tuple[tuple[Callable[[Books], None], set[str]], ...] = (
+TAMPERED: tuple[tuple[Callable[[AccountFixture], None], set[str]], ...] = (
     (tampered_field, {"signature", "digest"}),
     (tampered_signature, {"signature"}),
     (swapped_certificate, {"certificate", "signature"}),
@@ -408,10 +410,10 @@ def test_honest_books_are_clean() -> None:
     ("tamper", "broken"), TAMPERED, ids=[tamper.__name__ for tamper, _ in TAMPERED]
 )
 def test_what_was_tampered_with_breaks_its_rules(
-    books: Books, tamper: Callable[[Books], None], broken: set[str]
+    fixture: AccountFixture, tamper: Callable[[AccountFixture], None], broken: set[str]
 ) -> None:
-    tamper(books)
-    assert rules(books.audit()) == broken
+    tamper(fixture)
+    assert rules(fixture.audit()) == broken
 
 
 # What an operator does who has the keys: each record is signed anew, and every day closed over it.
@@ -455,15 +457,15 @@ CHANGES: tuple[
     ("kind", "changes", "broken"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES]
 )
 def test_what_an_operator_signs_against_the_rules_is_found(
-    books: Books,
+    fixture: AccountFixture,
     kind: Callable[[dict[str, object]], bool],
     changes: dict[str, object],
     broken: set[str],
 ) -> None:
-    name = next(n for day in range(2, 6) for n in books.names(kind, day))
-    books.signed_anew(name, **changes)
-    books.close_again()
-    found = rules(books.audit())
+    name = next(n for day in range(2, 6) for n in fixture.names(kind, day))
+    fixture.signed_anew(name, **changes)
+    fixture.close_again()
+    found = rules(fixture.audit())
     # A record that cannot be read is not signed over: its day stays open.
     assert found - {"digest"} == broken - {"digest"}
 
@@ -478,23 +480,23 @@ ALLOWED = {
 }
 
 
-def overridden(books: Books, kind: Callable[[Item], bool], **changes: Any) -> Json:
+def overridden(fixture: AccountFixture, kind: Callable[[Item], bool], **changes: Any) -> Json:
     """A receipt of that kind, signed as a stack does whose provider is reached elsewhere."""
-    name = next(n for day in range(8) for n in books.names(kind, day))
-    record = books.record(name)
+    name = next(n for day in range(8) for n in fixture.names(kind, day))
+    record = fixture.record(name)
     hosts = {attempt[0]: ELSEWHERE for attempt in record["attempts"]}
     said = {"override": True, "overrides": hosts, "agreements": ..., "agreement": None}
-    books.signed_anew(name, **{**said, "residency": "unproven", **changes})
-    books.close_again()
+    fixture.signed_anew(name, **{**said, "residency": "unproven", **changes})
+    fixture.close_again()
     return record
 
 
 @pytest.mark.parametrize(("allowed", "is_found"), ALLOWED.values(), ids=ALLOWED)
 def test_phi_at_another_address_is_a_finding_until_its_host_is_allowed(
-    books: Books, allowed: frozenset[str], is_found: bool
+    fixture: AccountFixture, allowed: frozenset[str], is_found: bool
 ) -> None:
-    record = overridden(books, is_phi)
-    report = books.audit(overrides_allowed=allowed)
+    record = overridden(fixture, is_phi)
+    report = fixture.audit(overrides_allowed=allowed)
     assert rules(report) == ({"override"} if is_found else set())
     assert report.overrides == {(ELSEWHERE, "phi"): 1}
     assert report.findings == int(is_found)
@@ -504,105 +506,109 @@ def test_phi_at_another_address_is_a_finding_until_its_host_is_allowed(
     assert f"1 phi at {ELSEWHERE}" in page(report, "the table itself")
 
 
-def test_general_traffic_at_another_address_is_counted_and_no_finding(books: Books) -> None:
-    overridden(books, is_general)
-    report = books.audit()
+def test_general_traffic_at_another_address_is_counted_and_no_finding(
+    fixture: AccountFixture,
+) -> None:
+    overridden(fixture, is_general)
+    report = fixture.audit()
     assert report.found == []
     assert report.overrides == {(ELSEWHERE, "general"): 1}
 
 
-def test_an_allowed_host_excuses_no_other_rule(books: Books) -> None:
-    overridden(books, is_phi, residency="contract")
-    assert rules(books.audit(overrides_allowed=frozenset({ELSEWHERE}))) == {"override"}
+def test_an_allowed_host_excuses_no_other_rule(fixture: AccountFixture) -> None:
+    overridden(fixture, is_phi, residency="contract")
+    assert rules(fixture.audit(overrides_allowed=frozenset({ELSEWHERE}))) == {"override"}
 
 
-def test_trust_in_an_address_does_not_outlast_the_catalogs_agreement(books: Books) -> None:
-    record = overridden(books, is_phi)
+def test_trust_in_an_address_does_not_outlast_the_catalogs_agreement(
+    fixture: AccountFixture,
+) -> None:
+    record = overridden(fixture, is_phi)
     row, region, *_ = record["attempts"][-1]
     late_ms = 20 * 365 * DAY_S * 1000
-    overridden(books, is_phi, attempts=[[row, region, "ok", 900, late_ms]])
-    report = books.audit(overrides_allowed=frozenset({ELSEWHERE}))
+    overridden(fixture, is_phi, attempts=[[row, region, "ok", 900, late_ms]])
+    report = fixture.audit(overrides_allowed=frozenset({ELSEWHERE}))
     (sentence,) = [found.sentence for found in report.found if found.rule == "agreement"]
     assert f"{row} saw PHI while" in sentence
 
 
-def test_simulated_answers_are_counted(books: Books) -> None:
-    name = next(n for day in range(8) for n in books.names(is_phi, day))
-    books.signed_anew(name, simulated=[books.record(name)["row"]])
-    books.close_again()
-    report = books.audit()
+def test_simulated_answers_are_counted(fixture: AccountFixture) -> None:
+    name = next(n for day in range(8) for n in fixture.names(is_phi, day))
+    fixture.signed_anew(name, simulated=[fixture.record(name)["row"]])
+    fixture.close_again()
+    report = fixture.audit()
     assert (report.found, report.simulated) == ([], 1)
 
 
-def test_an_agreement_that_lapsed_between_two_attempts_is_found(books: Books) -> None:
-    name = next(n for day in range(8) for n in books.names(is_phi, day))
-    record = books.record(name)
+def test_an_agreement_that_lapsed_between_two_attempts_is_found(fixture: AccountFixture) -> None:
+    name = next(n for day in range(8) for n in fixture.names(is_phi, day))
+    record = fixture.record(name)
     row, region, *_ = record["attempts"][-1]
     agreement_id, law, effective_s, _ = record["agreements"][row]
     record["agreements"][row] = [agreement_id, law, effective_s, record["time"] + 2]
     first = [row, region, "http_500", 900, 1_999]
     honest, late = [row, region, "ok", 900, 1_999], [row, region, "ok", 900, 2_000]
     for attempts, sentences in (([first, honest], 0), ([first, late], 1)):
-        books.signed_anew(name, attempts=attempts, agreements=record["agreements"])
-        found = [each.sentence for each in books.audit().found if each.rule == "agreement"]
+        fixture.signed_anew(name, attempts=attempts, agreements=record["agreements"])
+        found = [each.sentence for each in fixture.audit().found if each.rule == "agreement"]
         told = [text for text in found[0].split("; ") if "not in force" in text]
         assert len(told) == sentences
 
 
 def test_phi_whose_agreement_had_ended_by_the_catalog_is_found() -> None:
     traffic = Traffic("clinic", "2026-07-01", days=12, per_day=6, plants=frozenset({"agreement"}))
-    (found,) = Books.kept(traffic).audit().found
+    (found,) = AccountFixture.kept(traffic).audit().found
     assert (found.rule, "not in force" in found.sentence) == ("agreement", True)
 
 
-def uncertified(books: Books, count: int = 1) -> list[str]:
+def uncertified(fixture: AccountFixture, count: int = 1) -> list[str]:
     """General answers of a key that nobody vouches for; their ids."""
-    names = [n for day in range(2, 8) for n in books.names(is_general, day)][:count]
+    names = [n for day in range(2, 8) for n in fixture.names(is_general, day)][:count]
     for name in names:
-        books.signed_anew(name, certified=False)
-        del books.items[books.certificate(name)]
-    books.close_again()
+        fixture.signed_anew(name, certified=False)
+        del fixture.items[fixture.certificate(name)]
+    fixture.close_again()
     return [name[1] for name in names]
 
 
-def forged_as_uncertified(books: Books) -> list[str]:
+def forged_as_uncertified(fixture: AccountFixture) -> list[str]:
     """Without any key: PHI becomes a general receipt of a key that nobody has seen."""
-    name = next(n for day in range(8) for n in books.names(is_phi, day))
-    theirs = books.record(books.names(is_general)[0])
-    kept = {member: books.record(name)[member] for member in ("id", "seq", "time", "signed")}
+    name = next(n for day in range(8) for n in fixture.names(is_phi, day))
+    theirs = fixture.record(fixture.names(is_general)[0])
+    kept = {member: fixture.record(name)[member] for member in ("id", "seq", "time", "signed")}
     payload = orjson.dumps({**theirs, **kept, "certified": False}, option=orjson.OPT_SORT_KEYS)
-    books.change(name, **signed_members(Signed(payload, "k" * 43, bytes(64))))
-    books.change(name, c={"N": str(theirs["cost"]["charged"])})
-    books.close_again()
+    fixture.change(name, **signed_members(Signed(payload, "k" * 43, bytes(64))))
+    fixture.change(name, c={"N": str(theirs["cost"]["charged"])})
+    fixture.close_again()
     return [name[1]]
 
 
 @pytest.mark.parametrize("make", [uncertified, forged_as_uncertified])
 def test_an_uncertified_receipt_is_a_finding(
-    books: Books, make: Callable[[Books], list[str]]
+    fixture: AccountFixture, make: Callable[[AccountFixture], list[str]]
 ) -> None:
-    ids = make(books)
-    report = books.audit()
+    ids = make(fixture)
+    report = fixture.audit()
     assert [(found.subject, found.rule) for found in report.found] == [(ids[0], "uncertified")]
     assert (report.uncertified, report.uncertified_ids) == (1, ids)
 
 
 @pytest.mark.parametrize(("allowed", "findings"), [(0, 3), (2, 1), (3, 0), (4, 0)])
 def test_uncertified_receipts_are_accepted_up_to_the_number_that_is_allowed(
-    books: Books, allowed: int, findings: int
+    fixture: AccountFixture, allowed: int, findings: int
 ) -> None:
-    ids = uncertified(books, 3)
-    report = books.audit(uncertified_max=allowed)
+    ids = uncertified(fixture, 3)
+    report = fixture.audit(uncertified_max=allowed)
     assert report.found_by_rule == ({"uncertified": findings} if findings else {})
     assert (report.uncertified, sorted(report.uncertified_ids)) == (3, sorted(ids))
 
 
-def test_an_uncertified_receipt_of_phi_is_a_finding(books: Books) -> None:
-    name = next(n for day in range(8) for n in books.names(is_phi, day))
-    books.signed_anew(name, certified=False)
-    del books.items[books.certificate(name)]
-    books.close_again()
-    report = books.audit(uncertified_max=9)
+def test_an_uncertified_receipt_of_phi_is_a_finding(fixture: AccountFixture) -> None:
+    name = next(n for day in range(8) for n in fixture.names(is_phi, day))
+    fixture.signed_anew(name, certified=False)
+    del fixture.items[fixture.certificate(name)]
+    fixture.close_again()
+    report = fixture.audit(uncertified_max=9)
     assert (rules(report), report.uncertified_ids) == ({"certificate"}, [name[1]])
 
 
@@ -626,53 +632,57 @@ def test_tombstones_are_listed_and_those_above_the_limit_found(
 
 def test_a_tombstone_that_took_a_receipts_place_before_the_closing_is_listed() -> None:
     """The audit cannot tell it from an honest one; docs/receipts.md says so."""
-    books = OPEN.copy()
+    fixture = OPEN.copy()
     before = len(HONEST.audit().tombstones_listed)
-    name = books.names(is_receipt)[0]
-    tombstone_in_place_of_a_receipt(books)
-    books.close_again()
-    report = books.audit()
+    name = fixture.names(is_receipt)[0]
+    tombstone_in_place_of_a_receipt(fixture)
+    fixture.close_again()
+    report = fixture.audit()
     assert (report.findings, len(report.tombstones_listed)) == (0, before + 1)
-    assert (books.day(2), name[1]) in report.tombstones_listed
+    assert (fixture.day(2), name[1]) in report.tombstones_listed
     assert "not proven" in page(report, "the table itself")
-    assert rules(books.audit(tombstones_max=before)) == {"tombstones"}
+    assert rules(fixture.audit(tombstones_max=before)) == {"tombstones"}
 
 
 # Digests that somebody saved.
 
 
-def test_a_day_that_was_signed_anew_is_seen_by_its_saved_digest_alone(books: Books) -> None:
-    saved = books.saved()
-    name = books.names(is_general)[0]
-    books.signed_anew(name, ended="hang_up")
-    books.close_again()
-    assert books.audit().findings == 0
-    report = books.audit(saved=saved)
+def test_a_day_that_was_signed_anew_is_seen_by_its_saved_digest_alone(
+    fixture: AccountFixture,
+) -> None:
+    saved = fixture.saved()
+    name = fixture.names(is_general)[0]
+    fixture.signed_anew(name, ended="hang_up")
+    fixture.close_again()
+    assert fixture.audit().findings == 0
+    report = fixture.audit(saved=saved)
     assert rules(report) == {"saved"}
     assert {found.subject for found in report.found} == {place for place, _ in saved}
-    third = next(found for found in report.found if found.subject == f"{books.day(2)}.jws")
+    third = next(found for found in report.found if found.subject == f"{fixture.day(2)}.jws")
     assert "receipts_sha256" in third.sentence
 
 
-def test_saved_digests_that_agree_are_no_finding(books: Books) -> None:
-    assert books.audit(saved=books.saved()).findings == 0
+def test_saved_digests_that_agree_are_no_finding(fixture: AccountFixture) -> None:
+    assert fixture.audit(saved=fixture.saved()).findings == 0
 
 
-def test_a_saved_digest_that_is_not_in_the_table_is_found(books: Books) -> None:
-    saved = books.saved()
-    last_digest_missing(books)
-    assert rules(books.audit(0, 5, saved=saved)) == {"saved"}
+def test_a_saved_digest_that_is_not_in_the_table_is_found(fixture: AccountFixture) -> None:
+    saved = fixture.saved()
+    last_digest_missing(fixture)
+    assert rules(fixture.audit(0, 5, saved=saved)) == {"saved"}
 
 
 @pytest.mark.parametrize("text", ["", "a.b.c", "x" * 100_000])
-def test_a_saved_digest_that_is_none_is_found(books: Books, text: str) -> None:
-    assert rules(books.audit(saved=[("file", text)])) == {"saved"}
+def test_a_saved_digest_that_is_none_is_found(fixture: AccountFixture, text: str) -> None:
+    assert rules(fixture.audit(saved=[("file", text)])) == {"saved"}
 
 
-def test_a_saved_digest_of_another_account_is_found(books: Books) -> None:
-    signers = dict(books.operator.signers)
-    other = Books.kept(dataclasses.replace(TRAFFIC, account="other", days=3), signers=signers)
-    report = books.audit(saved=other.saved())
+def test_a_saved_digest_of_another_account_is_found(fixture: AccountFixture) -> None:
+    signers = dict(fixture.operator.signers)
+    other = AccountFixture.kept(
+        dataclasses.replace(TRAFFIC, account="other", days=3), signers=signers
+    )
+    report = fixture.audit(saved=other.saved())
     assert rules(report) == {"saved"}
     assert "of account other" in report.found[0].sentence
 
@@ -686,28 +696,32 @@ def test_every_part_of_the_period_is_clean_around_midnight() -> None:
             assert HONEST.audit(first, last).found == []
 
 
-def test_what_is_missing_at_the_edge_of_a_period_is_found(books: Books) -> None:
+def test_what_is_missing_at_the_edge_of_a_period_is_found(fixture: AccountFixture) -> None:
     for number in (2 * 12 + 2, 5 * 12 + 11):
-        (name,) = [n for n, item in books.items.items() if item.get("s") == {"N": str(number)}]
-        del books.items[name]
-    subjects = {found.subject for found in books.audit(2, 5).found if found.rule == "gap"}
+        (name,) = [n for n, item in fixture.items.items() if item.get("s") == {"N": str(number)}]
+        del fixture.items[name]
+    subjects = {found.subject for found in fixture.audit(2, 5).found if found.rule == "gap"}
     assert subjects == {"number 26", "number 71"}
 
 
-def _junk(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+def _junk(fixture: AccountFixture, item: dict[str, object], seq: str) -> dict[str, object]:
     return {"s": {"N": seq}}
 
 
-def _junk_tombstone(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+def _junk_tombstone(
+    fixture: AccountFixture, item: dict[str, object], seq: str
+) -> dict[str, object]:
     zero = {"N": "0"}
     return {"s": {"N": seq}, "st": {"S": "expired"}, "c": zero, "p": zero}
 
 
-def _renumbered(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
+def _renumbered(fixture: AccountFixture, item: dict[str, object], seq: str) -> dict[str, object]:
     return {**item, "s": {"N": seq}}
 
 
-def _unsigned(books: Books, item: dict[str, object], seq: str, **more: bool) -> dict[str, object]:
+def _unsigned(
+    fixture: AccountFixture, item: dict[str, object], seq: str, **more: bool
+) -> dict[str, object]:
     signed = signed_of(item)
     assert signed is not None
     record = {**orjson.loads(signed.payload), "seq": int(seq), **more}
@@ -716,11 +730,11 @@ def _unsigned(books: Books, item: dict[str, object], seq: str, **more: bool) -> 
     return {**item, "s": {"N": seq}, **signed_members(Signed(payload, kid, bytes(64)))}
 
 
-def _uncertified(books: Books, item: dict[str, object], seq: str) -> dict[str, object]:
-    return _unsigned(books, item, seq, certified=False)
+def _uncertified(fixture: AccountFixture, item: dict[str, object], seq: str) -> dict[str, object]:
+    return _unsigned(fixture, item, seq, certified=False)
 
 
-Junk = Callable[[Books, dict[str, object], str], dict[str, object]]
+Junk = Callable[[AccountFixture, dict[str, object], str], dict[str, object]]
 
 
 @pytest.mark.parametrize("day", [1, 3])
@@ -739,41 +753,41 @@ Junk = Callable[[Books, dict[str, object], str], dict[str, object]]
     ],
 )
 def test_junk_on_a_neighbouring_day_has_no_number(
-    books: Books, day: int, junk: Junk, sk: str | None
+    fixture: AccountFixture, day: int, junk: Junk, sk: str | None
 ) -> None:
-    seq = str(books.items.pop(books.names(is_receipt, 2)[4])["s"]["N"])
-    name = books.names(is_general, day)[1]
-    item = junk(books, books.items[name], seq)
+    seq = str(fixture.items.pop(fixture.names(is_receipt, 2)[4])["s"]["N"])
+    name = fixture.names(is_general, day)[1]
+    item = junk(fixture, fixture.items[name], seq)
     key = name[0], name[1] if sk is None else sk
-    books.items[key] = {**item, "pk": {"S": key[0]}, "sk": {"S": key[1]}}
-    found = [found.subject for found in books.audit(2, 2).found if found.rule == "gap"]
+    fixture.items[key] = {**item, "pk": {"S": key[0]}, "sk": {"S": key[1]}}
+    found = [found.subject for found in fixture.audit(2, 2).found if found.rule == "gap"]
     assert found == [f"number {seq}"]
 
 
-def test_a_period_without_receipts_between_others_is_clean(books: Books) -> None:
-    report = books.audit(20, 25)
+def test_a_period_without_receipts_between_others_is_clean(fixture: AccountFixture) -> None:
+    report = fixture.audit(20, 25)
     assert (report.findings, report.receipts, report.numbers) == (0, 0, None)
 
 
-def test_an_empty_period_out_of_which_a_day_was_taken_is_found(books: Books) -> None:
-    whole_day_missing(books)
-    digest_missing(books)
-    found = {(each.subject, each.rule) for each in books.audit(2, 2).found}
+def test_an_empty_period_out_of_which_a_day_was_taken_is_found(fixture: AccountFixture) -> None:
+    whole_day_missing(fixture)
+    digest_missing(fixture)
+    found = {(each.subject, each.rule) for each in fixture.audit(2, 2).found}
     assert ("numbers 26 to 35", "gap") in found
 
 
 def test_today_may_have_calls_under_way() -> None:
-    books = Books.kept(is_closed=False)
-    asked_s = begins_at_s(books.day(TRAFFIC.days - 1)) + DAY_S - 60.0
-    names = books.names(is_receipt, TRAFFIC.days - 1)
+    fixture = AccountFixture.kept(is_closed=False)
+    asked_s = begins_at_s(fixture.day(TRAFFIC.days - 1)) + DAY_S - 60.0
+    names = fixture.names(is_receipt, TRAFFIC.days - 1)
     under_way, account = names[3], (f"A#{TRAFFIC.account}#S0", "A")
-    number = books.items.pop(under_way)["s"]
+    number = fixture.items.pop(under_way)["s"]
     day = TRAFFIC.days - 1
-    report = books.audit(day, now_s=asked_s)
-    assert (rules(report), report.days_open) == ({"gap"}, [books.day(day)])
+    report = fixture.audit(day, now_s=asked_s)
+    assert (rules(report), report.days_open) == ({"gap"}, [fixture.day(day)])
     entry = {"M": {"a": {"N": "1"}, "e": {"N": str(int(asked_s) + 9)}, "p": {"N": "0"}}}
-    books.change(account, h={"M": {under_way[1]: entry}}, q={"M": {under_way[1]: number}})
-    assert books.audit(day, now_s=asked_s).found == []
+    fixture.change(account, h={"M": {under_way[1]: entry}}, q={"M": {under_way[1]: number}})
+    assert fixture.audit(day, now_s=asked_s).found == []
 
 
 # What the hold that somebody writes in a deleted receipt's place looks like: when its call began
@@ -801,31 +815,33 @@ FAKES = (
 def test_a_number_is_excused_by_a_hold_that_may_be_under_way_and_by_no_other(
     began_s: int, expires_s: int, day: int, is_found: bool
 ) -> None:
-    books = OPEN.copy()
-    seq = books.items.pop(books.names(is_receipt, day)[3])["s"]["N"]
-    put_hold(books, new_id(NOW_S + began_s, b"7 bytes"), seq, NOW_S + expires_s)
-    found = [(f.subject, f.rule) for f in books.audit(now_s=float(NOW_S)).found if f.rule == "gap"]
+    fixture = OPEN.copy()
+    seq = fixture.items.pop(fixture.names(is_receipt, day)[3])["s"]["N"]
+    put_hold(fixture, new_id(NOW_S + began_s, b"7 bytes"), seq, NOW_S + expires_s)
+    found = [
+        (f.subject, f.rule) for f in fixture.audit(now_s=float(NOW_S)).found if f.rule == "gap"
+    ]
     assert found == ([(f"number {seq}", "gap")] if is_found else [])
 
 
 def test_a_hold_with_an_id_that_is_none_excuses_nothing() -> None:
-    books = OPEN.copy()
-    seq = books.items.pop(books.names(is_receipt, 7)[3])["s"]["N"]
-    put_hold(books, "\x1b[2J", seq, NOW_S)
-    (found,) = [f for f in books.audit(now_s=float(NOW_S)).found if f.rule == "gap"]
+    fixture = OPEN.copy()
+    seq = fixture.items.pop(fixture.names(is_receipt, 7)[3])["s"]["N"]
+    put_hold(fixture, "\x1b[2J", seq, NOW_S)
+    (found,) = [f for f in fixture.audit(now_s=float(NOW_S)).found if f.rule == "gap"]
     assert found.sentence.isprintable()
 
 
 def test_today_ends_where_the_account_counts_to() -> None:
-    books = Books.kept(is_closed=False)
-    last_receipt_missing(books)
-    asked_s = begins_at_s(books.day(TRAFFIC.days - 1)) + DAY_S - 60.0
-    (found,) = books.audit(TRAFFIC.days - 1, now_s=asked_s).found
+    fixture = AccountFixture.kept(is_closed=False)
+    last_receipt_missing(fixture)
+    asked_s = begins_at_s(fixture.day(TRAFFIC.days - 1)) + DAY_S - 60.0
+    (found,) = fixture.audit(TRAFFIC.days - 1, now_s=asked_s).found
     assert (found.subject, found.rule) == (f"number {TRAFFIC.numbers}", "gap")
 
 
 def test_an_account_without_traffic_is_clean() -> None:
-    report = Books.kept(dataclasses.replace(TRAFFIC, per_day=0)).audit()
+    report = AccountFixture.kept(dataclasses.replace(TRAFFIC, per_day=0)).audit()
     assert (report.findings, report.receipts, report.days_closed) == (0, 0, 0)
 
 
@@ -844,34 +860,34 @@ def test_an_account_out_of_which_everything_was_taken_is_found(
     seq: str, spent: str, first: int, later_s: int, is_found: bool
 ) -> None:
     """Also where the counter was put back, unless the period leaves out a part of its life."""
-    books = HONEST.copy()
-    for name in [name for name in books.items if name[0].startswith(("R#", "D#"))]:
-        del books.items[name]
-    books.change((f"A#{TRAFFIC.account}#S0", "A"), seq={"N": seq}, spent={"N": spent})
-    now_s = float(begins_at_s(books.day(TRAFFIC.days - 1)) + DAY_S - 60 + later_s)
-    assert ("lost" in rules(books.audit(first, now_s=now_s))) == is_found
+    fixture = HONEST.copy()
+    for name in [name for name in fixture.items if name[0].startswith(("R#", "D#"))]:
+        del fixture.items[name]
+    fixture.change((f"A#{TRAFFIC.account}#S0", "A"), seq={"N": seq}, spent={"N": spent})
+    now_s = float(begins_at_s(fixture.day(TRAFFIC.days - 1)) + DAY_S - 60 + later_s)
+    assert ("lost" in rules(fixture.audit(first, now_s=now_s))) == is_found
 
 
-def test_findings_above_the_limit_are_counted(books: Books) -> None:
-    name = books.names(is_receipt)[0]
+def test_findings_above_the_limit_are_counted(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
     for i in range(FINDINGS_KEPT_MAX + 50):
         pk, sk = name[0], f"junk-{i}"
-        books.items[pk, sk] = {"pk": {"S": pk}, "sk": {"S": sk}}
-    report = books.audit()
+        fixture.items[pk, sk] = {"pk": {"S": pk}, "sk": {"S": sk}}
+    report = fixture.audit()
     assert len(report.found) == FINDINGS_KEPT_MAX
     assert report.found_by_rule["garbled"] == FINDINGS_KEPT_MAX + 50
 
 
-def test_a_signature_beside_a_receipt_is_no_receipt(books: Books) -> None:
-    name = books.names(is_receipt)[0]
+def test_a_signature_beside_a_receipt_is_no_receipt(fixture: AccountFixture) -> None:
+    name = fixture.names(is_receipt)[0]
     beside = f"{name[1]}.u"
-    books.items[name[0], beside] = {"pk": {"S": name[0]}, "sk": {"S": beside}, "sig": {"S": "x"}}
-    assert books.audit().found == []
+    fixture.items[name[0], beside] = {"pk": {"S": name[0]}, "sk": {"S": beside}, "sig": {"S": "x"}}
+    assert fixture.audit().found == []
 
 
 def test_roots_that_somebody_knows_himself_outweigh_those_in_the_table() -> None:
     """Who has the table can write books of his own into it, roots and all."""
-    forged = Books.kept()
+    forged = AccountFixture.kept()
     known = HONEST.audit().question.roots
     assert forged.audit().found == []
     report = forged.audit(roots=known)
@@ -890,7 +906,7 @@ def test_roots_that_somebody_knows_himself_outweigh_those_in_the_table() -> None
 )
 def test_any_honest_days_are_clean(days: int, per_day: int, seed: int) -> None:
     traffic = Traffic("clinic", "2026-07-01", days, per_day, seed=seed)
-    assert Books.kept(traffic).audit().found == []
+    assert AccountFixture.kept(traffic).audit().found == []
 
 
 # What one member of an item is changed to. Left out are those that nothing stands on: the time of
@@ -901,23 +917,25 @@ ALTERED = ("st", "c", "s", "z", "g", "kid", "jws")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_single_item_removed_doubled_or_changed_is_found(data: st.DataObject) -> None:
-    books = HONEST.copy()
+    fixture = HONEST.copy()
     prefixes = ("R#", "D#", "CERT#")
-    name = data.draw(st.sampled_from(sorted(n for n in books.items if n[0].startswith(prefixes))))
+    name = data.draw(st.sampled_from(sorted(n for n in fixture.items if n[0].startswith(prefixes))))
     act = data.draw(st.sampled_from(("remove", "double", "change")))
-    item = books.items[name]
+    item = fixture.items[name]
     if act == "remove":
-        del books.items[name]
+        del fixture.items[name]
     elif act == "double" and name[0].startswith("R#"):
         again = new_id(begins_at_s(name[0][-10:]) + data.draw(st.integers(0, 86_399)), b"7 bytes")
-        books.items[name[0], again] = {**item, "sk": {"S": again}}
+        fixture.items[name[0], again] = {**item, "sk": {"S": again}}
     else:
         member = data.draw(st.sampled_from([m for m in ALTERED if m in item]))
-        books.change(name, **{member: _altered(item, member, data)})
+        fixture.change(name, **{member: _altered(item, member, data)})
     is_unused = name[0].startswith("CERT#") and name not in _certificates(HONEST)
     # A record may be packed in several ways; what is signed is what comes out.
-    is_the_same = name in books.items and "z" in item and _said(books.items[name]) == _said(item)
-    assert is_unused or (is_the_same and act == "change") or books.audit().findings > 0
+    is_the_same = (
+        name in fixture.items and "z" in item and _said(fixture.items[name]) == _said(item)
+    )
+    assert is_unused or (is_the_same and act == "change") or fixture.audit().findings > 0
 
 
 def _altered(item: dict[str, dict[str, str]], member: str, data: st.DataObject) -> object:
@@ -938,19 +956,19 @@ def _said(item: dict[str, object]) -> list[object]:
     return [signed_of(item), *(item[member] for member in ("st", "c", "s"))]
 
 
-def _certificates(books: Books) -> set[tuple[str, str]]:
+def _certificates(fixture: AccountFixture) -> set[tuple[str, str]]:
     return {
-        books.certificate(name)
-        for name, item in books.items.items()
+        fixture.certificate(name)
+        for name, item in fixture.items.items()
         if name[0].startswith("R#") and signed_of(item) is not None
     }
 
 
-def test_a_leaf_is_the_hash_of_the_jws_itself(books: Books) -> None:
+def test_a_leaf_is_the_hash_of_the_jws_itself(fixture: AccountFixture) -> None:
     """Whoever has the receipts of a day can make its digest again without our code."""
     lines = []
-    for name in sorted(books.names(day=2), key=lambda n: int(books.items[n]["s"]["N"])):
-        item = books.items[name]
+    for name in sorted(fixture.names(day=2), key=lambda n: int(fixture.items[n]["s"]["N"])):
+        item = fixture.items[name]
         signed = signed_of(item)
         if signed is None:
             facts = f'{{"cost":{item["c"]["N"]},"id":"{name[1]}","seq":{item["s"]["N"]}}}'
@@ -960,5 +978,5 @@ def test_a_leaf_is_the_hash_of_the_jws_itself(books: Books) -> None:
         parts = (header, signed.payload, signed.signature)
         jws = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
         lines.append(hashlib.sha256(jws).digest())
-    digest = orjson.loads(base64.urlsafe_b64decode(books.saved()[2][1].split(".")[1] + "=="))
+    digest = orjson.loads(base64.urlsafe_b64decode(fixture.saved()[2][1].split(".")[1] + "=="))
     assert digest["receipts_sha256"] == hashlib.sha256(b"".join(lines)).hexdigest()

@@ -22,10 +22,10 @@ from phigate.verify.receipt import Bundle, Evidence, Verified, read_bundle, veri
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, Root, by_kid
 from phigate.wire.jws import compact, encode, signing_input
 from tests.builders import make_agreement, make_catalog, make_price, make_row
-from tests.verify.mint import ID, TIME_S, Mint, answer, fresh_signer, general
+from tests.verify.receipt_factory import ID, TIME_S, ReceiptFactory, answer, fresh_signer, general
 
-MINT = Mint()
-OTHER = Mint()
+MINT = ReceiptFactory()
+OTHER = ReceiptFactory()
 REQUEST, RESPONSE = b'{"model": "gemma-4"}', b'{"id": "chatcmpl-1"}'
 NONCE = bytes(range(32))
 CATALOG = make_catalog([make_row()])

@@ -12,7 +12,7 @@ from phigate.verify.check import Outcome
 from phigate.verify.receipt import Bundle, Evidence, read_bundle, verify
 from phigate.verify.upstream import check_upstream
 from tests.ethereum import address_of, signature_by
-from tests.verify.mint import Mint, general
+from tests.verify.receipt_factory import ReceiptFactory, general
 
 SENT, GOT = "1a" * 32, "2b" * 32
 RECORD = {"upstream_request_sha256": SENT, "upstream_response_sha256": GOT}
@@ -199,7 +199,7 @@ def test_every_changed_digit_is_noticed(made: Callable[[], Members]) -> None:
                 assert check.outcome == "fails", (name, at)
 
 
-MINT = Mint()
+MINT = ReceiptFactory()
 WATCHED = {**RECORD, "upstream_id": "chatcmpl-1"}
 
 

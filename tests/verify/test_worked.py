@@ -3,9 +3,9 @@
 import pytest
 
 from phigate.core.types import Json
-from phigate.verify.against_catalog import departures
+from phigate.verify.against_catalog import mismatches
 from tests.builders import make_catalog, make_row
-from tests.verify.mint import answer
+from tests.verify.receipt_factory import answer
 
 CATALOG = make_catalog([make_row("acme-one", tokens_out_per_s=100), make_row("bolt-two")])
 
@@ -27,5 +27,5 @@ WORKED: dict[str, tuple[Json, str]] = {
 
 @pytest.mark.parametrize(("members", "sentence"), WORKED.values(), ids=WORKED)
 def test_the_time_worked_is_at_the_catalogs_speed(members: Json, sentence: str) -> None:
-    found = [said for rule, said in departures(answer(**members), CATALOG) if rule == "worked"]
+    found = [said for rule, said in mismatches(answer(**members), CATALOG) if rule == "worked"]
     assert "; ".join(found) == sentence

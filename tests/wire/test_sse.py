@@ -7,7 +7,7 @@ import pytest
 from phigate.core.errors import UpstreamFailed
 from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.wire import sse
-from phigate.wire.sse import Decoder, Event
+from phigate.wire.sse import Event, EventDecoder
 
 # Bytes, and the events in them.
 STREAMS: dict[str, tuple[bytes, list[Event]]] = {
@@ -75,7 +75,7 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
 
 
 def decoded(pieces: list[bytes]) -> list[Event]:
-    decoder = Decoder()
+    decoder = EventDecoder()
     return [event for piece in pieces for event in decoder.feed(piece)]
 
 
@@ -97,7 +97,7 @@ def test_a_stream_fed_in_two_pieces_however_cut(stream: bytes, events: list[Even
 
 @pytest.mark.parametrize(("stream", "events"), STREAMS.values(), ids=STREAMS)
 def test_a_tail_is_no_event_until_its_blank_line(stream: bytes, events: list[Event]) -> None:
-    decoder = Decoder()
+    decoder = EventDecoder()
     assert decoder.feed(stream + b"\n\ndata: tail") == [*events, *_held(stream)]
     assert decoder.feed(b"\n") == []
     assert decoder.feed(b"\n") == [Event(b"", b"tail")]
@@ -109,7 +109,7 @@ def _held(stream: bytes) -> list[Event]:
 
 
 def test_an_event_comes_with_the_byte_that_completes_it() -> None:
-    decoder = Decoder()
+    decoder = EventDecoder()
     came = [bool(decoder.feed(bytes([byte]))) for byte in b"data: a\r\n\r\n"]
     assert came == [False] * 9 + [True, False]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from phigate.core.errors import SvgRefused
 from phigate.wire.svg.policy import ATTRIBUTES, ELEMENTS, HREF_ELEMENTS, PROPERTIES
-from phigate.wire.svg.sanitize import sanitise
+from phigate.wire.svg.sanitize import sanitize
 from tests.wire.svg_refused import REFUSED
 from tests.wire.svg_vectors import LEFT
 
@@ -23,7 +23,7 @@ PREFIX = re.compile(r"f[0-9a-f]{10}-")
 
 def inside(svg: str) -> str:
     """What is left within the root, on one line, with a short prefix."""
-    whole = PREFIX.sub("F-", sanitise(svg)).replace("\n", "")
+    whole = PREFIX.sub("F-", sanitize(svg)).replace("\n", "")
     return re.sub(r"^<svg[^>]*>|^<svg[^>]*/>$|</svg>$", "", whole)
 
 
@@ -36,15 +36,15 @@ def test_hostile_content_is_dropped_and_the_rest_stays(written: str, left: str) 
 def test_what_is_left_is_clean_to_another_parser_and_stays_as_it_is(
     written: str, left: str
 ) -> None:
-    clean = sanitise(f"<svg {ROOT}>{written}</svg>")
+    clean = sanitize(f"<svg {ROOT}>{written}</svg>")
     assert_clean(clean)
-    assert sanitise(clean) == clean
+    assert sanitize(clean) == clean
 
 
 @pytest.mark.parametrize(("written", "reason"), REFUSED.values(), ids=REFUSED)
 def test_a_document_without_sense_is_refused_with_a_reason(written: str, reason: str) -> None:
     with pytest.raises(SvgRefused) as refused:
-        sanitise(written)
+        sanitize(written)
     assert str(refused.value) == reason
 
 
@@ -61,7 +61,7 @@ def test_a_document_without_sense_is_refused_with_a_reason(written: str, reason:
 )
 def test_the_root_keeps_its_size_alone(name: str, root: str, left: str | None) -> None:
     expected = root if left is None else left
-    assert sanitise(f"<svg {ROOT} {root}/>") == f"<svg {ROOT} {expected}".rstrip() + "/>"
+    assert sanitize(f"<svg {ROOT} {root}/>") == f"<svg {ROOT} {expected}".rstrip() + "/>"
 
 
 @pytest.mark.parametrize(
@@ -86,35 +86,35 @@ def test_the_root_keeps_its_size_alone(name: str, root: str, left: str | None) -
 def test_one_drawing_comes_out_the_same_however_it_is_written(
     name: str, document: str | bytes
 ) -> None:
-    assert sanitise(document) == f"<svg {ROOT}>\n<rect/>\n</svg>"
+    assert sanitize(document) == f"<svg {ROOT}>\n<rect/>\n</svg>"
 
 
 def test_bytes_of_another_encoding_are_refused() -> None:
     with pytest.raises(SvgRefused, match="not UTF-8"):
-        sanitise("<svg/>".encode("utf-16"))
+        sanitize("<svg/>".encode("utf-16"))
 
 
 def test_a_figure_at_the_bounds_passes() -> None:
-    assert sanitise("<svg>" + "<g>" * 63 + "</g>" * 63 + "</svg>").count("<g") == 63
-    assert sanitise("<svg>" + "<g/>" * 49_999 + "</svg>").count("<g/>") == 49_999
+    assert sanitize("<svg>" + "<g>" * 63 + "</g>" * 63 + "</svg>").count("<g") == 63
+    assert sanitize("<svg>" + "<g/>" * 49_999 + "</svg>").count("<g/>") == 49_999
 
 
 def test_sheets_at_the_bound_pass() -> None:
     def sheet(size: int) -> str:
         return f"<style>{'g{fill:red}'.rjust(size)}</style>"
 
-    clean = sanitise(f"<svg>{sheet(60_000)}<g/>{sheet(5_536)}</svg>")
+    clean = sanitize(f"<svg>{sheet(60_000)}<g/>{sheet(5_536)}</svg>")
     assert clean.count("fill: red") == 2
     grown = f"<svg><style>{'.a' * 4_368}{{fill:red}}</style><g class='a'/></svg>"
-    clean = sanitise(grown)
+    clean = sanitize(grown)
     (written,) = re.findall(r"<style[^>]*>(.*)</style>", clean)
     assert 65_520 < len(written) <= 65_536
-    assert sanitise(clean) == clean
+    assert sanitize(clean) == clean
 
 
 def test_ids_and_classes_of_two_figures_never_meet_and_of_one_are_always_the_same() -> None:
     def drawn(colour: str) -> str:
-        return sanitise(
+        return sanitize(
             f'<svg><style>.a{{fill:{colour}}}</style><g id="x" class="a"/><use href="#x"/></svg>'
         )
 
@@ -127,9 +127,9 @@ def test_ids_and_classes_of_two_figures_never_meet_and_of_one_are_always_the_sam
 
 def test_of_too_many_selectors_the_first_200_stay() -> None:
     sheet = "".join(f"rect{{stroke-width:{n}}}" for n in range(300))
-    clean = sanitise(f"<svg><style>{sheet}</style></svg>")
+    clean = sanitize(f"<svg><style>{sheet}</style></svg>")
     assert clean.count("stroke-width") == 200
-    assert sanitise(clean) == clean
+    assert sanitize(clean) == clean
 
 
 # Real charts.
@@ -167,16 +167,16 @@ def normal(key: str, value: str) -> str:
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.stem)
 def test_a_real_chart_keeps_every_element_and_everything_that_draws_it(chart: Path) -> None:
     original = chart.read_text()
-    clean = sanitise(original)
+    clean = sanitize(original)
     assert drawing(clean) == drawing(original)
     assert_clean(clean)
-    assert sanitise(clean) == clean
+    assert sanitize(clean) == clean
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.stem)
 def test_every_reference_of_a_real_chart_still_finds_the_same_element(chart: Path) -> None:
     original = chart.read_text()
-    assert targets(sanitise(original)) == targets(original)
+    assert targets(sanitize(original)) == targets(original)
 
 
 def targets(svg: str) -> list[int]:
@@ -194,7 +194,7 @@ def targets(svg: str) -> list[int]:
 
 def test_the_style_sheets_of_both_libraries_keep_their_rules() -> None:
     sheets = {
-        chart.stem: PREFIX.sub("F-", "".join(ET.fromstring(sanitise(chart.read_text())).itertext()))
+        chart.stem: PREFIX.sub("F-", "".join(ET.fromstring(sanitize(chart.read_text())).itertext()))
         for chart in CHARTS
     }
     matplotlib = ".F-c1 *,.F-c1{stroke-linejoin: round; stroke-linecap: butt}"
@@ -306,11 +306,11 @@ def test_any_tree_is_refused_or_comes_out_clean_and_the_second_time_unchanged(
     tree: ET.Element,
 ) -> None:
     try:
-        clean = sanitise(ET.tostring(tree, encoding="unicode"))
+        clean = sanitize(ET.tostring(tree, encoding="unicode"))
     except SvgRefused:
         return
     assert_clean(clean)
-    assert sanitise(clean) == clean
+    assert sanitize(clean) == clean
 
 
 # Elements that are kept or not by what else is: filters, sheets, and what they name.
@@ -335,16 +335,16 @@ DEPENDING = st.recursive(
 @given(st.lists(DEPENDING, max_size=3).map("".join))
 def test_what_depends_on_what_was_dropped_is_dropped_the_first_time(drawing: str) -> None:
     try:
-        clean = sanitise(f"<svg {ROOT}>{drawing}</svg>")
+        clean = sanitize(f"<svg {ROOT}>{drawing}</svg>")
     except SvgRefused:
         return
     assert_clean(clean)
-    assert sanitise(clean) == clean
+    assert sanitize(clean) == clean
 
 
 @given(st.text(alphabet="<>/=\"' svgrectuse#:;&{}", max_size=60) | st.binary(max_size=40))
 def test_any_characters_are_refused_or_come_out_clean(written: str | bytes) -> None:
     try:
-        assert_clean(sanitise(written))
+        assert_clean(sanitize(written))
     except SvgRefused:
         return

@@ -33,8 +33,8 @@ from phigate.core.receipts.record import Signed, hash_text
 from phigate.core.routing.route import rows_of_model
 from phigate.core.types import Catalog, Json, Principal, Row
 from phigate.core.upstream import UpstreamFetch
-from phigate.pipeline.gateway import Call, Gateway
-from phigate.pipeline.plan import Order, refused
+from phigate.pipeline.gateway import Gateway, InboundRequest
+from phigate.pipeline.plan import RequestPlan, refused
 from phigate.pipeline.serve import authenticate, ordered
 from phigate.verify.certificate import read_certificate
 from phigate.verify.receipt_body import jws_of
@@ -47,7 +47,7 @@ _NONCE = re.compile(rf"(?:[0-9a-fA-F]{{2}}){{1,{NONCE_BYTES_MAX}}}")
 _ADDRESS = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
 
 
-async def admitted(gateway: Gateway, call: Call) -> Principal:
+async def admitted(gateway: Gateway, call: InboundRequest) -> Principal:
     """The caller, counted. Raises InvalidApiKey, RateLimited, Overloaded."""
     principal = await authenticate(gateway, call)
     now_s = int(gateway.clock.now_s())
@@ -82,7 +82,7 @@ async def signature(
 
 async def report(
     gateway: Gateway,
-    call: Call,
+    call: InboundRequest,
     *,
     model: str | None,
     nonce: str | None,
@@ -110,11 +110,11 @@ async def report(
     try:
         fetched = await gateway.upstream.fetch(request)
     except UpstreamFailed as failed:
-        gateway.journal.note("report_failed", row=row.id, outcome=failed.outcome)
+        gateway.event_log.record("report_failed", row=row.id, outcome=failed.outcome)
         raise _no_report(failed.outcome) from None
     if fetched.status != 200 or not _is_object(fetched.body):
         outcome = "malformed" if fetched.status == 200 else f"http_{fetched.status}"
-        gateway.journal.note("report_failed", row=row.id, outcome=outcome)
+        gateway.event_log.record("report_failed", row=row.id, outcome=outcome)
         raise _no_report(outcome)
     return fetched.body
 
@@ -170,7 +170,7 @@ async def _ed25519(gateway: Gateway, _: StoredReceipt, signed: Signed, __: str) 
     }
 
 
-def _confidential_row(order: Order) -> Row:
+def _confidential_row(order: RequestPlan) -> Row:
     """The row whose upstream is asked. Raises NotFound, or what a chat call is refused with."""
     candidates = order.route.candidates
     if candidates:

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 
 from phigate.core.catalog.overrides import read_override
 from phigate.core.clock import Clock
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.ledger.port import Ledger
 from phigate.core.receipts.port import ReceiptSigner
 from phigate.core.receipts.text_signer import TextSigner
 from phigate.core.routing.breaker_port import SharedBreaker
 from phigate.core.sandbox.port import Sandboxes
 from phigate.core.types import Catalog, Override
-from phigate.effects.signing.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.receipt_signer import EphemeralKeySigner
 from phigate.effects.signing.signer import PublicKey, Signer
 from phigate.effects.store.catalog import DynamoCatalog
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.keys import DynamoKeys
 from phigate.effects.store.receipts import DynamoReceipts
-from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from phigate.effects.zones import SystemZones
 from phigate.pipeline.gateway import Drawings, Gateway, Stack
@@ -48,9 +48,9 @@ class Parts:
     dynamodb: DynamoDB
     ledger: Ledger
     clock: Clock
-    journal: Journal
+    event_log: EventLog
     trusted_keys: Mapping[str, PublicKey]
-    access: Mapping[str, Access]
+    access: Mapping[str, ProviderAccess]
     receipt_root: Signer | None
     issuer: str
     signer: ReceiptSigner | None = None
@@ -74,7 +74,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         catalog=DynamoCatalog(
             parts.dynamodb,
             parts.clock,
-            parts.journal,
+            parts.event_log,
             parts.trusted_keys,
             providers_without_key=parts.providers_without_key,
             overrides=overrides_of(parts.access),
@@ -84,7 +84,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         sandboxes=parts.sandboxes,
         drawings=parts.drawings,
         clock=parts.clock,
-        journal=parts.journal,
+        event_log=parts.event_log,
         zones=SystemZones(),
         random_bytes=secrets.token_bytes,
         text_signer=parts.text_signer,
@@ -99,14 +99,14 @@ def environment() -> Mapping[str, str]:
     return dict(os.environ)
 
 
-def _receipt_signer(parts: Parts, receipts: DynamoReceipts) -> EnvironmentSigner:
+def _receipt_signer(parts: Parts, receipts: DynamoReceipts) -> EphemeralKeySigner:
     if parts.receipt_root is None:
         raise ValueError("receipts need a signer, or a root that certifies its keys")
-    return EnvironmentSigner(
+    return EphemeralKeySigner(
         root=parts.receipt_root,
         store=receipts.put_certificate,
         clock=parts.clock,
-        journal=parts.journal,
+        event_log=parts.event_log,
         issuer=parts.issuer,
         stack=parts.stack.name,
     )
@@ -114,7 +114,7 @@ def _receipt_signer(parts: Parts, receipts: DynamoReceipts) -> EnvironmentSigner
 
 def local_access(
     catalog: Catalog, simulated_url: str, environ: Mapping[str, str] | None = None
-) -> dict[str, Access]:
+) -> dict[str, ProviderAccess]:
     """How a local stack reaches each provider: as PHIGATE_<NAME>_… say, else simulated. Raises
     MissingVariable, OverrideRefused."""
     variables = os.environ if environ is None else environ
@@ -122,7 +122,7 @@ def local_access(
     return {name: _access(name, catalog, simulated_url, variables) for name in names}
 
 
-def simulated_providers(access: Mapping[str, Access]) -> list[str]:
+def simulated_providers(access: Mapping[str, ProviderAccess]) -> list[str]:
     """The providers that a local stack simulates."""
     return [name for name, reached in access.items() if reached.is_simulated]
 
@@ -132,21 +132,23 @@ def variable(provider: str, name: str) -> str:
     return f"PHIGATE_{provider.upper().replace('-', '_')}_{name}"
 
 
-def overrides_of(access: Mapping[str, Access]) -> dict[str, Override]:
+def overrides_of(access: Mapping[str, ProviderAccess]) -> dict[str, Override]:
     """What takes the place of providers' own addresses, by provider."""
     return {name: reached.override for name, reached in access.items() if reached.override}
 
 
-def _access(name: str, catalog: Catalog, simulated_url: str, environ: Mapping[str, str]) -> Access:
+def _access(
+    name: str, catalog: Catalog, simulated_url: str, environ: Mapping[str, str]
+) -> ProviderAccess:
     prefix = variable(name, "")
     key, override = environ.get(f"{prefix}API_KEY"), read_override(prefix, environ)
     if override is not None:
         base_url = environ[f"{prefix}BASE_URL"]
-        return Access(api_key=key or "none", base_url=base_url, override=override)
+        return ProviderAccess(api_key=key or "none", base_url=base_url, override=override)
     if key:
-        return Access(api_key=key, variables=_variables(name, prefix, catalog, environ))
+        return ProviderAccess(api_key=key, variables=_variables(name, prefix, catalog, environ))
     base_url = f"{simulated_url}/{name}/v1"
-    return Access(api_key=_SIMULATED_KEY, base_url=base_url, is_simulated=True)
+    return ProviderAccess(api_key=_SIMULATED_KEY, base_url=base_url, is_simulated=True)
 
 
 def _variables(

@@ -24,7 +24,7 @@ from phigate.core.catalog.snapshot import (
 from phigate.core.release import RELEASE, parse_release
 from phigate.core.routing.gate import admit
 from phigate.core.types import REGIONS, Json
-from tests.builders import CATALOG_FOLDER, NOW_S, make_asked, make_stand
+from tests.builders import CATALOG_FOLDER, NOW_S, make_gate_context, make_requirements
 
 ROOT = Path(__file__).parents[3]
 
@@ -159,9 +159,10 @@ def admitted_under_phi(content: bytes) -> set[tuple[str, str]]:
     catalog = read_catalog(content)
     found = set()
     for region in REGIONS:
-        asked = make_asked(phi=True, region=region)
+        asked = make_requirements(phi=True, region=region)
         found |= {
-            (row.id, region) for row in admit(catalog.rows, asked, make_stand(now_s=NOW_S)).rows
+            (row.id, region)
+            for row in admit(catalog.rows, asked, make_gate_context(now_s=NOW_S)).rows
         }
     return found
 

@@ -12,14 +12,14 @@ from phigate.core.ledger.account import (
     STEPS,
     Event,
     Hold,
-    IllegalStep,
+    IllegalTransition,
+    ReceiptState,
     State,
-    Verdict,
     check_account,
     stale_counters,
     state_of,
-    step,
     swept_charge,
+    transition,
     verdict_of,
 )
 from phigate.core.ledger.port import HoldRequest
@@ -37,13 +37,13 @@ LIMITED = Hold(
 )
 NOW_S = 1_790_000_000
 
-DONE = Verdict("done", seq=7, cost_micros=48, swept_micros=0)
-EXPIRED = Verdict("expired", seq=7, cost_micros=9, swept_micros=9)
-LATE = Verdict("late", seq=7, cost_micros=48, swept_micros=9)
-OF_ANOTHER_SEQ = Verdict("done", seq=6, cost_micros=48, swept_micros=0)
+DONE = ReceiptState("done", seq=7, cost_micros=48, swept_micros=0)
+EXPIRED = ReceiptState("expired", seq=7, cost_micros=9, swept_micros=9)
+LATE = ReceiptState("late", seq=7, cost_micros=48, swept_micros=9)
+OF_ANOTHER_SEQ = ReceiptState("done", seq=6, cost_micros=48, swept_micros=0)
 
 # (hold, verdict) -> the state, and what a sweeper charges where there is something to sweep.
-STATES: dict[str, tuple[Hold | None, Verdict | None, State, int | None]] = {
+STATES: dict[str, tuple[Hold | None, ReceiptState | None, State, int | None]] = {
     "nothing stands": (None, None, "absent", None),
     "a hold stands": (HOLD, None, "held", None),
     "a hold that notes usage": (USED, None, "used", None),
@@ -88,7 +88,7 @@ LATE_CALL = writes.late(
 )
 EXPRESSIONS = {
     "hold": writes.hold("t", REQUEST),
-    "raise": writes.raise_hold("t", "acme", LIMITED, 200, 9),
+    "raise": writes.extend_hold("t", "acme", LIMITED, 200, 9),
     "receipt": writes.receipt("t", "acme", HOLD, 48, SIGNED),
     "tombstone": writes.tombstone("t", "acme", HOLD),
     "stray": writes.stray("t", "acme", HOLD),
@@ -104,10 +104,10 @@ EXPRESSIONS = {
 @pytest.mark.parametrize("event", get_args(Event))
 def test_a_step_that_is_not_in_the_table_is_illegal(state: State, event: Event) -> None:
     if event in STEPS[state]:
-        assert step(state, event) in STEPS
+        assert transition(state, event) in STEPS
     else:
-        with pytest.raises(IllegalStep, match=f"{state} does not take {event}"):
-            step(state, event)
+        with pytest.raises(IllegalTransition, match=f"{state} does not take {event}"):
+            transition(state, event)
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -149,7 +149,7 @@ def test_an_account_is_letters_digits_and_three_signs(account: str) -> None:
 
 
 def test_a_receipt_in_an_unknown_state_is_not_guessed_at() -> None:
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalTransition):
         verdict_of({"st": text("refunded")})
 
 

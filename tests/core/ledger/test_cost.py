@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 from phigate.core.ledger.cost import (
     Bound,
-    believed,
-    bound,
     cost,
     estimate,
     text_bytes,
     tokens_affordable,
+    validated_usage,
+    worst_case,
 )
-from phigate.core.types import Asked, Price, Row, Usage
+from phigate.core.types import Price, Requirements, Row, Usage
 from tests.builders import (
     GEMMA_PRICE,
-    make_asked,
     make_price,
+    make_requirements,
     make_row,
     repository_catalog,
 )
@@ -67,33 +67,33 @@ def test_100_in_and_50_out_on_the_row_of_the_repository_cost_48_micros() -> None
 
 
 # What is asked of make_row() at gemma's price, and the bound by hand.
-BOUNDS: dict[str, tuple[Asked, Bound]] = {
+BOUNDS: dict[str, tuple[Requirements, Bound]] = {
     # 100 bytes + 32 + 8; 140 x 0.24 + 8192 x 0.48 = 33.6 + 3932.16
-    "a text without max_tokens": (make_asked(), Bound(140, 8_192, 3_966)),
+    "a text without max_tokens": (make_requirements(), Bound(140, 8_192, 3_966)),
     # 33.6 + 4.8
-    "with max_tokens": (make_asked(tokens_out=10), Bound(140, 10, 39)),
+    "with max_tokens": (make_requirements(tokens_out=10), Bound(140, 10, 39)),
     # 100 + 32 + 8 x 5
-    "five messages": (make_asked(messages=5, tokens_out=10), Bound(172, 10, 47)),
+    "five messages": (make_requirements(messages=5, tokens_out=10), Bound(172, 10, 47)),
     # 140 + 256
-    "tools": (make_asked(has_tools=True, tokens_out=10), Bound(396, 10, 100)),
+    "tools": (make_requirements(has_tools=True, tokens_out=10), Bound(396, 10, 100)),
     # 140 + 2 x 1000
-    "two images": (make_asked(images=2, tokens_out=10), Bound(2_140, 10, 519)),
+    "two images": (make_requirements(images=2, tokens_out=10), Bound(2_140, 10, 519)),
 }
 
 
 @pytest.mark.parametrize(("asked", "limit"), BOUNDS.values(), ids=BOUNDS)
-def test_bound_by_hand(asked: Asked, limit: Bound) -> None:
-    assert bound(make_row(), asked) == limit
+def test_bound_by_hand(asked: Requirements, limit: Bound) -> None:
+    assert worst_case(make_row(), asked) == limit
 
 
 def test_the_bound_takes_the_dearest_input_price() -> None:
-    asked = make_asked(tokens_out=1)
+    asked = make_requirements(tokens_out=1)
     for dear in (
         make_price(2_000_000, 0),
         make_price(1, 0, read=2_000_000),
         make_price(1, 0, write=2_000_000),
     ):
-        assert bound(make_row(price=dear), asked).micros == 280
+        assert worst_case(make_row(price=dear), asked).micros == 280
 
 
 rates = st.integers(0, 100_000_000)
@@ -109,7 +109,7 @@ rows = st.builds(
     bytes_per_token_x10=st.integers(10, 80),
 )
 requests = st.builds(
-    make_asked,
+    make_requirements,
     text_bytes=counts,
     messages=st.integers(1, 50),
     images=st.integers(0, 20),
@@ -120,9 +120,9 @@ requests = st.builds(
 
 @given(row=rows, asked=requests, data=st.data())
 def test_the_bound_is_never_below_a_usage_that_is_believed(
-    row: Row, asked: Asked, data: st.DataObject
+    row: Row, asked: Requirements, data: st.DataObject
 ) -> None:
-    limit = bound(row, asked)
+    limit = worst_case(row, asked)
     tokens_in = data.draw(st.integers(0, limit.tokens_in + 1))
     reported = {
         "prompt_tokens": tokens_in,
@@ -132,31 +132,33 @@ def test_the_bound_is_never_below_a_usage_that_is_believed(
             "cache_write_tokens": data.draw(st.integers(0, tokens_in + 1)),
         },
     }
-    usage = believed(reported, limit)
+    usage = validated_usage(reported, limit)
     if usage is not None:
         assert 0 <= cost([(row.price, usage)]) <= limit.micros
 
 
 @given(row=rows, asked=requests, bytes_out=st.integers(0, 100_000))
-def test_the_bound_is_never_below_an_estimate(row: Row, asked: Asked, bytes_out: int) -> None:
-    limit = bound(row, asked)
+def test_the_bound_is_never_below_an_estimate(
+    row: Row, asked: Requirements, bytes_out: int
+) -> None:
+    limit = worst_case(row, asked)
     assert cost([(row.price, estimate(row, asked, bytes_out, limit))]) <= limit.micros
 
 
 @given(row=rows, asked=requests, available=st.integers(0, 10_000_000))
 def test_what_is_called_affordable_is_and_leaves_less_than_a_micro(
-    row: Row, asked: Asked, available: int
+    row: Row, asked: Requirements, available: int
 ) -> None:
     most = tokens_affordable([row], asked, available)
     if most > 0:
-        assert bound(row, replace(asked, tokens_out=most)).micros <= available
+        assert worst_case(row, replace(asked, tokens_out=most)).micros <= available
     if most < row.tokens_out_max and row.price.out_micros_per_mtok:
-        assert bound(row, replace(asked, tokens_out=most + 1)).micros >= available
+        assert worst_case(row, replace(asked, tokens_out=most + 1)).micros >= available
 
 
 def test_affordable_is_what_the_dearest_of_the_rows_affords() -> None:
     cheap, dear = make_row("a-1"), make_row("b-1", price=make_price(240_000, 4_800_000))
-    asked = make_asked()
+    asked = make_requirements()
     assert tokens_affordable([cheap, dear], asked, 82) == 10
     assert tokens_affordable([cheap], asked, 82) == 100
     assert tokens_affordable([cheap], asked, 10**9) == 8_192
@@ -214,18 +216,18 @@ REPORTS: dict[str, tuple[object, Usage | None]] = {
 
 @pytest.mark.parametrize(("usage", "expected"), REPORTS.values(), ids=REPORTS)
 def test_a_report_is_believed_or_counts_as_missing(usage: object, expected: Usage | None) -> None:
-    assert believed(usage, LIMIT) == expected
+    assert validated_usage(usage, LIMIT) == expected
 
 
 def test_an_estimate_is_rounded_up_and_counts_images() -> None:
     """3.5 bytes a token: 36 bytes are 11 tokens, 8 bytes are 3."""
-    asked = make_asked(text_bytes=36, images=1)
-    limit = bound(make_row(), asked)
+    asked = make_requirements(text_bytes=36, images=1)
+    limit = worst_case(make_row(), asked)
     assert estimate(make_row(), asked, 8, limit) == Usage(1_011, 3)
 
 
 def test_an_estimate_stays_within_the_bound() -> None:
-    assert estimate(make_row(), make_asked(), 10**9, LIMIT).tokens_out == LIMIT.tokens_out
+    assert estimate(make_row(), make_requirements(), 10**9, LIMIT).tokens_out == LIMIT.tokens_out
 
 
 # A JSON value, and its bytes of text.

@@ -11,7 +11,14 @@ import pytest
 from phigate.core.errors import InvalidRequest
 from phigate.core.limits import PATH_CHARS_MAX
 from phigate.core.request.field_policy import REFUSED, check_members
-from phigate.core.request.fields import DROPPABLE, FATES, FIELDS, MEMBERS, parameters, unsupported
+from phigate.core.request.fields import (
+    DROPPABLE,
+    FIELDS,
+    HANDLINGS,
+    MEMBERS,
+    parameters,
+    unsupported,
+)
 from phigate.core.types import Json
 from phigate.wire.openai.chat_body import ChatBody, check_shape
 from tests.builders import make_body, make_row
@@ -410,7 +417,7 @@ def test_the_table_is_the_body_that_is_checked() -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_says_in_a_sentence_what_becomes_of_it(name: str) -> None:
     field = FIELDS[name]
-    assert {field.openai, field.anthropic} <= set(FATES)
+    assert {field.openai, field.anthropic} <= set(HANDLINGS)
     assert field.what.endswith(".")
 
 

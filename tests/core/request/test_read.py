@@ -8,48 +8,56 @@ import pytest
 
 from phigate.core import limits
 from phigate.core.errors import InvalidRequest, KeyPolicyViolated
-from phigate.core.request.read import Pinned, check_policy, read_asked, read_headers
-from phigate.core.types import Asked, Json, KeyPolicy, Preferences, Task
+from phigate.core.request.read import RoutingHeaders, check_policy, read_headers, read_requirements
+from phigate.core.types import Json, KeyPolicy, Preferences, Requirements, Task
 from phigate.wire.openai.chat_body import ChatBody, check_shape
 from tests.builders import make_body
 
 ANY = KeyPolicy()
-GENERAL = Pinned("CH", False, None)
-PHI = Pinned("CH", True, None)
+GENERAL = RoutingHeaders("CH", False, None)
+PHI = RoutingHeaders("CH", True, None)
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
 # Headers, the key's policy, and what is pinned. The stack's own region is EU.
-HEADERS: dict[str, tuple[dict[str, str], KeyPolicy, Pinned]] = {
-    "none: the stack's region, general": ({}, ANY, Pinned("EU", False, None)),
-    "X-PHI true": ({"x-phi": "true"}, ANY, Pinned("EU", True, None)),
-    "X-PHI 1": ({"x-phi": "1"}, ANY, Pinned("EU", True, None)),
-    "X-PHI TRUE": ({"x-phi": "TRUE"}, ANY, Pinned("EU", True, None)),
-    "X-PHI with spaces": ({"x-phi": " true "}, ANY, Pinned("EU", True, None)),
-    "X-PHI false": ({"x-phi": "false"}, ANY, Pinned("EU", False, None)),
-    "X-PHI 0": ({"x-phi": "0"}, ANY, Pinned("EU", False, None)),
-    "a key for PHI alone needs no header": ({}, KeyPolicy("required"), Pinned("EU", True, None)),
-    "a key without PHI needs no header": ({}, KeyPolicy("forbidden"), Pinned("EU", False, None)),
-    "the key's region": ({}, KeyPolicy(default_region="UK"), Pinned("UK", False, None)),
+HEADERS: dict[str, tuple[dict[str, str], KeyPolicy, RoutingHeaders]] = {
+    "none: the stack's region, general": ({}, ANY, RoutingHeaders("EU", False, None)),
+    "X-PHI true": ({"x-phi": "true"}, ANY, RoutingHeaders("EU", True, None)),
+    "X-PHI 1": ({"x-phi": "1"}, ANY, RoutingHeaders("EU", True, None)),
+    "X-PHI TRUE": ({"x-phi": "TRUE"}, ANY, RoutingHeaders("EU", True, None)),
+    "X-PHI with spaces": ({"x-phi": " true "}, ANY, RoutingHeaders("EU", True, None)),
+    "X-PHI false": ({"x-phi": "false"}, ANY, RoutingHeaders("EU", False, None)),
+    "X-PHI 0": ({"x-phi": "0"}, ANY, RoutingHeaders("EU", False, None)),
+    "a key for PHI alone needs no header": (
+        {},
+        KeyPolicy("required"),
+        RoutingHeaders("EU", True, None),
+    ),
+    "a key without PHI needs no header": (
+        {},
+        KeyPolicy("forbidden"),
+        RoutingHeaders("EU", False, None),
+    ),
+    "the key's region": ({}, KeyPolicy(default_region="UK"), RoutingHeaders("UK", False, None)),
     "the header before the key's region": (
         {"x-region": "US"},
         KeyPolicy(default_region="UK"),
-        Pinned("US", False, None),
+        RoutingHeaders("US", False, None),
     ),
-    "region in lower case": ({"x-region": "latam"}, ANY, Pinned("LATAM", False, None)),
-    "WORLD is a region": ({"x-region": "WORLD"}, ANY, Pinned("WORLD", False, None)),
-    "model tier": ({"x-model-tier": "Fast"}, ANY, Pinned("EU", False, "fast")),
+    "region in lower case": ({"x-region": "latam"}, ANY, RoutingHeaders("LATAM", False, None)),
+    "WORLD is a region": ({"x-region": "WORLD"}, ANY, RoutingHeaders("WORLD", False, None)),
+    "model tier": ({"x-model-tier": "Fast"}, ANY, RoutingHeaders("EU", False, "fast")),
     "the key's model tier": (
         {},
         KeyPolicy(default_model_tier="thinking"),
-        Pinned("EU", False, "thinking"),
+        RoutingHeaders("EU", False, "thinking"),
     ),
 }
 
 
 @pytest.mark.parametrize(("headers", "policy", "pinned"), HEADERS.values(), ids=HEADERS)
 def test_headers_are_read_with_the_defaults_of_the_key(
-    headers: dict[str, str], policy: KeyPolicy, pinned: Pinned
+    headers: dict[str, str], policy: KeyPolicy, pinned: RoutingHeaders
 ) -> None:
     assert read_headers(headers, policy, "EU") == pinned
 
@@ -76,7 +84,7 @@ def test_a_header_out_of_range_is_refused(name: str, value: str, param: str) -> 
 
 
 # What is pinned, the key's policy, and the header that contradicts it.
-POLICIES: dict[str, tuple[Pinned, KeyPolicy, str | None]] = {
+POLICIES: dict[str, tuple[RoutingHeaders, KeyPolicy, str | None]] = {
     "PHI where it is required": (PHI, KeyPolicy("required"), None),
     "no PHI where it is required": (GENERAL, KeyPolicy("required"), "X-PHI"),
     "PHI where it is forbidden": (PHI, KeyPolicy("forbidden"), "X-PHI"),
@@ -91,7 +99,7 @@ POLICIES: dict[str, tuple[Pinned, KeyPolicy, str | None]] = {
 
 @pytest.mark.parametrize(("pinned", "policy", "param"), POLICIES.values(), ids=POLICIES)
 def test_a_header_that_contradicts_the_policy_is_refused(
-    pinned: Pinned, policy: KeyPolicy, param: str | None
+    pinned: RoutingHeaders, policy: KeyPolicy, param: str | None
 ) -> None:
     if param is None:
         check_policy(pinned, policy)
@@ -101,14 +109,14 @@ def test_a_header_that_contradicts_the_policy_is_refused(
     assert caught.value.param == param
 
 
-def asked_of(body: Json, pinned: Pinned = GENERAL, task: Task = "chat") -> Asked:
+def asked_of(body: Json, pinned: RoutingHeaders = GENERAL, task: Task = "chat") -> Requirements:
     check_shape(ChatBody, body)
-    return read_asked(body, pinned, task)
+    return read_requirements(body, pinned, task)
 
 
 def test_a_plain_message_is_read() -> None:
     body = make_body(model="gemma-4", messages=[{"role": "user", "content": "Grüezi"}])
-    assert asked_of(body, PHI) == Asked(
+    assert asked_of(body, PHI) == Requirements(
         model="gemma-4",
         region="CH",
         phi=True,
@@ -125,7 +133,7 @@ def test_a_plain_message_is_read() -> None:
     )
 
 
-# Members, and the fields of Asked that they decide.
+# Members, and the fields of Requirements that they decide.
 READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tools alone are not needed": ({"tools": [TOOL]}, {"has_tools": True, "needs_tools": False}),
     "tool_choice auto": ({"tools": [TOOL], "tool_choice": "auto"}, {"needs_tools": False}),
@@ -263,7 +271,7 @@ def test_a_limit_takes_its_last_value_and_refuses_the_next(
     assert caught.value.param == param
 
 
-REFUSALS: dict[str, tuple[dict[str, Any], Pinned, str]] = {
+REFUSALS: dict[str, tuple[dict[str, Any], RoutingHeaders, str]] = {
     "store": ({"store": True}, GENERAL, "store"),
     "flex has no price": ({"service_tier": "flex"}, GENERAL, "service_tier"),
     "priority has no price": ({"service_tier": "priority"}, GENERAL, "service_tier"),
@@ -352,7 +360,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], Pinned, str]] = {
 
 @pytest.mark.parametrize(("members", "pinned", "param"), REFUSALS.values(), ids=REFUSALS)
 def test_what_cannot_be_served_is_refused_with_its_param(
-    members: dict[str, Any], pinned: Pinned, param: str
+    members: dict[str, Any], pinned: RoutingHeaders, param: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
         asked_of(make_body(**members), pinned)

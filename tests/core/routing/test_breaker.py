@@ -16,7 +16,7 @@ from phigate.core.limits import (
 )
 from phigate.core.routing.breaker import Breaker, Counted, recent, with_failure, without
 from phigate.core.routing.route import Attempts, decide
-from tests.builders import NOW_S, make_asked, make_catalog, make_row, make_stand
+from tests.builders import NOW_S, make_catalog, make_gate_context, make_requirements, make_row
 
 ROW = "acme-one"
 OPEN = frozenset({ROW})
@@ -153,15 +153,15 @@ def test_others_do_not_put_off_the_try_of_a_row_that_is_open_here() -> None:
 def test_a_failure_is_news_unless_the_row_is_open_and_it_was_not_its_try() -> None:
     breaker = Breaker()
     for moment in range(5):
-        assert breaker.is_news(ROW, moment)
+        assert breaker.should_share(ROW, moment)
         breaker.failed(ROW, moment)
-    assert not breaker.is_news(ROW, 5)
+    assert not breaker.should_share(ROW, 5)
     breaker.failed(ROW, 5)
     assert breaker.open_rows([ROW], 35) == CLOSED
-    assert breaker.is_news(ROW, 36)
+    assert breaker.should_share(ROW, 36)
     breaker.failed(ROW, 36)
-    assert not breaker.is_news(ROW, 37)
-    assert breaker.is_news("other-one", 37)
+    assert not breaker.should_share(ROW, 37)
+    assert breaker.should_share("other-one", 37)
 
 
 # What stands, the last success here, and what stands after a failure at 100.
@@ -291,11 +291,11 @@ def test_whatever_is_counted_every_candidate_is_tried_and_the_order_within_stays
         elif isinstance(value, float):
             now_s += value
     catalog = make_catalog(make_row(row_id) for row_id in IDS)
-    route = decide(catalog, make_asked(), make_stand())
+    route = decide(catalog, make_requirements(), make_gate_context())
     candidates = [row.id for row in route.candidates]
     open_rows = breaker.open_rows(candidates, now_s)
     attempts = Attempts(route, open_rows)
-    tried = [row.id for _ in range(ATTEMPTS_MAX) if (row := attempts.next(make_stand()))]
+    tried = [row.id for _ in range(ATTEMPTS_MAX) if (row := attempts.next(make_gate_context()))]
     assert tried == [
         *(row for row in candidates if row not in open_rows),
         *(row for row in candidates if row in open_rows),

@@ -17,19 +17,27 @@ from typing import Any, Literal, NamedTuple, Protocol
 import pytest
 
 from phigate.core.catalog.reach import overridden_row
-from phigate.core.routing.gate import STEPS, Rule, Stand, Steps, admit, may_attempt, refusal_code
+from phigate.core.routing.gate import (
+    STEPS,
+    GateContext,
+    Rule,
+    Steps,
+    admit,
+    may_attempt,
+    refusal_code,
+)
 from phigate.core.routing.route import Attempts, Route, decide
-from phigate.core.types import REGIONS, Asked, Catalog, Override, Preferences, Rejection, Row
+from phigate.core.types import REGIONS, Catalog, Override, Preferences, Rejection, Requirements, Row
 from tests.builders import (
     DAY_S,
     NOW_S,
     make_agreement,
-    make_asked,
     make_catalog,
+    make_gate_context,
     make_place,
     make_price,
+    make_requirements,
     make_row,
-    make_stand,
     repository_catalog,
 )
 
@@ -142,21 +150,21 @@ class Case(NamedTuple):
     """One request at one catalog; the stack allows the unproven places in `allowed`."""
 
     catalog: Catalog
-    asked: Asked
+    asked: Requirements
     age_s: float
     allowed: frozenset[str] = NOTHING
     routed_at_s: float = NOW_S
 
-    def stand(self, at_s: float) -> Stand:
-        return Stand(at_s, self.age_s + (at_s - self.routed_at_s), self.allowed)
+    def stand(self, at_s: float) -> GateContext:
+        return GateContext(at_s, self.age_s + (at_s - self.routed_at_s), self.allowed)
 
 
 def asks(
     region: str, preferences: Preferences | None = None, tools: Sequence[bool] = (False, True)
-) -> Iterator[Asked]:
+) -> Iterator[Requirements]:
     """PHI and general, with and without images, with and without needed tools."""
     for phi, images, needs_tools in itertools.product((True, False), (0, 1), tools):
-        yield make_asked(
+        yield make_requirements(
             region=region,
             phi=phi,
             images=images,
@@ -520,13 +528,13 @@ TRIES_LAW = "the attempts are the candidates in order, each looked at again"
 class HandsOut(Protocol):
     """What of Attempts is used here."""
 
-    def next(self, stand: Stand, /) -> Row | None: ...
+    def next(self, stand: GateContext, /) -> Row | None: ...
 
 
 class Subject(NamedTuple):
     """What is checked: the gate as shipped, or one that was broken on purpose."""
 
-    decide: Callable[[Catalog, Asked, Stand], Route] = decide
+    decide: Callable[[Catalog, Requirements, GateContext], Route] = decide
     attempts: Callable[[Route], HandsOut] = Attempts
 
 
@@ -597,7 +605,7 @@ def test_the_last_look_stops_what_was_added_back(name: str) -> None:
 
 # --- The check bites: gates that were broken on purpose ----------------------------------------
 
-Doctor = Callable[[Row, Asked, Stand], tuple[Row, Asked, Stand]]
+Doctor = Callable[[Row, Requirements, GateContext], tuple[Row, Requirements, GateContext]]
 
 
 def gate(steps: Steps) -> Subject:
@@ -625,7 +633,9 @@ def deceived(doctor: Doctor) -> Subject:
 def blind_to(**changes: Any) -> Subject:
     """A gate that takes every agreement for one with these members."""
 
-    def doctor(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+    def doctor(
+        row: Row, asked: Requirements, stand: GateContext
+    ) -> tuple[Row, Requirements, GateContext]:
         agreement = row.agreement
         if agreement is not None:
             row = replace(row, agreement=replace(agreement, **changes))
@@ -634,72 +644,94 @@ def blind_to(**changes: Any) -> Subject:
     return deceived(doctor)
 
 
-def proven_everywhere(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def proven_everywhere(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     places = {name: replace(place, residency="contract") for name, place in row.places.items()}
     return replace(row, places=places), asked, stand
 
 
-def as_if_allowed(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_allowed(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     return row, asked, replace(stand, unproven_allowed=EVERYTHING)
 
 
-def as_if_just_read(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_just_read(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     return row, asked, replace(stand, catalog_age_s=0.0)
 
 
-def passes_without_agreement(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def passes_without_agreement(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     return row, replace(asked, phi=asked.phi and row.agreement is not None), stand
 
 
-def as_if_chat(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_chat(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     return row, replace(asked, task="chat"), stand
 
 
-def as_if_confidential(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_confidential(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     return replace(row, confidential=True), asked, stand
 
 
-def as_if_it_took_all(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_it_took_all(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     return replace(row, drops=NOTHING), asked, stand
 
 
-def as_if_trusted(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_trusted(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     if row.override is not None:
         row = replace(row, override=TRUSTED)
     return row, asked, stand
 
 
-def as_if_at_home(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_at_home(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     return row.reviewed, asked, stand
 
 
-def as_if_trust_were_an_agreement(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_trust_were_an_agreement(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     if row.override == TRUSTED and row.overridden is not None:
         agreement = make_agreement(regions=frozenset(REGIONS))
         row = replace(row, overridden=replace(row.overridden, agreement=agreement))
     return row, asked, stand
 
 
-def as_if_confidential_by_name(row: Row, asked: Asked, stand: Stand) -> tuple[Row, Asked, Stand]:
+def as_if_confidential_by_name(
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     return replace(row, confidential=row.reviewed.confidential), asked, stand
 
 
 def as_if_every_override_were_live(
-    row: Row, asked: Asked, stand: Stand
-) -> tuple[Row, Asked, Stand]:
+    row: Row, asked: Requirements, stand: GateContext
+) -> tuple[Row, Requirements, GateContext]:
     if row.overridden is not None:
         row = replace(row, overridden=replace(row.overridden, status="live"))
     return row, asked, stand
 
 
-def adds_a_row_back(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+def adds_a_row_back(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
     route = decide(catalog, asked, stand)
     back = tuple(catalog.rows_by_id[rejection.row] for rejection in route.rejections[:1])
     candidates = route.candidates + back
     return replace(route, candidates=candidates, code=None if candidates else route.code)
 
 
-def widens(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+def widens(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
     """Preferences that leave nobody are taken for none."""
     route = decide(catalog, asked, stand)
     if route.candidates:
@@ -707,15 +739,15 @@ def widens(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
     return decide(catalog, replace(asked, preferences=Preferences()), stand)
 
 
-def falls_back_always(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+def falls_back_always(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
     allowing = replace(asked.preferences, allow_fallbacks=True)
     return decide(catalog, replace(asked, preferences=allowing), stand)
 
 
-def with_code(of: Callable[[Asked, str], str]) -> Subject:
+def with_code(of: Callable[[Requirements, str], str]) -> Subject:
     """Every refusal gets the code that `of` makes of the request and the right one."""
 
-    def changed(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    def changed(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
         route = decide(catalog, asked, stand)
         code: Any = None if route.code is None else of(asked, route.code)
         return replace(route, code=code)
@@ -723,53 +755,53 @@ def with_code(of: Callable[[Asked, str], str]) -> Subject:
     return Subject(decide=changed)
 
 
-def naming(change: Callable[[Catalog, Asked], Asked]) -> Subject:
+def naming(change: Callable[[Catalog, Requirements], Requirements]) -> Subject:
     """What makes an enclave necessary is read from what `change` makes of the request."""
 
-    def changed(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+    def changed(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
         return decide(catalog, change(catalog, asked), stand)
 
     return Subject(decide=changed)
 
 
-def lifted(asked: Asked) -> Asked:
+def lifted(asked: Requirements) -> Requirements:
     return replace(asked, preferences=replace(asked.preferences, confidential=False))
 
 
-def lifted_by_true(catalog: Catalog, asked: Asked) -> Asked:
+def lifted_by_true(catalog: Catalog, asked: Requirements) -> Requirements:
     return lifted(asked) if asked.preferences.confidential else asked
 
 
-def lifted_for_policies(catalog: Catalog, asked: Asked) -> Asked:
+def lifted_for_policies(catalog: Catalog, asked: Requirements) -> Requirements:
     return replace(asked, confidential=None) if asked.preferences.confidential is False else asked
 
 
-def never_lifted(catalog: Catalog, asked: Asked) -> Asked:
+def never_lifted(catalog: Catalog, asked: Requirements) -> Requirements:
     return replace(asked, preferences=replace(asked.preferences, confidential=None))
 
 
-def any_row_of_the_name(catalog: Catalog, asked: Asked) -> Asked:
+def any_row_of_the_name(catalog: Catalog, asked: Requirements) -> Requirements:
     named = [row for row in catalog.rows if bears(row, asked.model, catalog)]
     required = any(r.confidential for r in named) and asked.preferences.confidential is not False
     return replace(asked, confidential="policy") if required else asked
 
 
-def rows_of_the_region(catalog: Catalog, asked: Asked) -> Asked:
+def rows_of_the_region(catalog: Catalog, asked: Requirements) -> Requirements:
     named = [row for row in catalog.rows if bears(row, asked.model, catalog)]
     here = [row.confidential for row in named if asked.region in row.places]
     required = bool(here) and all(here) and asked.preferences.confidential is not False
     return replace(asked, confidential="policy") if required else asked
 
 
-def without_aliases(catalog: Catalog, asked: Asked) -> Asked:
+def without_aliases(catalog: Catalog, asked: Requirements) -> Requirements:
     return lifted(asked) if asked.model in catalog.aliases else asked
 
 
-def without_upstream_ids(catalog: Catalog, asked: Asked) -> Asked:
+def without_upstream_ids(catalog: Catalog, asked: Requirements) -> Requirements:
     return lifted(asked) if asked.model.startswith("upstream/") else asked
 
 
-def without_policy(catalog: Catalog, asked: Asked) -> Asked:
+def without_policy(catalog: Catalog, asked: Requirements) -> Requirements:
     return replace(asked, confidential=None)
 
 
@@ -779,7 +811,7 @@ def looks_past(*names: str) -> Callable[[Route], HandsOut]:
     return lambda route: Attempts(route, look=partial(may_attempt, steps=steps))
 
 
-def math_by_step(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+def math_by_step(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
     """PHI for a math agent is blocked only where a row came as far as the PHI step."""
     route = decide(catalog, asked, stand)
     rules = {rejection.rule for rejection in route.rejections}
@@ -787,12 +819,12 @@ def math_by_step(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
     return replace(route, code="no_route") if is_early else route
 
 
-def refuses_all(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+def refuses_all(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
     rejections = tuple(Rejection(row.id, "region") for row in catalog.rows)
     return Route(asked, (), rejections, "phi_blocked" if asked.phi else "no_route")
 
 
-def forgets_rejections(catalog: Catalog, asked: Asked, stand: Stand) -> Route:
+def forgets_rejections(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
     return replace(decide(catalog, asked, stand), rejections=())
 
 
@@ -803,7 +835,7 @@ def never_looks(route: Route) -> HandsOut:
 def looks_once(route: Route) -> HandsOut:
     """The check before the second attempt and all later ones is skipped."""
 
-    def look(row: Row, asked: Asked, stand: Stand) -> bool:
+    def look(row: Row, asked: Requirements, stand: GateContext) -> bool:
         return hand.handed_out > 0 or may_attempt(row, asked, stand)
 
     hand = Attempts(route, look=look)
@@ -811,7 +843,7 @@ def looks_once(route: Route) -> HandsOut:
 
 
 def looks_at_an_old_clock(route: Route) -> HandsOut:
-    def look(row: Row, asked: Asked, stand: Stand) -> bool:
+    def look(row: Row, asked: Requirements, stand: GateContext) -> bool:
         return may_attempt(row, asked, replace(stand, now_s=NOW_S, catalog_age_s=0.0))
 
     return Attempts(route, look=look)
@@ -824,7 +856,7 @@ class TriesWithoutEnd:
         self._asked = route.asked
         self._rows = itertools.cycle(route.candidates)
 
-    def next(self, stand: Stand) -> Row | None:
+    def next(self, stand: GateContext) -> Row | None:
         row = next(self._rows, None)
         return row if row is not None and may_attempt(row, self._asked, stand) else None
 
@@ -911,281 +943,296 @@ def test_the_check_catches(subject: Subject, law: str) -> None:
 
 # --- Each rule by its name --------------------------------------------------------------------
 
-RULES: dict[str, tuple[Row, Asked, Stand, str | None]] = {
-    "a row that serves": (make_row(), make_asked(phi=True), make_stand(), None),
-    "another region": (make_row(), make_asked(region="US"), make_stand(), "region"),
+RULES: dict[str, tuple[Row, Requirements, GateContext, str | None]] = {
+    "a row that serves": (make_row(), make_requirements(phi=True), make_gate_context(), None),
+    "another region": (make_row(), make_requirements(region="US"), make_gate_context(), "region"),
     "unproven, not allowed": (
         make_row(places={"CH": make_place(residency="unproven")}),
-        make_asked(),
-        make_stand(),
+        make_requirements(),
+        make_gate_context(),
         "residency_unproven",
     ),
     "unproven, allowed for general traffic": (
         make_row(places={"CH": make_place(residency="unproven")}),
-        make_asked(),
-        make_stand(unproven_allowed=frozenset({"acme-one/CH"})),
+        make_requirements(),
+        make_gate_context(unproven_allowed=frozenset({"acme-one/CH"})),
         None,
     ),
     "unproven, allowed, but PHI": (
         make_row(places={"CH": make_place(residency="unproven")}),
-        make_asked(phi=True),
-        make_stand(unproven_allowed=frozenset({"acme-one/CH"})),
+        make_requirements(phi=True),
+        make_gate_context(unproven_allowed=frozenset({"acme-one/CH"})),
         "phi_residency_unproven",
     ),
     "PHI for a math agent": (
         make_row(),
-        make_asked(phi=True, task="math"),
-        make_stand(),
+        make_requirements(phi=True, task="math"),
+        make_gate_context(),
         "phi_sandbox",
     ),
-    "general traffic for a math agent": (make_row(), make_asked(task="math"), make_stand(), None),
-    "staged": (make_row(status="staged"), make_asked(), make_stand(), "status_staged"),
-    "no key": (make_row(status="no_key"), make_asked(), make_stand(), "status_no_key"),
-    "alpha": (make_row(status="alpha"), make_asked(), make_stand(), "status_alpha"),
+    "general traffic for a math agent": (
+        make_row(),
+        make_requirements(task="math"),
+        make_gate_context(),
+        None,
+    ),
+    "staged": (
+        make_row(status="staged"),
+        make_requirements(),
+        make_gate_context(),
+        "status_staged",
+    ),
+    "no key": (
+        make_row(status="no_key"),
+        make_requirements(),
+        make_gate_context(),
+        "status_no_key",
+    ),
+    "alpha": (make_row(status="alpha"), make_requirements(), make_gate_context(), "status_alpha"),
     "alpha, wanted": (
         make_row(status="alpha"),
-        make_asked(preferences=Preferences(include_alpha=True)),
-        make_stand(),
+        make_requirements(preferences=Preferences(include_alpha=True)),
+        make_gate_context(),
         None,
     ),
     "staged is not alpha": (
         make_row(status="staged"),
-        make_asked(preferences=Preferences(include_alpha=True)),
-        make_stand(),
+        make_requirements(preferences=Preferences(include_alpha=True)),
+        make_gate_context(),
         "status_staged",
     ),
     "images": (
         make_row(modalities=frozenset({"text"})),
-        make_asked(images=1),
-        make_stand(),
+        make_requirements(images=1),
+        make_gate_context(),
         "modality",
     ),
     "tools needed": (
         make_row(supports_tools=False),
-        make_asked(needs_tools=True),
-        make_stand(),
+        make_requirements(needs_tools=True),
+        make_gate_context(),
         "capability_tools",
     ),
     "tools sent, not needed": (
         make_row(supports_tools=False),
-        make_asked(has_tools=True),
-        make_stand(),
+        make_requirements(has_tools=True),
+        make_gate_context(),
         None,
     ),
     "a JSON schema": (
         make_row(supports_json_schema=False),
-        make_asked(needs_json_schema=True),
-        make_stand(),
+        make_requirements(needs_json_schema=True),
+        make_gate_context(),
         "capability_json_schema",
     ),
     "as many tokens as the row writes": (
         make_row(),
-        make_asked(tokens_out=8_192),
-        make_stand(),
+        make_requirements(tokens_out=8_192),
+        make_gate_context(),
         None,
     ),
     "one token more": (
         make_row(),
-        make_asked(tokens_out=8_193),
-        make_stand(),
+        make_requirements(tokens_out=8_193),
+        make_gate_context(),
         "capability_tokens_out",
     ),
     "another address": (
         overridden_row(make_row(), UNTRUSTED),
-        make_asked(),
-        make_stand(unproven_allowed=EVERYTHING),
+        make_requirements(),
+        make_gate_context(unproven_allowed=EVERYTHING),
         None,
     ),
     "another address, PHI": (
         overridden_row(make_row(), UNTRUSTED),
-        make_asked(phi=True),
-        make_stand(unproven_allowed=EVERYTHING),
+        make_requirements(phi=True),
+        make_gate_context(unproven_allowed=EVERYTHING),
         "phi_overridden",
     ),
     "a trusted address, PHI": (
         overridden_row(make_row(), TRUSTED),
-        make_asked(phi=True),
-        make_stand(unproven_allowed=EVERYTHING),
+        make_requirements(phi=True),
+        make_gate_context(unproven_allowed=EVERYTHING),
         None,
     ),
     "a trusted address of a row without an agreement": (
         overridden_row(make_row(agreement=None), TRUSTED),
-        make_asked(phi=True),
-        make_stand(unproven_allowed=EVERYTHING),
+        make_requirements(phi=True),
+        make_gate_context(unproven_allowed=EVERYTHING),
         "phi_no_agreement",
     ),
     "a trusted address where unproven rows are not allowed": (
         overridden_row(make_row(), TRUSTED),
-        make_asked(phi=True),
-        make_stand(),
+        make_requirements(phi=True),
+        make_gate_context(),
         "residency_unproven",
     ),
     "no agreement": (
         make_row(agreement=None),
-        make_asked(phi=True),
-        make_stand(),
+        make_requirements(phi=True),
+        make_gate_context(),
         "phi_no_agreement",
     ),
     "retention": (
         make_row(agreement=make_agreement(zero_retention=False)),
-        make_asked(phi=True),
-        make_stand(),
+        make_requirements(phi=True),
+        make_gate_context(),
         "phi_retention",
     ),
     "training": (
         make_row(agreement=make_agreement(no_training=False)),
-        make_asked(phi=True),
-        make_stand(),
+        make_requirements(phi=True),
+        make_gate_context(),
         "phi_training",
     ),
     "agreement for another region": (
         make_row(agreement=make_agreement(regions=frozenset({"EU"}))),
-        make_asked(phi=True),
-        make_stand(),
+        make_requirements(phi=True),
+        make_gate_context(),
         "phi_no_agreement",
     ),
     "the last moment of an agreement": (
         make_row(agreement=make_agreement(expires_at_s=int(NOW_S) + 1)),
-        make_asked(phi=True),
-        make_stand(),
+        make_requirements(phi=True),
+        make_gate_context(),
         None,
     ),
     "the moment it expires": (
         make_row(agreement=make_agreement(expires_at_s=int(NOW_S))),
-        make_asked(phi=True),
-        make_stand(),
+        make_requirements(phi=True),
+        make_gate_context(),
         "phi_agreement_not_in_force",
     ),
     "the moment it begins": (
         make_row(agreement=make_agreement(effective_at_s=int(NOW_S))),
-        make_asked(phi=True),
-        make_stand(),
+        make_requirements(phi=True),
+        make_gate_context(),
         None,
     ),
     "a catalog at its greatest age": (
         make_row(),
-        make_asked(phi=True),
-        make_stand(catalog_age_s=3_600.0),
+        make_requirements(phi=True),
+        make_gate_context(catalog_age_s=3_600.0),
         None,
     ),
     "a catalog over its greatest age": (
         make_row(),
-        make_asked(phi=True),
-        make_stand(catalog_age_s=3_600.001),
+        make_requirements(phi=True),
+        make_gate_context(catalog_age_s=3_600.001),
         "phi_catalog_stale",
     ),
     "a catalog from the future is not trusted": (
         make_row(),
-        make_asked(phi=True),
-        make_stand(catalog_age_s=-0.001),
+        make_requirements(phi=True),
+        make_gate_context(catalog_age_s=-0.001),
         "phi_catalog_stale",
     ),
     "a catalog of unknown age is not trusted": (
         make_row(),
-        make_asked(phi=True),
-        make_stand(catalog_age_s=float("nan")),
+        make_requirements(phi=True),
+        make_gate_context(catalog_age_s=float("nan")),
         "phi_catalog_stale",
     ),
     "an old catalog serves general traffic": (
         make_row(agreement=None),
-        make_asked(),
-        make_stand(catalog_age_s=1e9),
+        make_requirements(),
+        make_gate_context(catalog_age_s=1e9),
         None,
     ),
     "a clock that is not a number": (
         make_row(),
-        make_asked(phi=True),
-        make_stand(now_s=float("nan")),
+        make_requirements(phi=True),
+        make_gate_context(now_s=float("nan")),
         "phi_agreement_not_in_force",
     ),
     "a model outside the key's policy": (
         make_row(),
-        make_asked(models_allowed=frozenset({"other-row"})),
-        make_stand(),
+        make_requirements(models_allowed=frozenset({"other-row"})),
+        make_gate_context(),
         "key_policy",
     ),
     "not among the preferred providers": (
         make_row(),
-        make_asked(preferences=Preferences(only=("other",))),
-        make_stand(),
+        make_requirements(preferences=Preferences(only=("other",))),
+        make_gate_context(),
         "provider_only",
     ),
     "an ignored provider": (
         make_row(),
-        make_asked(preferences=Preferences(ignore=("acme",))),
-        make_stand(),
+        make_requirements(preferences=Preferences(ignore=("acme",))),
+        make_gate_context(),
         "provider_ignore",
     ),
     "confidential, and is": (
         make_row(confidential=True),
-        make_asked(preferences=Preferences(confidential=True)),
-        make_stand(),
+        make_requirements(preferences=Preferences(confidential=True)),
+        make_gate_context(),
         None,
     ),
     "confidential, and is not": (
         make_row(),
-        make_asked(preferences=Preferences(confidential=True)),
-        make_stand(),
+        make_requirements(preferences=Preferences(confidential=True)),
+        make_gate_context(),
         "provider_confidential",
     ),
     "an enclave for the name, and is none": (
         make_row(),
-        make_asked(confidential="name"),
-        make_stand(),
+        make_requirements(confidential="name"),
+        make_gate_context(),
         "capability_confidential",
     ),
     "an enclave for the policy, and is none": (
         make_row(),
-        make_asked(confidential="policy"),
-        make_stand(),
+        make_requirements(confidential="policy"),
+        make_gate_context(),
         "capability_confidential",
     ),
     "an enclave for the name, and is one": (
         make_row(confidential=True),
-        make_asked(confidential="name"),
-        make_stand(),
+        make_requirements(confidential="name"),
+        make_gate_context(),
         None,
     ),
     "an enclave for the name, lifted": (
         make_row(),
-        make_asked(confidential="lifted", preferences=Preferences(confidential=False)),
-        make_stand(),
+        make_requirements(confidential="lifted", preferences=Preferences(confidential=False)),
+        make_gate_context(),
         None,
     ),
     "no enclave, and no agreement either": (
         make_row(agreement=None),
-        make_asked(confidential="name", phi=True),
-        make_stand(),
+        make_requirements(confidential="name", phi=True),
+        make_gate_context(),
         "capability_confidential",
     ),
     "a parameter that the row drops": (
         make_row(drops=frozenset({"top_k"})),
-        make_asked(parameters=frozenset({"top_k"})),
-        make_stand(),
+        make_requirements(parameters=frozenset({"top_k"})),
+        make_gate_context(),
         None,
     ),
     "a parameter that the row drops, and the caller minds": (
         make_row(drops=frozenset({"top_k"})),
-        make_asked(
+        make_requirements(
             parameters=frozenset({"top_k"}), preferences=Preferences(require_parameters=True)
         ),
-        make_stand(),
+        make_gate_context(),
         "capability_parameters",
     ),
     "a parameter that the row takes, and the caller minds": (
         make_row(drops=frozenset({"top_k"})),
-        make_asked(
+        make_requirements(
             parameters=frozenset({"top_p"}), preferences=Preferences(require_parameters=True)
         ),
-        make_stand(),
+        make_gate_context(),
         None,
     ),
     "tools at a row without them, and the caller minds": (
         make_row(supports_tools=False),
-        make_asked(
+        make_requirements(
             parameters=frozenset({"tools"}), preferences=Preferences(require_parameters=True)
         ),
-        make_stand(),
+        make_gate_context(),
         "capability_parameters",
     ),
 }
@@ -1193,7 +1240,7 @@ RULES: dict[str, tuple[Row, Asked, Stand, str | None]] = {
 
 @pytest.mark.parametrize(("row", "asked", "stand", "rule"), RULES.values(), ids=RULES)
 def test_a_row_passes_or_is_rejected_with_its_rule(
-    row: Row, asked: Asked, stand: Stand, rule: str | None
+    row: Row, asked: Requirements, stand: GateContext, rule: str | None
 ) -> None:
     verdict = admit([row], asked, stand)
     expected_rows, expected_rejections = ((row,), ()) if rule is None else ((), ((row.id, rule),))
@@ -1226,17 +1273,17 @@ CODES = {
 def test_the_code_follows_from_the_step_and_the_images(
     step: tuple[str, bool, int], code: str
 ) -> None:
-    emptied_by, phi, images = step
-    assert refusal_code(emptied_by, make_asked(phi=phi, images=images)) == code
+    blocking_step, phi, images = step
+    assert refusal_code(blocking_step, make_requirements(phi=phi, images=images)) == code
 
 
 @pytest.mark.parametrize("images", [0, 1])
 @pytest.mark.parametrize("step", [name for name, _ in STEPS])
 def test_a_math_agents_phi_is_blocked_whatever_its_rows_lack(step: str, images: int) -> None:
-    asked = make_asked(phi=True, images=images, task="math")
+    asked = make_requirements(phi=True, images=images, task="math")
     assert refusal_code(step, asked) == "phi_blocked"
 
 
 def test_a_catalog_without_rows_refuses() -> None:
-    route = decide(make_catalog([]), make_asked(), make_stand())
+    route = decide(make_catalog([]), make_requirements(), make_gate_context())
     assert (route.code, route.candidates) == ("no_route", ())

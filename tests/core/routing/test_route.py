@@ -6,8 +6,15 @@ from typing import Any
 import pytest
 
 from phigate.core.routing.route import Attempts, decide, fallback_reason, rows_of_model
-from phigate.core.types import Asked, Catalog, ConfidentialBy, Preferences, Row
-from tests.builders import make_asked, make_catalog, make_place, make_price, make_row, make_stand
+from phigate.core.types import Catalog, ConfidentialBy, Preferences, Requirements, Row
+from tests.builders import (
+    make_catalog,
+    make_gate_context,
+    make_place,
+    make_price,
+    make_requirements,
+    make_row,
+)
 
 HOME = {"CH": make_place()}
 
@@ -33,82 +40,84 @@ CATALOG = make_catalog(
 GEMMAS = ["west-gemma", "north-gemma", "east-gemma"]
 
 # What is asked, and the rows in the order of trying.
-ORDERS: dict[str, tuple[Asked, list[str]]] = {
+ORDERS: dict[str, tuple[Requirements, list[str]]] = {
     "an alias: the resident provider, then the cheaper; then the others by price": (
-        make_asked(model="gemma"),
+        make_requirements(model="gemma"),
         [*GEMMAS, "west-tiny", "south-see", "east-big"],
     ),
     "an alias: provider.order comes before residency, also among the others": (
-        make_asked(model="gemma", preferences=Preferences(order=("east", "north"))),
+        make_requirements(model="gemma", preferences=Preferences(order=("east", "north"))),
         ["east-gemma", "north-gemma", "west-gemma", "east-big", "west-tiny", "south-see"],
     ),
     "provider.order may name a row": (
-        make_asked(model="gemma", preferences=Preferences(order=("north-gemma",))),
+        make_requirements(model="gemma", preferences=Preferences(order=("north-gemma",))),
         ["north-gemma", "west-gemma", "east-gemma", "west-tiny", "south-see", "east-big"],
     ),
     "provider.order names nobody: nothing changes": (
-        make_asked(model="gemma", preferences=Preferences(order=("nobody",))),
+        make_requirements(model="gemma", preferences=Preferences(order=("nobody",))),
         [*GEMMAS, "west-tiny", "south-see", "east-big"],
     ),
     "a row id: that row, then the region's default for the task, then the cheaper": (
-        make_asked(model="east-big"),
+        make_requirements(model="east-big"),
         ["east-big", "west-gemma", "north-gemma", "west-tiny", "east-gemma", "south-see"],
     ),
     "an upstream id means the row": (
-        make_asked(model="upstream/east-big"),
+        make_requirements(model="upstream/east-big"),
         ["east-big", "west-gemma", "north-gemma", "west-tiny", "east-gemma", "south-see"],
     ),
     "images: the default for vision leads the others": (
-        make_asked(model="gemma", images=1),
+        make_requirements(model="gemma", images=1),
         ["north-gemma", "east-gemma", "west-gemma", "south-see", "east-big"],
     ),
     "math: the default for math leads the others": (
-        make_asked(model="south-see", task="math"),
+        make_requirements(model="south-see", task="math"),
         ["south-see", "east-big", "north-gemma", "west-tiny", "east-gemma", "west-gemma"],
     ),
     "auto: the cheapest": (
-        make_asked(),
+        make_requirements(),
         ["north-gemma", "west-tiny", "east-gemma", "west-gemma", "south-see", "east-big"],
     ),
     "auto: the cheapest of the model tier, then the rest": (
-        make_asked(model_tier="thinking"),
+        make_requirements(model_tier="thinking"),
         ["east-big", "north-gemma", "west-tiny", "east-gemma", "west-gemma", "south-see"],
     ),
     "auto: provider.order comes before price and model tier": (
-        make_asked(model_tier="thinking", preferences=Preferences(order=("south",))),
+        make_requirements(model_tier="thinking", preferences=Preferences(order=("south",))),
         ["south-see", "east-big", "north-gemma", "west-tiny", "east-gemma", "west-gemma"],
     ),
     "auto has no model to fall back from": (
-        make_asked(preferences=Preferences(allow_fallbacks=False, only=("east",))),
+        make_requirements(preferences=Preferences(allow_fallbacks=False, only=("east",))),
         ["east-gemma", "east-big"],
     ),
     "no fallbacks: the rows of the model alone": (
-        make_asked(model="gemma", preferences=Preferences(allow_fallbacks=False)),
+        make_requirements(model="gemma", preferences=Preferences(allow_fallbacks=False)),
         GEMMAS,
     ),
     "a model tier that nobody has is soft": (
-        make_asked(model="gemma", model_tier="fast"),
+        make_requirements(model="gemma", model_tier="fast"),
         [*GEMMAS, "west-tiny", "south-see", "east-big"],
     ),
 }
 
 
 @pytest.mark.parametrize(("asked", "ids"), ORDERS.values(), ids=ORDERS)
-def test_candidates_stand_in_the_order_of_trying(asked: Asked, ids: list[str]) -> None:
-    route = decide(CATALOG, asked, make_stand())
+def test_candidates_stand_in_the_order_of_trying(asked: Requirements, ids: list[str]) -> None:
+    route = decide(CATALOG, asked, make_gate_context())
     assert [candidate.id for candidate in route.candidates] == ids
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_catalog() -> None:
     backwards = replace(CATALOG, rows=CATALOG.rows[::-1])
     for asked, ids in ORDERS.values():
-        route = decide(backwards, asked, make_stand())
+        route = decide(backwards, asked, make_gate_context())
         assert [candidate.id for candidate in route.candidates] == ids
 
 
 def test_a_pinned_model_without_fallbacks_that_cannot_answer_is_no_route() -> None:
-    asked = make_asked(model="west-tiny", images=1, preferences=Preferences(allow_fallbacks=False))
-    route = decide(CATALOG, asked, make_stand())
+    asked = make_requirements(
+        model="west-tiny", images=1, preferences=Preferences(allow_fallbacks=False)
+    )
+    route = decide(CATALOG, asked, make_gate_context())
     assert (route.code, route.candidates) == ("no_route", ())
     rules = {rejection.row: rejection.rule for rejection in route.rejections}
     assert rules["west-tiny"] == "modality"
@@ -141,34 +150,34 @@ ENCLAVES = make_catalog(
 )
 NO, YES = Preferences(confidential=False), Preferences(confidential=True)
 # What is asked, and what makes an enclave necessary.
-NECESSARY: dict[str, tuple[Asked, ConfidentialBy | None]] = {
-    "a confidential row": (make_asked(model="ark-one"), "name"),
-    "its upstream id": (make_asked(model="upstream/ark-one"), "name"),
-    "an alias of confidential rows, wherever they are": (make_asked(model="ark"), "name"),
-    "an alias of which not every row is": (make_asked(model="mixed"), None),
-    "another name": (make_asked(model="acme-one"), None),
-    "no name": (make_asked(), None),
-    "a confidential row, lifted": (make_asked(model="ark-one", preferences=NO), "lifted"),
-    "another name has nothing to lift": (make_asked(model="acme-one", preferences=NO), None),
-    "no name has nothing to lift": (make_asked(preferences=NO), None),
-    "true keeps what the name says": (make_asked(model="ark", preferences=YES), "name"),
-    "true with another name": (make_asked(model="mixed", preferences=YES), "preference"),
-    "true with no name": (make_asked(preferences=YES), "preference"),
-    "the key's policy": (make_asked(confidential="policy"), "policy"),
+NECESSARY: dict[str, tuple[Requirements, ConfidentialBy | None]] = {
+    "a confidential row": (make_requirements(model="ark-one"), "name"),
+    "its upstream id": (make_requirements(model="upstream/ark-one"), "name"),
+    "an alias of confidential rows, wherever they are": (make_requirements(model="ark"), "name"),
+    "an alias of which not every row is": (make_requirements(model="mixed"), None),
+    "another name": (make_requirements(model="acme-one"), None),
+    "no name": (make_requirements(), None),
+    "a confidential row, lifted": (make_requirements(model="ark-one", preferences=NO), "lifted"),
+    "another name has nothing to lift": (make_requirements(model="acme-one", preferences=NO), None),
+    "no name has nothing to lift": (make_requirements(preferences=NO), None),
+    "true keeps what the name says": (make_requirements(model="ark", preferences=YES), "name"),
+    "true with another name": (make_requirements(model="mixed", preferences=YES), "preference"),
+    "true with no name": (make_requirements(preferences=YES), "preference"),
+    "the key's policy": (make_requirements(confidential="policy"), "policy"),
     "the key's policy stands over a name": (
-        make_asked(model="ark", confidential="policy"),
+        make_requirements(model="ark", confidential="policy"),
         "policy",
     ),
     "the key's policy is not lifted": (
-        make_asked(model="ark", confidential="policy", preferences=NO),
+        make_requirements(model="ark", confidential="policy", preferences=NO),
         "policy",
     ),
 }
 
 
 @pytest.mark.parametrize(("asked", "by"), NECESSARY.values(), ids=NECESSARY)
-def test_an_enclave_is_necessary_by(asked: Asked, by: ConfidentialBy | None) -> None:
-    assert decide(ENCLAVES, asked, make_stand()).asked.confidential == by
+def test_an_enclave_is_necessary_by(asked: Requirements, by: ConfidentialBy | None) -> None:
+    assert decide(ENCLAVES, asked, make_gate_context()).asked.confidential == by
 
 
 def catalog_with(**changes: Any) -> Catalog:
@@ -176,10 +185,10 @@ def catalog_with(**changes: Any) -> Catalog:
     return make_catalog([make_row("acme-one", **changes), make_row("other-one")])
 
 
-PHI = make_asked(model="acme-one", phi=True)
-GENERAL = make_asked(model="acme-one")
+PHI = make_requirements(model="acme-one", phi=True)
+GENERAL = make_requirements(model="acme-one")
 # A catalog, what is asked of acme-one, and the reason why other-one answers.
-REASONS: dict[str, tuple[Catalog, Asked, str | None]] = {
+REASONS: dict[str, tuple[Catalog, Requirements, str | None]] = {
     "in another region": (
         catalog_with(places={"EU": make_place()}),
         GENERAL,
@@ -230,9 +239,9 @@ REASONS: dict[str, tuple[Catalog, Asked, str | None]] = {
 
 @pytest.mark.parametrize(("catalog", "asked", "reason"), REASONS.values(), ids=REASONS)
 def test_another_model_answers_for_a_reason(
-    catalog: Catalog, asked: Asked, reason: str | None
+    catalog: Catalog, asked: Requirements, reason: str | None
 ) -> None:
-    route = decide(catalog, asked, make_stand())
+    route = decide(catalog, asked, make_gate_context())
     other = catalog.rows_by_id["other-one"]
     assert other in route.candidates
     assert fallback_reason(catalog, route, other) == reason
@@ -240,7 +249,7 @@ def test_another_model_answers_for_a_reason(
 
 def test_the_asked_model_needs_no_reason() -> None:
     catalog = catalog_with()
-    route = decide(catalog, GENERAL, make_stand())
+    route = decide(catalog, GENERAL, make_gate_context())
     assert fallback_reason(catalog, route, catalog.rows_by_id["acme-one"]) is None
 
 
@@ -251,7 +260,7 @@ def test_of_several_rows_of_a_model_the_one_that_came_furthest_gives_the_reason(
     catalog = make_catalog(
         [without_agreement, abroad, other], aliases={"one": ("beta-one", "acme-one")}
     )
-    route = decide(catalog, replace(PHI, model="one"), make_stand())
+    route = decide(catalog, replace(PHI, model="one"), make_gate_context())
     assert fallback_reason(catalog, route, other) == "model_not_phi"
 
 
@@ -271,28 +280,28 @@ HANDED_OUT: dict[str, tuple[int, set[int], list[int]]] = {
 def test_attempts_hand_out(count: int, open_rows: set[int], tried: list[int]) -> None:
     ids = [f"p{i}-row" for i in range(count)]
     catalog = make_catalog(row(row_id, position) for position, row_id in enumerate(ids))
-    route = decide(catalog, make_asked(), make_stand())
+    route = decide(catalog, make_requirements(), make_gate_context())
     attempts = Attempts(route, frozenset(ids[i] for i in open_rows))
     handed_out = []
-    while (candidate := attempts.next(make_stand())) is not None:
+    while (candidate := attempts.next(make_gate_context())) is not None:
         handed_out.append(candidate.id)
     assert handed_out == [ids[i] for i in tried]
     assert attempts.handed_out == len(tried)
 
 
 def test_only_the_second_try_of_a_single_row_waits() -> None:
-    route = decide(make_catalog([make_row()]), make_asked(), make_stand())
+    route = decide(make_catalog([make_row()]), make_requirements(), make_gate_context())
     attempts = Attempts(route)
     pauses = []
     while True:
         pauses.append(attempts.pauses_next)
-        if attempts.next(make_stand()) is None:
+        if attempts.next(make_gate_context()) is None:
             break
     assert pauses == [False, True, False]
 
 
 def test_the_next_of_several_rows_does_not_wait() -> None:
-    route = decide(CATALOG, make_asked(), make_stand())
+    route = decide(CATALOG, make_requirements(), make_gate_context())
     attempts = Attempts(route)
-    attempts.next(make_stand())
+    attempts.next(make_gate_context())
     assert not attempts.pauses_next

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from phigate.core.errors import SvgRefused
-from phigate.core.tools.figures import clean_text, stitch
+from phigate.core.tools.figures import clean_text, embed_figures
 from phigate.core.tools.programs import figure_label
-from phigate.wire.svg.sanitize import sanitise
+from phigate.wire.svg.sanitize import sanitize
 
 
 def marked(svg: str) -> str:
@@ -159,13 +159,13 @@ def test_the_sanitiser_gets_what_stands_in_the_fence_and_no_more() -> None:
 
 
 def test_an_answer_with_a_figure_that_is_cleaned_again_stays_as_it_is() -> None:
-    figure = sanitise('<svg><g id="a"/><use href="#a"/><text>```</text></svg>')
+    figure = sanitize('<svg><g id="a"/><use href="#a"/><text>```</text></svg>')
     written = "[Figure 1]\n\n- ```svg\n  <svg onload='x'><rect/></svg>\n  ```\n"
-    answer, count = stitch(clean_text(written, sanitise), [figure])
+    answer, count = embed_figures(clean_text(written, sanitize), [figure])
     assert count == 1
     assert f"````svg\n{figure}\n````" in answer
     assert "onload" not in answer
-    assert clean_text(answer, sanitise) == answer
+    assert clean_text(answer, sanitize) == answer
 
 
 def block(number: int) -> str:
@@ -267,11 +267,13 @@ def test_each_figure_stands_once_where_it_is_named_first(
     text: str, count: int, answer: str
 ) -> None:
     figures = [f"<svg>{number}</svg>" for number in range(1, count + 1)]
-    assert stitch(text, figures) == (answer, count)
+    assert embed_figures(text, figures) == (answer, count)
 
 
 def test_a_figures_label_is_what_the_text_is_searched_for() -> None:
-    assert stitch(f"{figure_label(1)}\n\nb", ["<svg/>"])[0].startswith("[Figure 1]\n\n```svg")
+    assert embed_figures(f"{figure_label(1)}\n\nb", ["<svg/>"])[0].startswith(
+        "[Figure 1]\n\n```svg"
+    )
 
 
 # A second opinion.
@@ -355,7 +357,7 @@ def test_a_renderer_draws_only_what_was_cleaned(text: str) -> None:
 def test_a_renderer_draws_each_figure_once_and_reads_the_rest_as_before(text: str) -> None:
     clean = clean_text(text, marked)
     figures = ["<svg>1</svg>", "<svg>``` 2</svg>"]
-    answer, count = stitch(clean, figures)
+    answer, count = embed_figures(clean, figures)
     ours = [content for _, content in drawn(answer) if content in figures]
     assert count == 2
     assert sorted(ours) == sorted(figures)

@@ -17,7 +17,7 @@ from phigate.effects.aws.credentials import (
     credentials_of,
 )
 from phigate.effects.aws.sigv4 import Credentials
-from tests.fakes import FakeClock, RecordingJournal
+from tests.fakes import FakeClock, RecordingEventLog
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
 LIFE_S = 6 * 3_600
@@ -50,7 +50,7 @@ class Endpoint:
 
 @asynccontextmanager
 async def container(
-    clock: FakeClock, journal: RecordingJournal
+    clock: FakeClock, event_log: RecordingEventLog
 ) -> AsyncIterator[tuple[Endpoint, Any]]:
     """An endpoint, and the credentials that come from it."""
     endpoint = Endpoint(clock)
@@ -62,7 +62,7 @@ async def container(
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": str(server.make_url("/v1/credentials")),
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "the-token",
         }
-        yield endpoint, credentials_of(environ, clock, journal)
+        yield endpoint, credentials_of(environ, clock, event_log)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ async def container(
 )
 @pytest.mark.anyio
 async def test_those_of_the_environment_stay(more: dict[str, str], token: str | None) -> None:
-    source = credentials_of(KEYS | more, FakeClock(), RecordingJournal())
+    source = credentials_of(KEYS | more, FakeClock(), RecordingEventLog())
     await source.fresh()
     assert source() == Credentials("id", "secret", token)
 
@@ -86,13 +86,13 @@ WRONG = {
 @pytest.mark.parametrize("environ", WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_refused(environ: dict[str, str]) -> None:
     with pytest.raises(NoCredentials):
-        credentials_of(environ, FakeClock(), RecordingJournal())
+        credentials_of(environ, FakeClock(), RecordingEventLog())
 
 
 @pytest.mark.anyio
 async def test_nothing_is_fetched_before_it_is_asked_for_and_once_then() -> None:
     clock = FakeClock()
-    async with container(clock, RecordingJournal()) as (endpoint, source):
+    async with container(clock, RecordingEventLog()) as (endpoint, source):
         with pytest.raises(NoCredentials):
             source()
         assert endpoint.count == 0
@@ -104,7 +104,7 @@ async def test_nothing_is_fetched_before_it_is_asked_for_and_once_then() -> None
 @pytest.mark.anyio
 async def test_they_are_renewed_before_they_end_also_after_a_long_freeze() -> None:
     clock = FakeClock()
-    async with container(clock, RecordingJournal()) as (endpoint, source):
+    async with container(clock, RecordingEventLog()) as (endpoint, source):
         await source.fresh()
         clock.time_s += LIFE_S - RENEW_BEFORE_S - 1
         await source.fresh()
@@ -122,15 +122,15 @@ async def test_they_are_renewed_before_they_end_also_after_a_long_freeze() -> No
 )
 @pytest.mark.anyio
 async def test_a_renewal_that_fails_leaves_the_old_ones(status: int, body: bytes) -> None:
-    clock, journal = FakeClock(), RecordingJournal()
-    async with container(clock, journal) as (endpoint, source):
+    clock, event_log = FakeClock(), RecordingEventLog()
+    async with container(clock, event_log) as (endpoint, source):
         await source.fresh()
         clock.time_s += LIFE_S - RENEW_BEFORE_S + 1
         endpoint.status, endpoint.body = status, body
         await source.fresh()
         await source.fresh()  # not asked again at once
         assert (source().access_key, endpoint.count) == ("id-1", 2)
-        assert len(journal.fields("credentials_not_renewed")) == 1
+        assert len(event_log.fields("credentials_not_renewed")) == 1
         endpoint.status, endpoint.body = 200, None
         clock.time_s += RETRY_AFTER_S
         await source.fresh()
@@ -140,7 +140,7 @@ async def test_a_renewal_that_fails_leaves_the_old_ones(status: int, body: bytes
 @pytest.mark.anyio
 async def test_a_first_fetch_that_fails_is_raised() -> None:
     source = ContainerCredentials(
-        url="http://127.0.0.1:9/", token="", clock=FakeClock(), journal=RecordingJournal()
+        url="http://127.0.0.1:9/", token="", clock=FakeClock(), event_log=RecordingEventLog()
     )
     with pytest.raises(NoCredentials, match="cannot be reached"):
         await source.fresh()

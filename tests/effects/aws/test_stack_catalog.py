@@ -15,11 +15,11 @@ from phigate.effects.aws.stack_catalog import (
     RETRY_AFTER_S,
     SECRETS_AGE_MAX_S,
     SECRETS_FRESH_S,
-    ServedCatalog,
+    StackCatalog,
 )
-from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.credentials import ProviderAccess
 from tests.builders import make_catalog, make_place, make_row
-from tests.fakes import FakeClock, RecordingJournal, StaticCatalog
+from tests.fakes import FakeClock, RecordingEventLog, StaticCatalog
 
 PRODUCT = make_place(base_url="https://api.example.com/{product_id}/v1")
 CATALOG = make_catalog([make_row("acme-one"), make_row("bolt-two", places={"CH": PRODUCT})])
@@ -54,7 +54,7 @@ class Secrets:
         return self.texts.get(name.rpartition("/")[2]) is not None
 
 
-class World:
+class CatalogHarness:
     """A served catalog and everything round it."""
 
     def __init__(
@@ -63,19 +63,19 @@ class World:
         fault: str | None = None,
         calls: Callable[[Row], bool] = lambda _row: True,
     ) -> None:
-        self.clock, self.journal = FakeClock(), RecordingJournal()
-        self.access: dict[str, Access] = {}
+        self.clock, self.event_log = FakeClock(), RecordingEventLog()
+        self.access: dict[str, ProviderAccess] = {}
         self.secrets = secrets
         self.fault = fault
         self.inner = StaticCatalog(CATALOG, self.clock.now_s())
-        self.served = ServedCatalog(
+        self.served = StackCatalog(
             self.inner,
             secrets=secrets,
             prefix="stack/provider",
             access=self.access,
             fault_of=lambda catalog: self.fault,
             clock=self.clock,
-            journal=self.journal,
+            event_log=self.event_log,
             calls=calls,
         )
 
@@ -85,16 +85,16 @@ class World:
         return {row.id: row.status for row in catalog.rows}
 
 
-CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Access]]] = {
+CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, ProviderAccess]]] = {
     "both": (
         {"acme": ACME, "bolt": BOLT},
         {"acme-one": "live", "bolt-two": "live"},
-        {"acme": Access("k"), "bolt": Access("b", variables={"product_id": "7"})},
+        {"acme": ProviderAccess("k"), "bolt": ProviderAccess("b", variables={"product_id": "7"})},
     ),
     "a missing one": (
         {"acme": ACME},
         {"acme-one": "live", "bolt-two": "no_key"},
-        {"acme": Access("k")},
+        {"acme": ProviderAccess("k")},
     ),
     "an empty key": ({"acme": {"api_key": ""}}, {"acme-one": "no_key", "bolt-two": "no_key"}, {}),
     "no JSON": ({"acme": "k"}, {"acme-one": "no_key", "bolt-two": "no_key"}, {}),
@@ -107,12 +107,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Access]]] = {
     "a service account as an object": (
         {"acme": {"api_key": {"type": "service_account"}}},
         {"acme-one": "live", "bolt-two": "no_key"},
-        {"acme": Access('{"type":"service_account"}')},
+        {"acme": ProviderAccess('{"type":"service_account"}')},
     ),
     "one that cannot be read": (
         {"acme": None, "bolt": BOLT},
         {"acme-one": "no_key", "bolt-two": "live"},
-        {"bolt": Access("b", variables={"product_id": "7"})},
+        {"bolt": ProviderAccess("b", variables={"product_id": "7"})},
     ),
 }
 
@@ -120,148 +120,148 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Access]]] = {
 @pytest.mark.parametrize("texts, statuses, access", CASES.values(), ids=CASES)
 @pytest.mark.anyio
 async def test_a_provider_is_served_by_its_secret(
-    texts: dict[str, Any], statuses: dict[str, str], access: dict[str, Access]
+    texts: dict[str, Any], statuses: dict[str, str], access: dict[str, ProviderAccess]
 ) -> None:
-    world = World(Secrets(**texts))
-    assert await world.statuses() == statuses
-    assert world.access == access
+    harness = CatalogHarness(Secrets(**texts))
+    assert await harness.statuses() == statuses
+    assert harness.access == access
 
 
 @pytest.mark.anyio
 async def test_the_key_of_a_provider_that_is_not_called_is_not_read() -> None:
     secrets = Secrets(acme=ACME, bolt=BOLT)
-    world = World(secrets, calls=lambda row: row.provider == "bolt")
-    assert await world.statuses() == {"acme-one": "live", "bolt-two": "live"}
+    harness = CatalogHarness(secrets, calls=lambda row: row.provider == "bolt")
+    assert await harness.statuses() == {"acme-one": "live", "bolt-two": "live"}
     assert (secrets.read, secrets.looked_at) == (["stack/provider/bolt"], ["stack/provider/acme"])
-    assert world.access["acme"] == NOT_CALLED
+    assert harness.access["acme"] == NOT_CALLED
     del secrets.texts["acme"]
-    world.clock.time_s += SECRETS_AGE_MAX_S
-    assert (await world.statuses())["acme-one"] == "no_key"
+    harness.clock.time_s += SECRETS_AGE_MAX_S
+    assert (await harness.statuses())["acme-one"] == "no_key"
 
 
 @pytest.mark.anyio
 async def test_nothing_is_read_before_the_first_call_and_each_once_then() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    assert world.secrets.read == []
-    await asyncio.gather(*(world.statuses() for _ in range(5)))
-    assert sorted(world.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    assert harness.secrets.read == []
+    await asyncio.gather(*(harness.statuses() for _ in range(5)))
+    assert sorted(harness.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
 
 
 @pytest.mark.anyio
 async def test_a_secret_that_was_filled_is_seen_after_a_while() -> None:
-    world = World(Secrets(acme=ACME))
-    await world.statuses()
-    world.secrets.texts["bolt"] = BOLT
-    world.clock.time_s += SECRETS_FRESH_S
-    assert (await world.statuses())["bolt-two"] == "no_key"  # the call does not wait
+    harness = CatalogHarness(Secrets(acme=ACME))
+    await harness.statuses()
+    harness.secrets.texts["bolt"] = BOLT
+    harness.clock.time_s += SECRETS_FRESH_S
+    assert (await harness.statuses())["bolt-two"] == "no_key"  # the call does not wait
     await turns()
-    assert (await world.statuses())["bolt-two"] == "live"
+    assert (await harness.statuses())["bolt-two"] == "live"
 
 
 @pytest.mark.anyio
 async def test_a_secret_that_cannot_be_read_leaves_the_provider_as_it_was() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.secrets.texts["acme"] = None
-    world.clock.time_s += SECRETS_FRESH_S
-    await world.statuses()
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.secrets.texts["acme"] = None
+    harness.clock.time_s += SECRETS_FRESH_S
+    await harness.statuses()
     await turns()
-    assert (await world.statuses())["acme-one"] == "live"
-    assert world.access["acme"] == Access("k")
-    world.secrets.texts["acme"] = {"api_key": "new"}
-    world.clock.time_s += RETRY_AFTER_S
-    await world.statuses()
+    assert (await harness.statuses())["acme-one"] == "live"
+    assert harness.access["acme"] == ProviderAccess("k")
+    harness.secrets.texts["acme"] = {"api_key": "new"}
+    harness.clock.time_s += RETRY_AFTER_S
+    await harness.statuses()
     await turns()
-    assert world.access["acme"] == Access("new")
+    assert harness.access["acme"] == ProviderAccess("new")
 
 
 @pytest.mark.anyio
 async def test_only_the_secret_that_could_not_be_read_is_read_again_soon() -> None:
-    world = World(Secrets(acme=None, bolt=BOLT))
-    await world.statuses()
-    world.secrets.read.clear()
-    world.clock.time_s += RETRY_AFTER_S
-    await world.statuses()
+    harness = CatalogHarness(Secrets(acme=None, bolt=BOLT))
+    await harness.statuses()
+    harness.secrets.read.clear()
+    harness.clock.time_s += RETRY_AFTER_S
+    await harness.statuses()
     await turns()
-    assert world.secrets.read == ["stack/provider/acme"]
+    assert harness.secrets.read == ["stack/provider/acme"]
 
 
 @pytest.mark.anyio
 async def test_a_refused_key_is_read_again_beside_the_calls_and_no_other_is() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.secrets.read.clear()
-    world.secrets.texts["acme"] = {"api_key": "new"}
-    world.clock.time_s += RETRY_AFTER_S
-    world.served.key_refused("acme")
-    assert world.secrets.read == []  # who was refused does not wait
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.secrets.read.clear()
+    harness.secrets.texts["acme"] = {"api_key": "new"}
+    harness.clock.time_s += RETRY_AFTER_S
+    harness.served.key_refused("acme")
+    assert harness.secrets.read == []  # who was refused does not wait
     await turns()
-    assert world.secrets.read == ["stack/provider/acme"]
-    assert world.access["acme"] == Access("new")
-    assert world.journal.fields("provider_key_changed") == [{"provider": "acme"}]
-    world.clock.time_s += RETRY_AFTER_S
-    await world.statuses()
+    assert harness.secrets.read == ["stack/provider/acme"]
+    assert harness.access["acme"] == ProviderAccess("new")
+    assert harness.event_log.fields("provider_key_changed") == [{"provider": "acme"}]
+    harness.clock.time_s += RETRY_AFTER_S
+    await harness.statuses()
     await turns()
-    assert len(world.secrets.read) == 1  # it is fresh again
+    assert len(harness.secrets.read) == 1  # it is fresh again
 
 
 @pytest.mark.anyio
 async def test_a_key_that_stays_refused_is_not_read_for_each_refusal() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.secrets.read.clear()
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.secrets.read.clear()
     for _ in range(20):
-        world.clock.time_s += RETRY_AFTER_S / 4
-        await world.statuses()
-        world.served.key_refused("acme")
+        harness.clock.time_s += RETRY_AFTER_S / 4
+        await harness.statuses()
+        harness.served.key_refused("acme")
         await turns()
-    assert world.secrets.read == ["stack/provider/acme"] * 5
+    assert harness.secrets.read == ["stack/provider/acme"] * 5
 
 
 @pytest.mark.anyio
 async def test_a_key_that_is_refused_just_after_it_was_read_is_read_by_a_later_call() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.secrets.read.clear()
-    world.served.key_refused("acme")
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.secrets.read.clear()
+    harness.served.key_refused("acme")
     await turns()
-    assert world.secrets.read == []
-    world.clock.time_s += RETRY_AFTER_S
-    await world.statuses()
+    assert harness.secrets.read == []
+    harness.clock.time_s += RETRY_AFTER_S
+    await harness.statuses()
     await turns()
-    assert world.secrets.read == ["stack/provider/acme"]
+    assert harness.secrets.read == ["stack/provider/acme"]
 
 
 @pytest.mark.anyio
 async def test_a_key_that_is_refused_while_another_is_read_is_read_after_it() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.clock.time_s += RETRY_AFTER_S
-    world.secrets.open.clear()
-    world.served.key_refused("bolt")
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.clock.time_s += RETRY_AFTER_S
+    harness.secrets.open.clear()
+    harness.served.key_refused("bolt")
     await turns()
-    world.secrets.texts["acme"] = {"api_key": "new"}
-    world.served.key_refused("acme")
-    world.secrets.open.set()
+    harness.secrets.texts["acme"] = {"api_key": "new"}
+    harness.served.key_refused("acme")
+    harness.secrets.open.set()
     await turns()
     await turns()
-    assert world.access["acme"] == Access("new")
+    assert harness.access["acme"] == ProviderAccess("new")
 
 
 @pytest.mark.anyio
 async def test_a_key_that_is_refused_while_it_is_read_is_read_once_more() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.clock.time_s += SECRETS_FRESH_S
-    await asked_again(world)
-    world.served.key_refused("acme")
-    world.secrets.open.set()
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.clock.time_s += SECRETS_FRESH_S
+    await asked_again(harness)
+    harness.served.key_refused("acme")
+    harness.secrets.open.set()
     await turns()
-    world.secrets.read.clear()
-    world.clock.time_s += RETRY_AFTER_S
-    await world.statuses()
+    harness.secrets.read.clear()
+    harness.clock.time_s += RETRY_AFTER_S
+    await harness.statuses()
     await turns()
-    assert world.secrets.read == ["stack/provider/acme"]
+    assert harness.secrets.read == ["stack/provider/acme"]
 
 
 # How long an environment was frozen, and whose key its first call then carries.
@@ -278,72 +278,72 @@ FROZEN = {
 async def test_the_first_call_after_a_freeze_waits_when_the_copy_is_too_old(
     frozen_s: float, key: str
 ) -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.secrets.texts["acme"] = {"api_key": "new"}
-    world.clock.time_s += frozen_s
-    await world.statuses()
-    assert world.access["acme"] == Access(key)
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.secrets.texts["acme"] = {"api_key": "new"}
+    harness.clock.time_s += frozen_s
+    await harness.statuses()
+    assert harness.access["acme"] == ProviderAccess(key)
 
 
 @pytest.mark.anyio
 async def test_after_a_freeze_secrets_that_cannot_be_read_are_waited_for_once() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.secrets.texts |= {"acme": None, "bolt": None}
-    world.clock.time_s += SECRETS_AGE_MAX_S
-    world.secrets.read.clear()
-    assert await world.statuses() == {"acme-one": "live", "bolt-two": "live"}
-    world.clock.time_s += RETRY_AFTER_S - 1
-    await world.statuses()
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.secrets.texts |= {"acme": None, "bolt": None}
+    harness.clock.time_s += SECRETS_AGE_MAX_S
+    harness.secrets.read.clear()
+    assert await harness.statuses() == {"acme-one": "live", "bolt-two": "live"}
+    harness.clock.time_s += RETRY_AFTER_S - 1
+    await harness.statuses()
     await turns()
-    assert sorted(world.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
+    assert sorted(harness.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
 
 
 @pytest.mark.anyio
 async def test_an_answer_that_was_asked_for_before_a_freeze_is_as_old_as_its_question() -> None:
-    world = World(Secrets(acme=ACME, bolt=BOLT))
-    await world.statuses()
-    world.clock.time_s += SECRETS_FRESH_S
-    await asked_again(world)
-    world.secrets.read.clear()  # it freezes before the answers are looked at
-    world.clock.time_s += SECRETS_AGE_MAX_S
-    world.secrets.open.set()
-    await world.statuses()
-    assert sorted(world.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
+    harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
+    await harness.statuses()
+    harness.clock.time_s += SECRETS_FRESH_S
+    await asked_again(harness)
+    harness.secrets.read.clear()  # it freezes before the answers are looked at
+    harness.clock.time_s += SECRETS_AGE_MAX_S
+    harness.secrets.open.set()
+    await harness.statuses()
+    assert sorted(harness.secrets.read) == ["stack/provider/acme", "stack/provider/bolt"]
 
 
 @pytest.mark.anyio
 async def test_a_catalog_that_may_not_be_served_here_is_refused_also_later() -> None:
-    world = World(Secrets(acme=ACME))
-    await world.statuses()
-    world.fault = "CH is served from elsewhere"
+    harness = CatalogHarness(Secrets(acme=ACME))
+    await harness.statuses()
+    harness.fault = "CH is served from elsewhere"
     with pytest.raises(Overloaded, match="CH is served from elsewhere"):
-        await world.served.current()
-    assert world.journal.fields("catalog_not_served") == [{"reason": world.fault}]
+        await harness.served.current()
+    assert harness.event_log.fields("catalog_not_served") == [{"reason": harness.fault}]
 
 
 @pytest.mark.anyio
 async def test_no_secret_reaches_the_journal() -> None:
-    world = World(Secrets(acme={"api_key": "hidden-1"}))
-    await world.statuses()
-    world.secrets.texts["acme"] = {"api_key": "hidden-2"}
-    world.clock.time_s += SECRETS_AGE_MAX_S
-    await world.statuses()
-    assert "hidden" not in str(world.journal.notes)
-    world = World(Secrets(acme={"key": "hidden"}, bolt={"api_key": "hidden"}))
-    await world.statuses()
-    assert "hidden" not in str(world.journal.notes)
-    assert [fields["reason"] for fields in world.journal.fields("secret_unusable")] == [
+    harness = CatalogHarness(Secrets(acme={"api_key": "hidden-1"}))
+    await harness.statuses()
+    harness.secrets.texts["acme"] = {"api_key": "hidden-2"}
+    harness.clock.time_s += SECRETS_AGE_MAX_S
+    await harness.statuses()
+    assert "hidden" not in str(harness.event_log.notes)
+    harness = CatalogHarness(Secrets(acme={"key": "hidden"}, bolt={"api_key": "hidden"}))
+    await harness.statuses()
+    assert "hidden" not in str(harness.event_log.notes)
+    assert [fields["reason"] for fields in harness.event_log.fields("secret_unusable")] == [
         "no api_key",
         "no product_id",
     ]
 
 
-async def asked_again(world: World) -> None:
+async def asked_again(harness: CatalogHarness) -> None:
     """A call beside which the secrets are asked for, and not answered until they are `open`."""
-    world.secrets.open.clear()
-    await world.statuses()
+    harness.secrets.open.clear()
+    await harness.statuses()
     await turns()
 
 

@@ -14,7 +14,7 @@ from phigate.core.sandbox.port import Ran, Sandbox, Sandboxes
 from phigate.effects.clock import WallClock
 from phigate.effects.sandbox.pool import LocalSandboxes
 from phigate.effects.sandbox.server import Launch, bwrap_launch
-from tests.fakes import RecordingJournal
+from tests.fakes import RecordingEventLog
 
 ROOT = Path(__file__).resolve().parents[3]
 VENV = ROOT / ".phigate-tools" / "sandbox"
@@ -79,7 +79,7 @@ async def pool_of(
         launch=launch,
         secret=SECRET,
         clock=clock or WallClock(),
-        journal=RecordingJournal(),
+        event_log=RecordingEventLog(),
         size=size,
         tend_interval_s=tend_interval_s,
     )

@@ -12,7 +12,7 @@ from moto import mock_aws
 from moto.moto_api import state_manager
 
 from phigate.core.sandbox.tasks import Task, failure_outcome, task_of
-from phigate.effects.sandbox.ecs_tasks import EcsFailed, EcsTasks, Place, Start, ecs_client
+from phigate.effects.sandbox.ecs_tasks import EcsFailed, EcsTasks, Start, TaskPlacement, ecs_client
 
 REGION = "eu-central-2"
 NOW_S = 1_790_000_000
@@ -21,7 +21,7 @@ START = Start("nonce", "a" * 64, "phigate-run-r1", NOW_S)
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def place() -> Iterator[TaskPlacement]:
     """A cluster in a network of its own, in moto."""
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     before = {name: os.environ.get(name) for name in names}
@@ -37,7 +37,7 @@ def place() -> Iterator[Place]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _made() -> Place:
+def _made() -> TaskPlacement:
     ec2 = boto3.client("ec2", region_name=REGION)
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     # Without it moto cannot name a task's interface.
@@ -54,7 +54,7 @@ def _made() -> Place:
         memory="4096",
         containerDefinitions=[{"name": "sandbox", "image": "sandbox", "memory": 4096}],
     )
-    return Place(
+    return TaskPlacement(
         aws_region=REGION,
         cluster="phigate",
         task_definition="phigate-sandbox",
@@ -64,7 +64,7 @@ def _made() -> Place:
 
 
 @pytest.mark.anyio
-async def test_a_task_is_started_described_listed_and_stopped(place: Place) -> None:
+async def test_a_task_is_started_described_listed_and_stopped(place: TaskPlacement) -> None:
     with ThreadPoolExecutor(1) as executor:
         tasks = EcsTasks(client=ecs_client(REGION), place=place, executor=executor)
         arn = await tasks.start(START)
@@ -83,9 +83,9 @@ async def test_a_task_is_started_described_listed_and_stopped(place: Place) -> N
 
 
 @pytest.mark.anyio
-async def test_what_ecs_does_not_accept_is_never_tried_again(place: Place) -> None:
+async def test_what_ecs_does_not_accept_is_never_tried_again(place: TaskPlacement) -> None:
     with ThreadPoolExecutor(1) as executor:
-        wrong = Place(REGION, "nowhere", place.task_definition, place.subnets, ())
+        wrong = TaskPlacement(REGION, "nowhere", place.task_definition, place.subnets, ())
         tasks = EcsTasks(client=ecs_client(REGION), place=wrong, executor=executor)
         with pytest.raises(EcsFailed, match="ClusterNotFoundException") as raised:
             await tasks.start(START)
@@ -93,7 +93,7 @@ async def test_what_ecs_does_not_accept_is_never_tried_again(place: Place) -> No
 
 
 @pytest.mark.anyio
-async def test_a_parameter_of_the_wrong_type_is_not_sent(place: Place) -> None:
+async def test_a_parameter_of_the_wrong_type_is_not_sent(place: TaskPlacement) -> None:
     """botocore checks every call against the service's model, so a passing start is well formed."""
     with ThreadPoolExecutor(1) as executor:
         tasks = EcsTasks(client=ecs_client(REGION), place=place, executor=executor)

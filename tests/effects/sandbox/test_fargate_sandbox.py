@@ -15,8 +15,8 @@ from phigate.core.sandbox import tasks as facts
 from phigate.core.sandbox.port import Sandbox
 from phigate.core.sandbox.tasks import COLD, ERRORS, LIFE_MAX_S, POOLED_AGE_MAX_S, STARTING_MAX_S
 from phigate.effects.clock import WallClock
-from phigate.effects.sandbox.ecs_tasks import Place
-from phigate.effects.sandbox.fargate_pool import Swept
+from phigate.effects.sandbox.ecs_tasks import TaskPlacement
+from phigate.effects.sandbox.fargate_pool import PoolSweep
 from phigate.effects.sandbox.fargate_sandbox import LATE_S, STARTS_MAX, FargateSandboxes
 from phigate.effects.sandbox.session import HttpSandbox, token_of, token_sha256
 from tests.effects.sandbox.ecs_double import (
@@ -28,7 +28,7 @@ from tests.effects.sandbox.ecs_double import (
     refused,
 )
 from tests.effects.sandbox.sandboxes import SECRET, two, why_not
-from tests.fakes import FakeClock, FakeDynamo, FaultyDynamo, Item, RecordingJournal
+from tests.fakes import FakeClock, FakeDynamo, FaultyDynamo, Item, RecordingEventLog
 
 pytestmark = pytest.mark.anyio
 
@@ -37,13 +37,13 @@ HEALTHY = b'HTTP/1.1 200 x\r\ncontent-length: 19\r\n\r\n{"status": "ready"}'
 
 
 @dataclass
-class Stage:
+class FargateHarness:
     """Sandboxes of region CH over doubles."""
 
     ecs: FakeEcs
     dynamo: FakeDynamo
     clock: FakeClock
-    journal: RecordingJournal
+    event_log: RecordingEventLog
     sandboxes: FargateSandboxes
 
     async def open(self, live_s: float = 240.0, request_id: str = "r1") -> Sandbox:
@@ -90,10 +90,12 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def stage(ecs: FakeEcs, *, warm: int = 0, answers: bool = True) -> AsyncIterator[Stage]:
-    """A stage; where tasks answer, each address has a health check that says ready."""
+async def harness(
+    ecs: FakeEcs, *, warm: int = 0, answers: bool = True
+) -> AsyncIterator[FargateHarness]:
+    """A harness; where tasks answer, each address has a health check that says ready."""
     clock = AwakeClock()
-    journal = RecordingJournal()
+    event_log = RecordingEventLog()
     dynamo = FakeDynamo()
     ecs.port = free_port()
     ecs.now_s = clock.now_s
@@ -107,12 +109,12 @@ async def stage(ecs: FakeEcs, *, warm: int = 0, answers: bool = True) -> AsyncIt
             secret=SECRET,
             dynamo=Yielding(dynamo),
             clock=clock,
-            journal=journal,
+            event_log=event_log,
             image="the image",
             warm_pool_size=warm,
             make_client=lambda _: ecs,
         )
-        yield Stage(ecs, dynamo, clock, journal, made)
+        yield FargateHarness(ecs, dynamo, clock, event_log, made)
         await made.close()
 
 
@@ -125,9 +127,9 @@ async def healthy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-def place(port: int = 8080) -> Place:
+def place(port: int = 8080) -> TaskPlacement:
     """Where sandboxes run."""
-    return Place(
+    return TaskPlacement(
         aws_region="eu-central-2",
         cluster="phigate",
         task_definition="phigate-sandbox:7",
@@ -138,7 +140,7 @@ def place(port: int = 8080) -> Place:
 
 
 async def test_a_task_is_started_found_used_and_stopped() -> None:
-    async with stage(FakeEcs()) as scene:
+    async with harness(FakeEcs()) as scene:
         sandbox = await scene.open()
         (task,) = scene.ecs.tasks.values()
         assert sandbox.image == "sha256:0123"
@@ -153,7 +155,7 @@ async def test_a_task_is_started_found_used_and_stopped() -> None:
 
 
 async def test_the_overrides_carry_the_hash_of_the_token_and_nothing_else() -> None:
-    async with stage(FakeEcs()) as scene:
+    async with harness(FakeEcs()) as scene:
         sandbox = await scene.open()
         (task,) = scene.ecs.tasks.values()
         token = token_of(SECRET, task.call["clientToken"])
@@ -193,13 +195,13 @@ RUNS: dict[str, tuple[list[Outcome], bool, int, int]] = {
 async def test_what_run_task_meets(
     runs: list[Outcome], comes: bool, asked: int, started: int
 ) -> None:
-    async with stage(FakeEcs(runs=list(runs))) as scene:
+    async with harness(FakeEcs(runs=list(runs))) as scene:
         if comes:
             await (await scene.open()).close()
         else:
             with pytest.raises(SandboxError, match="No sandbox could be started"):
                 await scene.open()
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         assert scene.ecs.count("RunTask") == asked
         assert len(scene.ecs.tasks) == started
         assert scene.ecs.living == []
@@ -219,26 +221,26 @@ STATES: dict[str, tuple[list[Sequence[str]], int | None]] = {
 
 @pytest.mark.parametrize(("states", "winner"), STATES.values(), ids=STATES)
 async def test_what_becomes_of_tasks(states: list[Sequence[str]], winner: int | None) -> None:
-    async with stage(FakeEcs(states=states)) as scene:
+    async with harness(FakeEcs(states=states)) as scene:
         if winner is None:
             with pytest.raises(SandboxError):
                 await scene.open()
             assert len(scene.ecs.tasks) <= STARTS_MAX
         else:
             sandbox = await scene.open()
-            await scene.sandboxes.drained()
+            await scene.sandboxes.wait_idle()
             assert [task.arn for task in scene.ecs.living] == [f"arn/{winner}"]
             await sandbox.close()
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         assert scene.ecs.living == []
 
 
 async def test_tasks_that_never_answer_are_stopped_and_it_ends() -> None:
-    async with stage(FakeEcs(), answers=False) as scene:
+    async with harness(FakeEcs(), answers=False) as scene:
         started_s = scene.clock.time_s
         with pytest.raises(SandboxError):
             await scene.open()
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         assert len(scene.ecs.tasks) == STARTS_MAX
         assert scene.ecs.living == []
         assert scene.clock.time_s - started_s < 150
@@ -256,13 +258,13 @@ DESCRIBES: dict[str, tuple[list[Outcome], bool]] = {
 
 @pytest.mark.parametrize(("describes", "comes"), DESCRIBES.values(), ids=DESCRIBES)
 async def test_what_describe_tasks_meets(describes: list[Outcome], comes: bool) -> None:
-    async with stage(FakeEcs(describes=list(describes))) as scene:
+    async with harness(FakeEcs(describes=list(describes))) as scene:
         if comes:
             await (await scene.open()).close()
         else:
             with pytest.raises(SandboxError):
                 await scene.open()
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         assert scene.ecs.living == []
 
 
@@ -278,19 +280,19 @@ STOPS: dict[str, tuple[list[Outcome], int]] = {
 async def test_what_stop_task_meets_is_no_trouble_of_the_caller(
     stops: list[Outcome], left: int
 ) -> None:
-    async with stage(FakeEcs(stops=list(stops))) as scene:
+    async with harness(FakeEcs(stops=list(stops))) as scene:
         await (await scene.open()).close()
         assert len(scene.ecs.living) == left
-        assert len(scene.journal.fields("sandbox_stop_failed")) == left
+        assert len(scene.event_log.fields("sandbox_stop_failed")) == left
         # The sweeper finds what is left by its name.
         scene.ecs.stops.clear()
         later_s = int(scene.clock.time_s) + 240 + LATE_S + 1
-        assert await scene.sandboxes.sweep(later_s) == Swept(left, 0)
+        assert await scene.sandboxes.sweep(later_s) == PoolSweep(left, 0)
         assert scene.ecs.living == []
 
 
 async def test_a_region_without_a_place_has_no_sandbox() -> None:
-    async with stage(FakeEcs()) as scene:
+    async with harness(FakeEcs()) as scene:
         with pytest.raises(SandboxError, match="no sandbox in MENA"):
             await scene.sandboxes.open(
                 account="a", request_id="r", region="MENA", until_s=scene.clock.time_s + 9
@@ -301,7 +303,7 @@ async def test_a_region_without_a_place_has_no_sandbox() -> None:
 @pytest.mark.parametrize("turns", [*range(1, 12), 20, 40])
 @pytest.mark.parametrize("warm", [0, 1])
 async def test_a_caller_who_leaves_at_any_await_leaves_no_task(turns: int, warm: int) -> None:
-    async with stage(FakeEcs(), warm=warm) as scene:
+    async with harness(FakeEcs(), warm=warm) as scene:
         await scene.sandboxes.refill("CH")
         opening = asyncio.ensure_future(scene.open())
         for _ in range(turns):
@@ -310,14 +312,14 @@ async def test_a_caller_who_leaves_at_any_await_leaves_no_task(turns: int, warm:
             await (await opening).close()
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         assert len(scene.ecs.living) == len([r for r in scene.records if r.state == "free"])
         assert len(scene.ecs.living) <= 2 * warm
         assert all(record.state == "free" for record in scene.records)
 
 
 async def test_a_caller_who_leaves_while_run_task_is_under_way_leaves_no_task() -> None:
-    async with stage(FakeEcs()) as scene:
+    async with harness(FakeEcs()) as scene:
         scene.ecs.hold.clear()
         opening = asyncio.ensure_future(scene.open())
         await asyncio.to_thread(scene.ecs.running.wait, 10)
@@ -325,22 +327,22 @@ async def test_a_caller_who_leaves_while_run_task_is_under_way_leaves_no_task() 
         with pytest.raises(asyncio.CancelledError):
             await opening
         scene.ecs.hold.set()
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         assert len(scene.ecs.tasks) == 1
         assert scene.ecs.living == []
 
 
 async def test_a_pooled_task_is_claimed_once_used_and_replaced() -> None:
-    async with stage(FakeEcs(), warm=1) as scene:
+    async with harness(FakeEcs(), warm=1) as scene:
         await scene.sandboxes.refill("CH")
         (record,) = scene.records
         assert (record.state, record.arn) == ("free", "arn/0")
         first = await scene.open(request_id="r1")
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         states = {each.arn: each.state for each in scene.records}
         assert states == {"arn/0": "used", "arn/1": "free"}
         second = await scene.open(request_id="r2")
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         for sandbox in (first, second):
             await sandbox.close()
         assert [task.arn for task in scene.ecs.living] == ["arn/2"]
@@ -350,10 +352,10 @@ async def test_a_pooled_task_is_claimed_once_used_and_replaced() -> None:
 
 
 async def test_two_requests_never_get_one_task() -> None:
-    async with stage(FakeEcs(), warm=1) as scene:
+    async with harness(FakeEcs(), warm=1) as scene:
         await scene.sandboxes.refill("CH")
         opened = await asyncio.gather(*(scene.open(request_id=f"r{n}") for n in range(5)))
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         assert len({each.base_url for each in opened if isinstance(each, HttpSandbox)}) == 5
         used = [each for each in scene.records if each.state == "used"]
         cold = [t for t in scene.ecs.living if t.call["startedBy"].startswith(COLD)]
@@ -363,17 +365,17 @@ async def test_two_requests_never_get_one_task() -> None:
 
 
 async def test_a_pooled_task_that_has_died_is_replaced_by_a_cold_one() -> None:
-    async with stage(FakeEcs(), warm=1) as scene:
+    async with harness(FakeEcs(), warm=1) as scene:
         await scene.sandboxes.refill("CH")
         scene.ecs.tasks["arn/0"].states = ["STOPPED"]
         sandbox = await scene.open()
-        await scene.sandboxes.drained()
+        await scene.sandboxes.wait_idle()
         await sandbox.close()
         assert [each.state for each in scene.records] == ["free"]
 
 
 async def test_without_the_table_a_task_is_started() -> None:
-    ecs, clock, journal = FakeEcs(), AwakeClock(), RecordingJournal()
+    ecs, clock, event_log = FakeEcs(), AwakeClock(), RecordingEventLog()
     ecs.port = free_port()
     server = await asyncio.start_server(healthy, "0.0.0.0", ecs.port)  # noqa: S104
     async with server:
@@ -382,7 +384,7 @@ async def test_without_the_table_a_task_is_started() -> None:
             secret=SECRET,
             dynamo=FaultyDynamo(FakeDynamo(), ["lost_before"] * 999),
             clock=clock,
-            journal=journal,
+            event_log=event_log,
             image="i",
             warm_pool_size=1,
             make_client=lambda _: ecs,
@@ -392,12 +394,12 @@ async def test_without_the_table_a_task_is_started() -> None:
         )
         await sandbox.close()
         await sandboxes.close()
-    assert journal.fields("sandbox_claim_failed")
+    assert event_log.fields("sandbox_claim_failed")
     assert ecs.living == []
 
 
 async def test_a_refill_that_fails_leaves_no_record() -> None:
-    async with stage(FakeEcs(runs=["INACTIVE"]), warm=2) as scene:
+    async with harness(FakeEcs(runs=["INACTIVE"]), warm=2) as scene:
         await scene.sandboxes.refill("CH")
         assert scene.records == []
         await scene.sandboxes.refill("CH")
@@ -405,15 +407,17 @@ async def test_a_refill_that_fails_leaves_no_record() -> None:
 
 
 async def test_the_sweeper_stops_what_is_over_and_nothing_else() -> None:
-    async with stage(FakeEcs(), warm=2) as scene:
+    async with harness(FakeEcs(), warm=2) as scene:
         now_s = int(scene.clock.time_s)
         await scene.sandboxes.refill("CH")
         crashed = await scene.open(request_id="crashed", live_s=100)
         scene.ecs.run_task(clientToken="x", startedBy="somebody-else", tags=[], overrides={})
         scene.ecs.run_task(clientToken="y", startedBy=COLD + "untagged", tags=[], overrides={})
         scene.ecs.run_task(clientToken="z", startedBy="phigate-pool-gone", tags=[], overrides={})
-        await scene.sandboxes.drained()
-        assert await scene.sandboxes.sweep(now_s) == Swept(1, 0), "a pooled task without a record"
+        await scene.sandboxes.wait_idle()
+        assert await scene.sandboxes.sweep(now_s) == PoolSweep(1, 0), (
+            "a pooled task without a record"
+        )
         assert (await scene.sandboxes.sweep(now_s + 100 + LATE_S + 60)).stopped == 1
         assert (await scene.sandboxes.sweep(now_s + POOLED_AGE_MAX_S + 60)).stopped == 2
         assert (await scene.sandboxes.sweep(now_s + LIFE_MAX_S + 60)).stopped == 1
@@ -424,7 +428,7 @@ async def test_the_sweeper_stops_what_is_over_and_nothing_else() -> None:
 
 
 async def test_the_sweeper_removes_records_without_a_task_and_tasks_too_many() -> None:
-    async with stage(FakeEcs(), warm=1) as scene:
+    async with harness(FakeEcs(), warm=1) as scene:
         now_s = int(scene.clock.time_s)
         left = facts.Record("CH", "n1", "starting", now_s)
         scene.dynamo.execute("PutItem", facts.reserve("phigate", left))
@@ -433,7 +437,7 @@ async def test_the_sweeper_removes_records_without_a_task_and_tasks_too_many() -
         scene.clock.time_s += STARTING_MAX_S + 1
         await scene.sandboxes.refill("CH")
         assert len(scene.ecs.living) == 1
-        assert await scene.sandboxes.sweep(int(scene.clock.time_s)) == Swept(0, 1)
+        assert await scene.sandboxes.sweep(int(scene.clock.time_s)) == PoolSweep(0, 1)
         more = facts.Record("CH", "n2", "starting", now_s)
         scene.dynamo.execute("PutItem", facts.reserve("phigate", more))
         scene.ecs.run_task(clientToken="n2", startedBy="phigate-pool-n2", tags=[], overrides={})
@@ -447,7 +451,7 @@ async def test_a_sweeper_that_cannot_list_says_so() -> None:
         def list_tasks(self, **call: Any) -> dict[str, Any]:
             raise refused("AccessDeniedException", "ListTasks")
 
-    async with stage(Deaf()) as scene:
+    async with harness(Deaf()) as scene:
         with pytest.raises(SandboxError, match="cannot be listed in CH"):
             await scene.sandboxes.sweep(int(scene.clock.time_s))
 
@@ -472,7 +476,7 @@ async def test_a_task_that_runs_is_the_real_server() -> None:
         secret=SECRET,
         dynamo=FakeDynamo(),
         clock=clock,
-        journal=RecordingJournal(),
+        event_log=RecordingEventLog(),
         image="i",
         warm_pool_size=1,
         make_client=lambda _: ecs,

@@ -17,7 +17,7 @@ from phigate.effects.sandbox.session import (
     FIGURE_BYTES_MAX,
     TEXT_CHARS_MAX,
     HttpSandbox,
-    Patience,
+    Timeouts,
     read_ran,
     token_of,
     token_sha256,
@@ -107,7 +107,7 @@ BAD_ANSWERS: dict[str, bytes] = {
 }
 
 
-BRISK = Patience(run_margin_s=2.0, end_s=0.5)
+BRISK = Timeouts(run_margin_s=2.0, end_s=0.5)
 
 
 class Behind:
@@ -139,7 +139,7 @@ async def health_server(*said: bytes, asked: list[bytes] | None = None) -> Async
         yield server.sockets[0].getsockname()[1]
 
 
-def sandbox_at(port: int, behind: Behind | None = None, patience: Patience = BRISK) -> HttpSandbox:
+def sandbox_at(port: int, behind: Behind | None = None, patience: Timeouts = BRISK) -> HttpSandbox:
     """A sandbox whose server listens there."""
     return HttpSandbox(
         base_url=f"http://127.0.0.1:{port}",
@@ -203,7 +203,7 @@ SILENT: dict[str, Script] = {
 async def test_a_silent_server_costs_its_time_and_no_more(script: Script) -> None:
     behind = Behind()
     async with raw_server(script) as raw:
-        sandbox = sandbox_at(raw.port, behind, Patience(run_margin_s=0.2, end_s=0.2))
+        sandbox = sandbox_at(raw.port, behind, Timeouts(run_margin_s=0.2, end_s=0.2))
         with pytest.raises(SandboxError):
             await asyncio.wait_for(sandbox.run("python", "1", 0.1), 5)
         await asyncio.wait_for(sandbox.close(), 5)

@@ -14,10 +14,10 @@ from phigate.core.sandbox.runs import Language
 from phigate.core.sandbox.slots import STACK_PK, SlotLimits, pk_of
 from phigate.effects.sandbox.slots import GRACE_S, DynamoSlots, LimitedSandboxes
 from phigate.effects.store.dynamodb import Dynamo
-from tests.effects.sandbox.slot_world import AtOnce, SlotMachine, SlotWorld
+from tests.effects.sandbox.slot_simulation import AtOnce, SlotMachine, SlotSimulation
 from tests.fakes import FAULTS, FakeClock, FakeDynamo, Fault, FaultyDynamo, Item
 from tests.ledger.conftest import RealStore
-from tests.ledger.stage import drive
+from tests.ledger.ledger_harness import drive
 
 FEW = SlotLimits(stack=3, account=2)
 CALM = settings(
@@ -49,7 +49,7 @@ def dynamo(request: pytest.FixtureRequest) -> Dynamo:
     else:
         store: RealStore = request.getfixturevalue("real_store")
         execute = store.execute
-    SlotWorld(execute)
+    SlotSimulation(execute)
     return AtOnce(execute)
 
 
@@ -69,27 +69,27 @@ def ids(dynamo: Dynamo) -> tuple[set[str], set[str]]:
     return account, stack
 
 
-class Stage:
-    """A world's slots on one engine, for stories that go one call after the other."""
+class PoolHarness:
+    """A simulation's slots on one engine, for stories that go one call after the other."""
 
     def __init__(self, dynamo: Dynamo, faults: Iterable[Fault | None] = ()) -> None:
-        self.world = SlotWorld(FakeDynamo().execute)
-        self.clock = self.world.clock
+        self.simulation = SlotSimulation(FakeDynamo().execute)
+        self.clock = self.simulation.clock
         self.slots = DynamoSlots(FaultyDynamo(dynamo, faults), self.clock, FEW)
 
 
 def test_the_machine_on_the_fake() -> None:
     class OnFake(SlotMachine):
-        def open_world(self) -> SlotWorld:
-            return SlotWorld(FakeDynamo().execute)
+        def open_world(self) -> SlotSimulation:
+            return SlotSimulation(FakeDynamo().execute)
 
     run_state_machine_as_test(OnFake, settings=CALM)
 
 
 def test_the_machine_on_dynoxide(real_store: RealStore) -> None:
     class OnReal(SlotMachine):
-        def open_world(self) -> SlotWorld:
-            return SlotWorld(real_store.execute)
+        def open_world(self) -> SlotSimulation:
+            return SlotSimulation(real_store.execute)
 
     run_state_machine_as_test(OnReal, settings=BRIEF)
 
@@ -113,27 +113,27 @@ class WithoutLimit:
 
 def test_the_machine_finds_a_missing_limit() -> None:
     class Mutant(SlotMachine):
-        def open_world(self) -> SlotWorld:
-            return SlotWorld(FakeDynamo().execute, WithoutLimit)
+        def open_world(self) -> SlotSimulation:
+            return SlotSimulation(FakeDynamo().execute, WithoutLimit)
 
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Mutant, settings=SEARCH)
 
 
 def test_above_the_limit_of_the_account_it_is_429_with_a_time(dynamo: Dynamo) -> None:
-    stage = Stage(dynamo)
+    harness = PoolHarness(dynamo)
 
     async def story() -> None:
         for _ in range(2):
-            await stage.slots.take(stage.world.slot("a"))
+            await harness.slots.take(harness.simulation.slot("a"))
         with pytest.raises(RateLimited, match="This account has 2 sandboxes") as raised:
-            await stage.slots.take(stage.world.slot("a"))
+            await harness.slots.take(harness.simulation.slot("a"))
         assert raised.value.headers == {"retry-after": "10"}
-        stage.clock.time_s += 97
+        harness.clock.time_s += 97
         with pytest.raises(RateLimited) as raised:
-            await stage.slots.take(stage.world.slot("a"))
+            await harness.slots.take(harness.simulation.slot("a"))
         assert raised.value.headers == {"retry-after": "3"}
-        await stage.slots.take(stage.world.slot("b"))
+        await harness.slots.take(harness.simulation.slot("b"))
 
     drive(story())
     account, stack = ids(dynamo)
@@ -141,13 +141,13 @@ def test_above_the_limit_of_the_account_it_is_429_with_a_time(dynamo: Dynamo) ->
 
 
 def test_above_the_limit_of_the_stack_nothing_is_taken_of_the_account(dynamo: Dynamo) -> None:
-    stage = Stage(dynamo)
+    harness = PoolHarness(dynamo)
 
     async def story() -> None:
         for account in ("b", "b", "a"):
-            await stage.slots.take(stage.world.slot(account))
+            await harness.slots.take(harness.simulation.slot(account))
         with pytest.raises(RateLimited, match="All 3 sandboxes of this stack"):
-            await stage.slots.take(stage.world.slot("a"))
+            await harness.slots.take(harness.simulation.slot("a"))
 
     drive(story())
     account, stack = ids(dynamo)
@@ -155,13 +155,13 @@ def test_above_the_limit_of_the_stack_nothing_is_taken_of_the_account(dynamo: Dy
 
 
 def test_who_finds_expired_slots_frees_them(dynamo: Dynamo) -> None:
-    stage = Stage(dynamo)
+    harness = PoolHarness(dynamo)
 
     async def story() -> None:
         for _ in range(2):
-            await stage.slots.take(stage.world.slot("a"))
-        stage.clock.time_s += 101
-        await stage.slots.take(stage.world.slot("a"))
+            await harness.slots.take(harness.simulation.slot("a"))
+        harness.clock.time_s += 101
+        await harness.slots.take(harness.simulation.slot("a"))
 
     drive(story())
     account, stack = ids(dynamo)
@@ -174,15 +174,15 @@ def test_who_finds_expired_slots_frees_them(dynamo: Dynamo) -> None:
 def test_a_fault_at_any_call_changes_nothing_in_the_end(
     dynamo: Dynamo, fault: Fault, at: int
 ) -> None:
-    stage = Stage(dynamo, [*[None] * at, fault])
-    slot = stage.world.slot("a")
+    harness = PoolHarness(dynamo, [*[None] * at, fault])
+    slot = harness.simulation.slot("a")
 
     async def take() -> None:
-        await stage.slots.take(slot)
+        await harness.slots.take(slot)
 
     drive(take())
     assert ids(dynamo) == ({slot.id}, {slot.id})
-    drive(stage.slots.free(slot))
+    drive(harness.slots.free(slot))
     assert ids(dynamo) == (set(), set())
 
 
@@ -192,19 +192,19 @@ def test_when_the_table_is_out_of_reach_it_is_503_and_the_expiry_frees(
     dynamo: Dynamo, fault: Fault, at: int
 ) -> None:
     """What a crash at the same place leaves is the same."""
-    stage = Stage(dynamo, [*[None] * at, *[fault] * 99])
+    harness = PoolHarness(dynamo, [*[None] * at, *[fault] * 99])
 
     async def story() -> None:
         with pytest.raises(Overloaded):
-            await stage.slots.take(stage.world.slot("a"))
+            await harness.slots.take(harness.simulation.slot("a"))
 
     drive(story())
-    healthy = Stage(dynamo)
+    healthy = PoolHarness(dynamo)
     healthy.clock.time_s += 200
 
     async def after() -> None:
         for _ in range(2):
-            await healthy.slots.take(healthy.world.slot("a"))
+            await healthy.slots.take(healthy.simulation.slot("a"))
 
     drive(after())
 
@@ -288,88 +288,88 @@ pytest_anyio = pytest.mark.anyio
 
 @pytest_anyio
 async def test_a_slot_stands_as_long_as_its_sandbox() -> None:
-    stage = Limited()
-    sandbox = await stage.open()
-    assert stage.standing == [{"N": str(2_000 + GRACE_S)}]
+    harness = Limited()
+    sandbox = await harness.open()
+    assert harness.standing == [{"N": str(2_000 + GRACE_S)}]
     assert (await sandbox.run("python", "1", 1.0)).stdout == "1"
     assert sandbox.image == "i"
     await sandbox.close()
     await sandbox.close()
-    assert stage.standing == []
-    assert stage.inner.log == ["open a r CH 2000", "closed"]
+    assert harness.standing == []
+    assert harness.inner.log == ["open a r CH 2000", "closed"]
 
 
 @pytest_anyio
 async def test_one_request_may_open_a_second_sandbox_after_the_first() -> None:
-    stage = Limited()
-    await stage.open()
-    await stage.open()
-    assert len(stage.standing) == 2
+    harness = Limited()
+    await harness.open()
+    await harness.open()
+    assert len(harness.standing) == 2
     with pytest.raises(RateLimited):
-        await stage.open()
+        await harness.open()
 
 
 @pytest_anyio
 async def test_what_cannot_be_opened_holds_no_slot() -> None:
-    stage = Limited()
-    stage.inner.failure = SandboxError("none")
+    harness = Limited()
+    harness.inner.failure = SandboxError("none")
     with pytest.raises(SandboxError):
-        await stage.open()
-    await stage.sandboxes.drained()
-    assert stage.standing == []
+        await harness.open()
+    await harness.sandboxes.wait_idle()
+    assert harness.standing == []
 
 
 @pytest_anyio
 async def test_a_caller_who_leaves_while_a_sandbox_opens_holds_no_slot() -> None:
-    stage = Limited()
-    stage.inner.may.clear()
-    opening = asyncio.ensure_future(stage.open())
-    await stage.inner.asked.wait()
+    harness = Limited()
+    harness.inner.may.clear()
+    opening = asyncio.ensure_future(harness.open())
+    await harness.inner.asked.wait()
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    await stage.sandboxes.drained()
-    assert stage.standing == []
+    await harness.sandboxes.wait_idle()
+    assert harness.standing == []
 
 
 @pytest_anyio
 async def test_a_caller_who_leaves_while_a_slot_is_taken_holds_none() -> None:
-    stage = Limited()
-    stage.gate.may.clear()
-    opening = asyncio.ensure_future(stage.open())
-    await stage.gate.asked.wait()
+    harness = Limited()
+    harness.gate.may.clear()
+    opening = asyncio.ensure_future(harness.open())
+    await harness.gate.asked.wait()
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert stage.inner.log == []
-    stage.gate.may.set()
-    await stage.sandboxes.drained()
-    assert stage.standing == []
+    assert harness.inner.log == []
+    harness.gate.may.set()
+    await harness.sandboxes.wait_idle()
+    assert harness.standing == []
 
 
 @pytest_anyio
 async def test_a_caller_who_leaves_while_it_closes_frees_the_slot_all_the_same() -> None:
-    stage = Limited()
-    sandbox = await stage.open()
-    stage.gate.may.clear()
+    harness = Limited()
+    sandbox = await harness.open()
+    harness.gate.may.clear()
     closing = asyncio.ensure_future(sandbox.close())
     await asyncio.sleep(0)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    stage.gate.may.set()
+    harness.gate.may.set()
     await sandbox.close()
-    assert stage.standing == []
+    assert harness.standing == []
 
 
 @pytest_anyio
 async def test_a_slot_that_cannot_be_freed_does_not_trouble_the_caller() -> None:
-    stage = Limited()
-    sandbox = await stage.open()
-    down = DynamoSlots(FaultyDynamo(stage.fake, ["throttle"] * 99), FakeClock(1_000.0), FEW)
-    broken = LimitedSandboxes(inner=stage.inner, slots=down)
+    harness = Limited()
+    sandbox = await harness.open()
+    down = DynamoSlots(FaultyDynamo(harness.fake, ["throttle"] * 99), FakeClock(1_000.0), FEW)
+    broken = LimitedSandboxes(inner=harness.inner, slots=down)
     with pytest.raises(Overloaded):
         await broken.open(account="a", request_id="r", region="CH", until_s=2_000.0)
-    await broken.drained()
+    await broken.wait_idle()
     await sandbox.close()
-    assert stage.standing == []
+    assert harness.standing == []

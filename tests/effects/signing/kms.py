@@ -33,7 +33,7 @@ CURVES: dict[str, ec.EllipticCurve] = {
 }
 
 Answer = tuple[int, bytes]
-Asked = Callable[[dict[str, str], bytes], Answer]
+Requirements = Callable[[dict[str, str], bytes], Answer]
 
 
 def aws_json(service: str, url: str) -> AwsJson:
@@ -50,7 +50,7 @@ def aws_json(service: str, url: str) -> AwsJson:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Requirements) -> None:
         super().__init__(("127.0.0.1", 0), _Endpoint)
         self.asked = asked
 
@@ -72,7 +72,7 @@ class _Endpoint(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(asked: Asked) -> Iterator[str]:
+def serving(asked: Requirements) -> Iterator[str]:
     """The URL of a server that answers so."""
     with _Server(asked) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

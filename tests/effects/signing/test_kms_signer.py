@@ -25,7 +25,7 @@ from phigate.wire.eip191 import recovered_address
 from phigate.wire.jwk import ec_jwk, ec_public_key
 from tests.effects.raw_server import Script, answer, raw_server
 from tests.effects.signing.kms import CURVES, REGION, Keys, aws_json, moto_kms, serving
-from tests.fakes import RecordingJournal
+from tests.fakes import RecordingEventLog
 
 MESSAGE = b"what is signed"
 LONG = b"x" * 10_000  # KMS takes 4,096 bytes of a message
@@ -71,7 +71,7 @@ async def test_a_message_is_signed_over_sha256(
 async def test_a_digest_is_signed_as_it_is(url: str) -> None:
     kms = signer(url, "ECC_SECG_P256K1")
     text = f"{'a' * 64}:{'b' * 64}"
-    signed = await Eip191Signer(kms, RecordingJournal()).sign(text)
+    signed = await Eip191Signer(kms, RecordingEventLog()).sign(text)
     assert recovered_address(text, signed.signature) == signed.signing_address
     kms.close()
 
@@ -97,7 +97,7 @@ async def test_kms_sees_digests_alone_and_is_asked_for_its_key_once(keys: Keys, 
 
 def test_a_call_is_signed_as_aws_computes_it() -> None:
     source = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "token")
-    ours = sigv4.Signer(
+    ours = sigv4.RequestSigner(
         host=f"kms.{REGION}.amazonaws.com",
         region=REGION,
         service="kms",

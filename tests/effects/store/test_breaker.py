@@ -11,7 +11,7 @@ from phigate.core.limits import BREAKER_TRIES_MAX, BREAKER_WINDOW_S
 from phigate.core.routing.breaker import Counted
 from phigate.effects.store.breaker import DynamoBreaker
 from phigate.effects.store.dynamodb import Dynamo
-from tests.effects.sandbox.slot_world import AtOnce
+from tests.effects.sandbox.slot_simulation import AtOnce
 from tests.fakes import (
     FAULTS,
     FakeClock,
@@ -19,11 +19,11 @@ from tests.fakes import (
     Fault,
     FaultyDynamo,
     Item,
-    RecordingJournal,
+    RecordingEventLog,
 )
 from tests.ledger.conftest import RealStore
-from tests.ledger.stage import drive
-from tests.ledger.world import Execute
+from tests.ledger.ledger_harness import drive
+from tests.ledger.simulation import Execute
 
 ROW = "acme-one"
 KEY: Item = {"pk": {"S": "BREAKER"}, "sk": {"S": "X"}}
@@ -63,9 +63,9 @@ class Process:
         self, execute: Execute, clock: FakeClock, faults: Iterable[Fault | None] = ()
     ) -> None:
         self.dynamo = Counting(execute)
-        self.journal = RecordingJournal()
+        self.event_log = RecordingEventLog()
         self.clock = clock
-        self.breaker = DynamoBreaker(FaultyDynamo(self.dynamo, faults), clock, self.journal)
+        self.breaker = DynamoBreaker(FaultyDynamo(self.dynamo, faults), clock, self.event_log)
 
     def fails(self, row_id: str = ROW, succeeded_at_s: float = 0.0) -> Counted:
         """A failure, now."""
@@ -168,7 +168,7 @@ def test_who_is_always_second_gives_up_and_knows_that_the_row_is_open(execute: E
     counted = other.fails()
     assert len(counted[ROW]) == BREAKER_TRIES_MAX
     assert other.dynamo.calls == ["GetItem"] + ["PutItem"] * BREAKER_TRIES_MAX
-    assert other.journal.notes == []
+    assert other.event_log.notes == []
 
 
 def test_who_is_second_to_other_rows_gives_up_too(execute: Execute) -> None:
@@ -227,7 +227,7 @@ def test_a_garbled_item_counts_as_nothing_and_is_replaced(
     one.succeeds()
     assert one.fails() == {ROW: (NOW_S,)}
     assert one.reads() == {ROW: 1}
-    assert one.journal.notes == []
+    assert one.event_log.notes == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -243,10 +243,10 @@ def test_a_table_that_fails_is_noted_once_until_it_answers_and_is_nothing(
     assert process.reads() == {}
     kinds = {"conflict": "Conflict", "throttle": "Throttled"}
     noted = {"kind": kinds.get(fault, "Unavailable")}
-    assert process.journal.notes == [("breaker_not_shared", noted)]
+    assert process.event_log.notes == [("breaker_not_shared", noted)]
     process.reads()
     assert process.reads() == {}
-    assert process.journal.notes == [("breaker_not_shared", noted)] * 2
+    assert process.event_log.notes == [("breaker_not_shared", noted)] * 2
 
 
 def test_a_write_whose_outcome_is_unknown_is_not_sent_again(execute: Execute) -> None:
@@ -275,7 +275,7 @@ class Slow:
 def test_a_success_is_told_after_the_failure_that_it_ends() -> None:
     """Of a row that is tried twice the first try may still be told when the second has answered."""
     table, clock = FakeDynamo(), FakeClock(NOW_S)
-    breaker = DynamoBreaker(Slow(table), clock, RecordingJournal())
+    breaker = DynamoBreaker(Slow(table), clock, RecordingEventLog())
 
     async def story() -> None:
         async with asyncio.TaskGroup() as tasks:

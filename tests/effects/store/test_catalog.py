@@ -86,12 +86,12 @@ class HandClock:
 
 
 class ListJournal:
-    """A journal that keeps its notes."""
+    """An event log that keeps its notes."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[str, dict[str, str | int | float | bool]]] = []
 
-    def note(self, event: str, **fields: str | int | float | bool) -> None:
+    def record(self, event: str, **fields: str | int | float | bool) -> None:
         self.notes.append((event, fields))
 
 
@@ -101,17 +101,19 @@ class Stack:
     def __init__(self, **options: Any) -> None:
         self.db = DictTable()
         self.clock = HandClock()
-        self.journal = ListJournal()
+        self.event_log = ListJournal()
         self.signer = new_signer()
         trusted = {self.signer.kid: self.signer.public_key}
-        self.source = DynamoCatalog(self.db, self.clock, self.journal, trusted, **options)
+        self.source = DynamoCatalog(self.db, self.clock, self.event_log, trusted, **options)
 
     async def push(self, document_bytes: bytes) -> str:
         now_s = int(self.clock.now_s())
         return await push_snapshot(self.db, document_bytes, self.signer, now_s)
 
     def reasons(self) -> list[str]:
-        return [str(fields["reason"]) for event, fields in self.journal.notes if "reason" in fields]
+        return [
+            str(fields["reason"]) for event, fields in self.event_log.notes if "reason" in fields
+        ]
 
 
 def new_signer() -> KeyFileSigner:
@@ -439,7 +441,7 @@ def test_a_table_that_is_down_is_asked_again_only_after_a_while() -> None:
             await settled(stack.source)
         assert stack.reasons() == ["overloaded"]
         # An alarm looks at the age: PHI stops when it is an hour.
-        age_s = stack.journal.notes[-1][1]["age_s"]
+        age_s = stack.event_log.notes[-1][1]["age_s"]
         assert isinstance(age_s, int) and age_s >= CATALOG_FRESH_S
         stack.db.is_up = True
         stack.clock.time_s += RETRY_AFTER_S
@@ -487,6 +489,6 @@ def test_a_card_that_was_altered_is_none() -> None:
         packed = base64.b64encode(zlib.compress(json.dumps(card).encode())).decode()
         stack.db.items["CARD", name]["doc"] = {"B": packed}
         assert await stack.source.card(name) is None
-        assert stack.journal.notes == [("card_refused", {"card": name})]
+        assert stack.event_log.notes == [("card_refused", {"card": name})]
 
     run(story)

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials as BotoCredentials
 
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.limits import LEDGER_TRIES_MAX
-from phigate.effects.aws.sigv4 import Credentials, Signer
+from phigate.effects.aws.sigv4 import Credentials, RequestSigner
 from phigate.effects.store.dynamodb import (
     CANCELLATIONS,
     ERRORS,
@@ -205,7 +205,7 @@ def by_botocore(case: tuple[str, str, str | None, float, str, bytes]) -> str:
 @pytest.mark.parametrize("name", SIGNED)
 def test_a_call_is_signed_as_aws_signs_it(name: str) -> None:
     host, region, token, now_s, target, body = SIGNED[name]
-    signer = Signer(
+    signer = RequestSigner(
         host=host,
         region=region,
         service="dynamodb",
@@ -222,11 +222,13 @@ def test_a_call_is_signed_as_aws_signs_it(name: str) -> None:
 def test_the_kept_signing_key_is_of_the_day_and_the_secret() -> None:
     held = [Credentials("AKID1", "one"), Credentials("AKID2", "two")]
     now = {"credentials": held[0]}
-    shared = Signer(host="h", region="r", service="s", source=lambda: now["credentials"])
+    shared = RequestSigner(host="h", region="r", service="s", source=lambda: now["credentials"])
     for now_s in (86_399.0, 86_400.0, 86_399.0):
         for credentials in held:
             now["credentials"] = credentials
-            fresh = Signer(host="h", region="r", service="s", source=lambda: now["credentials"])
+            fresh = RequestSigner(
+                host="h", region="r", service="s", source=lambda: now["credentials"]
+            )
             assert shared.head(now_s=now_s, target="t", body=b"") == fresh.head(
                 now_s=now_s, target="t", body=b""
             )

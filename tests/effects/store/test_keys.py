@@ -56,7 +56,7 @@ class Office:
 async def test_a_new_key_is_found_by_its_hash() -> None:
     office = Office()
     key = await office.key()
-    principal = await office.keys.principal(key_sha256(key))
+    principal = await office.keys.lookup(key_sha256(key))
     assert principal is not None
     assert (principal.account, principal.policy) == ("acme", POLICY)
     assert principal.key_id == key_id_of(key_sha256(key))
@@ -70,7 +70,7 @@ async def test_keys_of_one_account_share_its_salt_and_accounts_do_not() -> None:
     keys = [await office.key(), await office.key()]
     await office.admin.create_account("other")
     keys.append(await office.admin.create_key("other", "test", POLICY, expires_at_s=5))
-    found = [await office.keys.principal(key_sha256(key)) for key in keys]
+    found = [await office.keys.lookup(key_sha256(key)) for key in keys]
     salts = [principal.salt for principal in found if principal]
     assert salts[0] == salts[1] != salts[2]
     assert found[2] is not None
@@ -87,8 +87,8 @@ async def test_the_text_of_a_key_is_stored_nowhere() -> None:
 
 async def test_an_unknown_key_is_nobody_and_fills_no_cache() -> None:
     office = Office()
-    assert await office.keys.principal("0" * 64) is None
-    assert await office.keys.principal("0" * 64) is None
+    assert await office.keys.lookup("0" * 64) is None
+    assert await office.keys.lookup("0" * 64) is None
     assert office.reads() == 2
 
 
@@ -111,9 +111,9 @@ async def test_a_key_is_read_again_when_it_was_read_long_ago(
     office = Office()
     sha256 = key_sha256(await office.key())
     before = office.reads()
-    await office.keys.principal(sha256)
+    await office.keys.lookup(sha256)
     office.clock.time_s += passed_s
-    await office.keys.principal(sha256, age_max_s=age_max_s)
+    await office.keys.lookup(sha256, age_max_s=age_max_s)
     assert office.reads() - before == reads
 
 
@@ -121,12 +121,12 @@ async def test_what_one_endpoint_learns_of_a_key_all_know() -> None:
     """A call that may know less is not left with what another has read to be over."""
     office = Office()
     key = key_sha256(await office.key())
-    await office.keys.principal(key)
+    await office.keys.lookup(key)
     await office.admin.disable_key("acme", key_id_of(key))
-    assert await office.keys.principal(key, age_max_s=KEY_CACHE_S) is not None
+    assert await office.keys.lookup(key, age_max_s=KEY_CACHE_S) is not None
     office.clock.time_s += KEY_FRESH_S
-    assert await office.keys.principal(key) is None
-    assert await office.keys.principal(key, age_max_s=KEY_CACHE_S) is None
+    assert await office.keys.lookup(key) is None
+    assert await office.keys.lookup(key, age_max_s=KEY_CACHE_S) is None
 
 
 class SlowDynamo:
@@ -149,7 +149,7 @@ async def test_one_read_serves_everybody_who_waits() -> None:
     slow = SlowDynamo(office.dynamo)
     keys = DynamoKeys(slow, office.clock)
     before = office.reads()
-    waiting = [asyncio.create_task(keys.principal(sha256)) for _ in range(20)]
+    waiting = [asyncio.create_task(keys.lookup(sha256)) for _ in range(20)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     slow.gate.set()
@@ -162,13 +162,13 @@ async def test_one_read_serves_everybody_who_waits() -> None:
 async def test_the_cache_has_a_bound() -> None:
     office = Office()
     first = key_sha256(await office.key())
-    await office.keys.principal(first)
+    await office.keys.lookup(first)
     item = office.dynamo.items[key_pk(first), "K"]
     for number in range(KEY_CACHE_ENTRIES_MAX):
         office.dynamo.items[key_pk(f"{number:064}"), "K"] = item
-        await office.keys.principal(f"{number:064}")
+        await office.keys.lookup(f"{number:064}")
     before = office.reads()
-    await office.keys.principal(first)
+    await office.keys.lookup(first)
     assert office.reads() - before == 1
 
 
@@ -178,8 +178,8 @@ async def test_a_store_that_does_not_answer_is_overloaded_and_not_unknown() -> N
     faulty = FaultyDynamo(office.dynamo, ["lost_before"] * 5)
     keys = DynamoKeys(faulty, office.clock)
     with pytest.raises(Overloaded):
-        await keys.principal(sha256)
-    assert await keys.principal(sha256) is not None
+        await keys.lookup(sha256)
+    assert await keys.lookup(sha256) is not None
 
 
 async def test_a_policy_that_an_earlier_release_has_stored_still_serves() -> None:
@@ -190,7 +190,7 @@ async def test_a_policy_that_an_earlier_release_has_stored_still_serves() -> Non
         '"phi":"required","regions":["CH"],"rpm":7,"spend_limit_micros":9}'
     )
     office.dynamo.items[key_pk(sha256), "K"]["policy"] = {"S": stored}
-    principal = await office.keys.principal(sha256)
+    principal = await office.keys.lookup(sha256)
     assert principal is not None
     assert principal.policy == POLICY
 
@@ -200,17 +200,17 @@ async def test_a_policy_that_cannot_be_read_serves_nobody() -> None:
     sha256 = key_sha256(await office.key())
     office.dynamo.items[key_pk(sha256), "K"]["policy"] = {"S": '{"phi":"required","later":1}'}
     with pytest.raises(InternalError):
-        await office.keys.principal(sha256)
+        await office.keys.lookup(sha256)
 
 
 async def test_a_disabled_key_stops_at_its_next_hold_whatever_is_cached() -> None:
     office = Office()
     key = await office.key()
     sha256 = key_sha256(key)
-    await office.keys.principal(sha256)
+    await office.keys.lookup(sha256)
     await office.admin.disable_key("acme", key_id_of(sha256))
     assert not await office.may_hold(key)
-    assert await DynamoKeys(office.dynamo, office.clock).principal(sha256) is None
+    assert await DynamoKeys(office.dynamo, office.clock).lookup(sha256) is None
     assert [view.is_live for view in await office.admin.list_keys("acme")] == [False]
 
 
@@ -223,7 +223,7 @@ async def test_a_key_that_is_half_disabled_makes_no_hold() -> None:
         await DynamoAdmin(faulty, office.clock).disable_key("acme", key_id_of(key_sha256(key)))
     assert not await office.may_hold(key)
     await office.admin.disable_key("acme", key_id_of(key_sha256(key)))
-    assert await office.keys.principal(key_sha256(key)) is None
+    assert await office.keys.lookup(key_sha256(key)) is None
 
 
 async def test_a_rotated_key_has_the_same_policy_and_the_old_one_stops() -> None:
@@ -233,8 +233,8 @@ async def test_a_rotated_key_has_the_same_policy_and_the_old_one_stops() -> None
     office.clock.time_s += 10
     new = await office.admin.rotate_key("acme", key_id_of(key_sha256(old)))
     assert new.startswith("phi_test_")
-    assert await office.keys.principal(key_sha256(old)) is None
-    principal = await office.keys.principal(key_sha256(new))
+    assert await office.keys.lookup(key_sha256(old)) is None
+    principal = await office.keys.lookup(key_sha256(new))
     assert principal is not None
     assert (principal.policy, principal.expires_at_s) == (POLICY, 1_800_000_000)
     views = await office.admin.list_keys("acme")

@@ -13,7 +13,7 @@ from phigate.core.errors import NotSent
 from phigate.core.types import Override, Row
 from phigate.core.upstream import UpstreamFetch, UpstreamRequest
 from phigate.effects.aws.stack_catalog import NOT_CALLED
-from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from tests.builders import make_place, make_row
 
@@ -39,7 +39,9 @@ class Provider:
 
 
 @contextlib.asynccontextmanager
-async def reached(access: dict[str, Access]) -> AsyncIterator[tuple[Provider, HttpUpstream, Row]]:
+async def reached(
+    access: dict[str, ProviderAccess],
+) -> AsyncIterator[tuple[Provider, HttpUpstream, Row]]:
     """A provider, an upstream that has this access to it, and a row of the provider's."""
     provider = Provider()
     app = web.Application()
@@ -69,8 +71,8 @@ Call = Callable[[HttpUpstream, Row], Awaitable[None]]
 CALLS: dict[str, Call] = {"a call": post, "a small GET": get}
 
 
-def access_of(key: str, product: str = "7") -> Access:
-    return Access(key, variables={"product_id": product})
+def access_of(key: str, product: str = "7") -> ProviderAccess:
+    return ProviderAccess(key, variables={"product_id": product})
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -143,10 +145,10 @@ async def test_nothing_goes_to_an_address_that_its_order_was_not_judged_by(
 
 
 # What became of an access between the route and the request.
-GONE: dict[str, dict[str, Access]] = {
+GONE: dict[str, dict[str, ProviderAccess]] = {
     "of a provider that is not called here": {"acme": NOT_CALLED},
     "the secret was emptied": {},
-    "the secret fits another URL": {"acme": Access("k", variables={"project": "7"})},
+    "the secret fits another URL": {"acme": ProviderAccess("k", variables={"project": "7"})},
 }
 
 
@@ -154,7 +156,7 @@ GONE: dict[str, dict[str, Access]] = {
 @pytest.mark.parametrize("left", GONE.values(), ids=GONE)
 @pytest.mark.anyio
 async def test_with_an_access_that_is_gone_nothing_is_sent(
-    left: dict[str, Access], call: Call
+    left: dict[str, ProviderAccess], call: Call
 ) -> None:
     access = {"acme": access_of("k")}
     async with reached(access) as (provider, upstream, row):

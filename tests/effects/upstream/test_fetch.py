@@ -8,7 +8,7 @@ import pytest
 
 from phigate.core.errors import UpstreamFailed
 from phigate.core.upstream import Fetched, UpstreamFetch
-from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from tests.builders import make_row
 
@@ -18,7 +18,7 @@ KEY = "the-provider's-key"
 PATH = "/signature/chatcmpl-1?model=phala%2Fqwen&signing_algo=ecdsa"
 
 
-class Server:
+class ScriptedServer:
     """Answers every connection with the same pieces and then keeps it open, or closes it."""
 
     def __init__(self, pieces: Sequence[bytes], *, closes: bool) -> None:
@@ -43,13 +43,15 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def served(*pieces: bytes, closes: bool = True) -> AsyncIterator[tuple[Server, HttpUpstream]]:
+async def served(
+    *pieces: bytes, closes: bool = True
+) -> AsyncIterator[tuple[ScriptedServer, HttpUpstream]]:
     """A server, and the upstream that reaches it."""
-    server = Server(pieces, closes=closes)
+    server = ScriptedServer(pieces, closes=closes)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
     base_url = f"http://127.0.0.1:{server.port}/v1"
-    upstream = HttpUpstream({"acme": Access(api_key=KEY, base_url=base_url)})
+    upstream = HttpUpstream({"acme": ProviderAccess(api_key=KEY, base_url=base_url)})
     try:
         yield server, upstream
     finally:
@@ -137,7 +139,7 @@ async def test_it_fails_by_name_and_within_its_time(name: str) -> None:
 async def test_what_drips_ends_in_time_all_the_same() -> None:
     """Every wait is short; it is the whole that is bounded."""
 
-    class Dripping(Server):
+    class Dripping(ScriptedServer):
         async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n")
             with contextlib.suppress(ConnectionError):
@@ -153,7 +155,9 @@ async def test_what_drips_ends_in_time_all_the_same() -> None:
     server = Dripping((), closes=False)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    upstream = HttpUpstream({"acme": Access(api_key=KEY, base_url=f"http://127.0.0.1:{port}/v1")})
+    upstream = HttpUpstream(
+        {"acme": ProviderAccess(api_key=KEY, base_url=f"http://127.0.0.1:{port}/v1")}
+    )
     with pytest.raises(UpstreamFailed) as raised:
         await upstream.fetch(request())
     assert raised.value.outcome == "timeout"

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from phigate.core.catalog import fields as catalog_fields
 from phigate.core.errors import UpstreamFailed
 from phigate.core.upstream import UpstreamRequest
-from phigate.effects.upstream.credentials import AUTHS, Access
+from phigate.effects.upstream.credentials import AUTH_SCHEMES, ProviderAccess
 from phigate.effects.upstream.google_token import (
     GRANT,
     RENEW_BEFORE_S,
@@ -255,7 +255,7 @@ def test_an_unusable_key_is_refused_and_not_quoted(text: str) -> None:
 async def posted(url: str, auth: str, key: str, google: Google) -> str | None:
     """The authorization header of one call, or the outcome of one that failed."""
     row = make_row("acme-one", auth=auth, places={"CH": make_place(base_url=f"{url}/v1")})
-    upstream = HttpUpstream({"acme": Access(api_key=key)}, SetClock())
+    upstream = HttpUpstream({"acme": ProviderAccess(api_key=key)}, SetClock())
     exchange = upstream.open(UpstreamRequest(row, "CH", "/chat/completions", {}, b"{}"))
     try:
         await exchange.head(5.0)
@@ -279,12 +279,12 @@ def test_a_changed_service_account_drops_its_token_and_the_same_one_keeps_it() -
     async def story(google: Google, url: str) -> None:
         place = make_place(base_url=f"{url}/v1")
         row = make_row("acme-one", auth="google_service_account", places={"CH": place})
-        access: dict[str, Access] = {}
+        access: dict[str, ProviderAccess] = {}
         upstream = HttpUpstream(access, SetClock())
         request = UpstreamRequest(row, "CH", "/chat/completions", {}, b"{}")
         for account in ("one", "one", "two"):
             # Read anew each time, as the secret is.
-            access["acme"] = Access(key_json(url, client_email=f"{account}@example.com"))
+            access["acme"] = ProviderAccess(key_json(url, client_email=f"{account}@example.com"))
             exchange = upstream.open(request)
             await exchange.head(5.0)
             exchange.close()
@@ -324,7 +324,7 @@ def test_an_unusable_account_fails_as_a_refused_key_does() -> None:
 def test_a_fixed_key_has_its_header_ready(auth: str, header: tuple[str, str]) -> None:
     async def run() -> None:
         async with aiohttp.ClientSession() as session:
-            credential = AUTHS[auth]("k", session, SetClock())
+            credential = AUTH_SCHEMES[auth]("k", session, SetClock())
             assert credential.ready == header
             assert await credential.header() == header
 
@@ -332,4 +332,4 @@ def test_a_fixed_key_has_its_header_ready(auth: str, header: tuple[str, str]) ->
 
 
 def test_every_way_to_send_a_key_that_a_catalog_may_name_is_known() -> None:
-    assert set(AUTHS) == set(catalog_fields.AUTHS)
+    assert set(AUTH_SCHEMES) == set(catalog_fields.AUTH_SCHEMES)

@@ -17,7 +17,7 @@ from phigate.wire.anthropic import answer as anthropic
 from phigate.wire.anthropic.format import OPEN_OBJECT, write_format
 from phigate.wire.anthropic.messages import Conversation, check_tool_name, conversation
 from phigate.wire.anthropic.schema import narrowed
-from phigate.wire.anthropic.stream import Decoder
+from phigate.wire.anthropic.stream import MessageDecoder
 
 _REFUSAL_CHARS_MAX = 2_000  # of a provider's error text handed to the caller
 _THINKING_TOKENS_MIN = 1_024  # the least budget that the provider takes
@@ -245,6 +245,6 @@ ADAPTER = Adapter(
     headers={"anthropic-version": VERSION_DEFAULT},
     request=request,
     answer=anthropic.completion,
-    decoder=Decoder,
+    decoder=MessageDecoder,
     refusal=refusal,
 )

@@ -90,13 +90,13 @@ def refusal(body: bytes) -> tuple[str, str | None]:
     return (str(message)[:_REFUSAL_CHARS_MAX], param if isinstance(param, str) else None)
 
 
-class Decoder:
+class ChunkDecoder:
     """Chunks of a stream; ends at `data: [DONE]`."""
 
     def __init__(self) -> None:
         self.ended = False
         self.failed: str | None = None
-        self._events = sse.Decoder()
+        self._events = sse.EventDecoder()
         self._unread = b""
 
     def feed(self, piece: bytes) -> list[Json]:
@@ -214,6 +214,6 @@ ADAPTER = Adapter(
     headers={},
     request=request,
     answer=answer,
-    decoder=Decoder,
+    decoder=ChunkDecoder,
     refusal=refusal,
 )

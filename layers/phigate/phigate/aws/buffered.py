@@ -7,7 +7,7 @@ from typing import Any
 from mangum import Mangum
 
 from phigate.aws.error_responses import FAILURES
-from phigate.aws.server import Server
+from phigate.aws.server import FunctionServer
 from phigate.http.chat import Message, Receive, Scope, Send
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -45,10 +45,10 @@ class Enveloped:
 class Buffered:
     """A Lambda handler. Nothing is made before the first event: it may lie behind a restore."""
 
-    def __init__(self, make: Callable[[], Server]) -> None:
+    def __init__(self, make: Callable[[], FunctionServer]) -> None:
         self._make = make
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._server: Server | None = None
+        self._server: FunctionServer | None = None
         self._mangum: Mangum | None = None
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:

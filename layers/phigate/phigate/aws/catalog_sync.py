@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phigate.adapters import ADAPTERS
-from phigate.aws.environment import Aws, Outside
+from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.settings import SettingsRefused
 from phigate.core.catalog.snapshot import (
     CatalogInvalid,
@@ -35,8 +35,8 @@ MISTAKES_MAX = 5  # told in a reason; phigate catalog check tells all
 class CatalogSync:
     """A Lambda handler."""
 
-    def __init__(self, outside: Outside | None = None) -> None:
-        self._outside = outside or Outside()
+    def __init__(self, outside: LambdaEnvironment | None = None) -> None:
+        self._outside = outside or LambdaEnvironment()
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> None:
         """One event of CloudFormation. Raises NotAnswered."""
@@ -59,7 +59,7 @@ class CatalogSync:
 
     async def _synced(self) -> str:
         """Register the roots, then push; the snapshot's SHA-256."""
-        aws = Aws("catalog_sync", self._outside)
+        aws = AwsClients("catalog_sync", self._outside)
         try:
             # First of all: what is wrong with the catalog costs no call.
             document = document_bytes(Path(aws.settings.catalog_folder))
@@ -68,7 +68,7 @@ class CatalogSync:
             now_s = int(aws.clock.now_s())
             signer = aws.kms(aws.settings.catalog_key)
             name = await push_snapshot(aws.dynamodb, document, signer, now_s)
-            aws.journal.note("catalog_pushed", sha256=name)
+            aws.event_log.record("catalog_pushed", sha256=name)
             return name
         finally:
             await aws.close()
@@ -86,7 +86,7 @@ def document_bytes(folder: Path) -> bytes:
     return canonical_bytes(document)
 
 
-async def register_roots(aws: Aws) -> None:
+async def register_roots(aws: AwsClients) -> None:
     """Name every key of the stack in its list of roots. Raises SigningFailed, Overloaded."""
     settings = aws.settings
     receipts = DynamoReceipts(aws.dynamodb, aws.clock)

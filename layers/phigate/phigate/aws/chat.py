@@ -6,8 +6,8 @@ Where a stack has no math function, its path leads here and is refused, with a r
 
 import functools
 
-from phigate.aws.environment import Aws, Outside
-from phigate.aws.server import Extras, Server
+from phigate.aws.environment import AwsClients, LambdaEnvironment
+from phigate.aws.server import FunctionParts, FunctionServer
 from phigate.core.types import Task
 from phigate.http.asgi import chats
 
@@ -15,11 +15,11 @@ NO_MATH = "The math agent is switched off in this stack (MathEnabled=false)."
 TASKS: tuple[Task, ...] = ("chat", "math")
 
 
-def chat(outside: Outside | None = None) -> Server:
+def chat(outside: LambdaEnvironment | None = None) -> FunctionServer:
     """POST /v1/chat/completions. Raises SettingsRefused."""
     surface = functools.partial(chats, tasks=TASKS)
-    return Server("chat", outside or Outside(), surface, _extras)
+    return FunctionServer("chat", outside or LambdaEnvironment(), surface, _extras)
 
 
-async def _extras(aws: Aws) -> Extras:
-    return Extras(no_sandbox=NO_MATH)
+async def _extras(aws: AwsClients) -> FunctionParts:
+    return FunctionParts(no_sandbox=NO_MATH)

@@ -9,7 +9,7 @@ from phigate.aws.settings import Function, Settings, SettingsRefused, read_setti
 from phigate.core.clock import Clock
 from phigate.effects.aws.credentials import CredentialsOf, NoCredentials, credentials_of
 from phigate.effects.aws.json_service import AwsJson
-from phigate.effects.aws.lambda_journal import LambdaJournal
+from phigate.effects.aws.lambda_event_log import LambdaEventLog
 from phigate.effects.aws.secrets_manager import SecretsManager
 from phigate.effects.clock import WallClock
 from phigate.effects.signing.kms_signer import KmsSigner
@@ -23,7 +23,7 @@ def aws_endpoint(service: str, aws_region: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class LambdaEnvironment:
     """The real one by default. `base_url` replaces a provider's own endpoint, for tests alone."""
 
     environ: Callable[[], Mapping[str, str]] = environment
@@ -33,24 +33,24 @@ class Outside:
     base_url: Callable[[str], str | None] = lambda _provider: None
 
 
-class Aws:
+class AwsClients:
     """The services of one function, made after its start.
 
     Nothing is fetched until it is used. Raises SettingsRefused, NoCredentials.
     """
 
-    def __init__(self, function: Function, outside: Outside) -> None:
+    def __init__(self, function: Function, outside: LambdaEnvironment) -> None:
         environ = outside.environ()
         self.outside = outside
         self.clock = outside.clock
-        self.journal = LambdaJournal(
+        self.event_log = LambdaEventLog(
             outside.log, outside.clock, function=function, stack=environ.get("PHIGATE_STACK", "")
         )
         try:
             self.settings: Settings = read_settings(environ, function)
-            self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.journal)
+            self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.event_log)
         except (NoCredentials, SettingsRefused) as exc:
-            self.journal.note("start_failed", kind=type(exc).__name__, reason=str(exc))
+            self.event_log.record("start_failed", kind=type(exc).__name__, reason=str(exc))
             raise
         self.dynamodb = DynamoDB(
             table=self.settings.table,

@@ -4,21 +4,21 @@ Law: one pool a stack, whichever of its jurisdictions a call is for: they share 
 two pools in one cluster would each stop the other's tasks.
 """
 
-from phigate.aws.environment import Aws
+from phigate.aws.environment import AwsClients
 from phigate.aws.settings import SettingsRefused, Tasks
 from phigate.core.sandbox.port import Sandbox
-from phigate.effects.sandbox.ecs_tasks import Place
+from phigate.effects.sandbox.ecs_tasks import TaskPlacement
 from phigate.effects.sandbox.fargate_sandbox import FargateSandboxes
 
 
-async def fargate(aws: Aws, tasks: Tasks) -> FargateSandboxes:
+async def fargate(aws: AwsClients, tasks: Tasks) -> FargateSandboxes:
     """Sandboxes on Fargate. Raises SecretUnread; SettingsRefused for a secret that is empty."""
     secret = await aws.secrets().text(tasks.secret_name)
     if secret is None:
         raise SettingsRefused(
             f"{aws.settings.function} does not start: the sandbox secret is empty"
         )
-    place = Place(
+    place = TaskPlacement(
         aws_region=aws.settings.aws_region,
         cluster=tasks.cluster,
         task_definition=tasks.task_definition,
@@ -30,7 +30,7 @@ async def fargate(aws: Aws, tasks: Tasks) -> FargateSandboxes:
         secret=secret.encode(),
         dynamo=aws.dynamodb,
         clock=aws.clock,
-        journal=aws.journal,
+        event_log=aws.event_log,
         image=tasks.image,
         warm_pool_size=tasks.warm_pool,
     )

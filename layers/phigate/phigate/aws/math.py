@@ -2,9 +2,9 @@
 
 import functools
 
-from phigate.aws.environment import Aws, Outside
+from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.fargate import OnePool, fargate
-from phigate.aws.server import Extras, Server
+from phigate.aws.server import FunctionParts, FunctionServer
 from phigate.core.sandbox.slots import SlotLimits
 from phigate.core.types import Task
 from phigate.effects.sandbox.slots import DynamoSlots, LimitedSandboxes
@@ -18,17 +18,17 @@ NEEDS_STREAMING = (
 TASKS: tuple[Task, ...] = ("math",)
 
 
-def math(outside: Outside | None = None) -> Server:
+def math(outside: LambdaEnvironment | None = None) -> FunctionServer:
     """POST /v1/math/chat/completions. Raises SettingsRefused."""
     surface = functools.partial(chats, tasks=TASKS)
-    return Server("math", outside or Outside(), surface, math_extras)
+    return FunctionServer("math", outside or LambdaEnvironment(), surface, math_extras)
 
 
-async def math_extras(aws: Aws) -> Extras:
+async def math_extras(aws: AwsClients) -> FunctionParts:
     """Its sandboxes; none without streaming. Raises SecretUnread, SettingsRefused."""
     tasks = aws.settings.tasks
     if tasks is None or not aws.settings.streaming:
-        return Extras(no_sandbox=NEEDS_STREAMING)
+        return FunctionParts(no_sandbox=NEEDS_STREAMING)
     sandboxes = await fargate(aws, tasks)
     limits = SlotLimits(stack=tasks.per_stack, account=tasks.per_account)
     limited = LimitedSandboxes(
@@ -36,8 +36,8 @@ async def math_extras(aws: Aws) -> Extras:
         slots=DynamoSlots(aws.dynamodb, aws.clock, limits),
     )
 
-    async def drained() -> None:
-        await sandboxes.drained()
-        await limited.drained()
+    async def wait_idle() -> None:
+        await sandboxes.wait_idle()
+        await limited.wait_idle()
 
-    return Extras(limited, drawings=DRAWINGS, drained=drained, close=sandboxes.close)
+    return FunctionParts(limited, drawings=DRAWINGS, wait_idle=wait_idle, close=sandboxes.close)

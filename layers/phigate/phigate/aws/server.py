@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from phigate.aws.environment import Aws, Outside
+from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.settings import Function, Settings, SettingsRefused
 from phigate.core.errors import Overloaded
 from phigate.core.receipts.port import SigningKey
@@ -18,12 +18,12 @@ from phigate.core.sandbox.port import Sandboxes
 from phigate.core.types import Catalog, Row
 from phigate.effects.aws.credentials import NoCredentials
 from phigate.effects.aws.secrets_manager import SecretUnread
-from phigate.effects.aws.stack_catalog import ServedCatalog
+from phigate.effects.aws.stack_catalog import StackCatalog
 from phigate.effects.signing.signer import PublicKey, SigningFailed
 from phigate.effects.store.breaker import DynamoBreaker
 from phigate.effects.store.ledger import DynamoLedger
-from phigate.effects.upstream.credentials import Access
-from phigate.http.asgi import Surface
+from phigate.effects.upstream.credentials import ProviderAccess
+from phigate.http.asgi import GatewayApp
 from phigate.http.chat import Receive, Scope, Send
 from phigate.pipeline.gateway import Drawings, Gateway, Stack
 from phigate.wire.jwk import ec_public_key
@@ -34,7 +34,7 @@ BUFFERED_TIMEOUT_S = 27.0
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
+class FunctionParts:
     """What one function has that the others have not. `no_sandbox` is why math is refused where
     there are no sandboxes; `calls` are the rows whose providers it calls; `drained` is awaited
     after each call."""
@@ -44,29 +44,29 @@ class Extras:
     calls: Callable[[Row], bool] = lambda _row: True
     drawings: Drawings | None = None
     text_signer: TextSigner | None = None
-    drained: Callable[[], Awaitable[None]] | None = None
+    wait_idle: Callable[[], Awaitable[None]] | None = None
     close: Callable[[], Awaitable[None]] | None = None
 
 
-MakeExtras = Callable[[Aws], Awaitable[Extras]]
+MakeExtras = Callable[[AwsClients], Awaitable[FunctionParts]]
 
 
-class Server:
+class FunctionServer:
     """An ASGI application with a lifespan. `make_surface` gives it its endpoints."""
 
     def __init__(
         self,
         function: Function,
-        outside: Outside,
-        make_surface: Callable[[Gateway], Surface],
+        outside: LambdaEnvironment,
+        make_surface: Callable[[Gateway], GatewayApp],
         make_extras: MakeExtras,
     ) -> None:
-        self._aws = Aws(function, outside)
+        self._aws = AwsClients(function, outside)
         self._make_surface = make_surface
         self._make_extras = make_extras
-        self._surface: Surface | None = None
+        self._surface: GatewayApp | None = None
         self._gateway: Gateway | None = None
-        self._extras = Extras()
+        self._extras = FunctionParts()
         self._stack = contextlib.AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,15 +76,15 @@ class Server:
             return
         if self._surface is None or self._gateway is None:
             raise RuntimeError("a call before the lifespan began")
-        self._aws.journal.correlation_id = _correlation_id(scope)
+        self._aws.event_log.correlation_id = _correlation_id(scope)
         await self._aws.credentials.fresh()
         try:
             await self._surface(scope, receive, send)
         finally:
             # Before the environment freezes: what outlives a request settles or stops something.
-            await self._gateway.drained()
-            if self._extras.drained is not None:
-                await self._extras.drained()
+            await self._gateway.wait_idle()
+            if self._extras.wait_idle is not None:
+                await self._extras.wait_idle()
 
     async def start(self) -> None:
         """Begin: sockets, keys, secrets, catalog. Raises what stops the start, told in a line."""
@@ -92,7 +92,7 @@ class Server:
             self._surface = await self._stack.enter_async_context(self._running())
         except Exception as exc:
             reason = str(exc) if isinstance(exc, STARTS_REFUSED) else ""
-            self._aws.journal.note("start_failed", kind=type(exc).__name__, reason=reason)
+            self._aws.event_log.record("start_failed", kind=type(exc).__name__, reason=reason)
             raise
 
     async def stop(self) -> None:
@@ -115,12 +115,12 @@ class Server:
         await send({"type": "lifespan.shutdown.complete"})
 
     @contextlib.asynccontextmanager
-    async def _running(self) -> AsyncIterator[Surface]:
+    async def _running(self) -> AsyncIterator[GatewayApp]:
         aws = self._aws
         try:
             await aws.credentials.fresh()
             trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras(aws))
-            access: dict[str, Access] = {}
+            access: dict[str, ProviderAccess] = {}
             gateway, upstream = build_gateway(_parts(aws, trusted, access, self._extras))
             served = _served(gateway, aws, access, self._extras)
             gateway.catalog, gateway.key_refused = served, served.key_refused
@@ -130,7 +130,7 @@ class Server:
                 await _check_catalog(served, aws.settings)
                 yield self._make_surface(gateway)
             finally:
-                await gateway.drained()
+                await gateway.wait_idle()
                 await upstream.close()
         finally:
             if self._extras.close is not None:
@@ -160,7 +160,7 @@ def region_fault(settings: Settings, catalog: Catalog) -> str | None:
     return None
 
 
-async def _check_catalog(served: ServedCatalog, settings: Settings) -> None:
+async def _check_catalog(served: StackCatalog, settings: Settings) -> None:
     """A wrong region stops the start. A catalog that is not there yet does not: calls are refused
     until it is. Raises RegionRefused."""
     try:
@@ -172,16 +172,18 @@ async def _check_catalog(served: ServedCatalog, settings: Settings) -> None:
     await served.current()
 
 
-def _served(gateway: Gateway, aws: Aws, access: dict[str, Access], extras: Extras) -> ServedCatalog:
+def _served(
+    gateway: Gateway, aws: AwsClients, access: dict[str, ProviderAccess], extras: FunctionParts
+) -> StackCatalog:
     settings = aws.settings
-    return ServedCatalog(
+    return StackCatalog(
         gateway.catalog,
         secrets=aws.secrets(),
         prefix=settings.secrets,
         access=access,
         fault_of=lambda catalog: region_fault(settings, catalog),
         clock=aws.clock,
-        journal=aws.journal,
+        event_log=aws.event_log,
         calls=extras.calls,
         base_url=aws.outside.base_url,
     )
@@ -202,7 +204,10 @@ def stack_of(settings: Settings) -> Stack:
 
 
 def _parts(
-    aws: Aws, trusted: dict[str, PublicKey], access: dict[str, Access], extras: Extras
+    aws: AwsClients,
+    trusted: dict[str, PublicKey],
+    access: dict[str, ProviderAccess],
+    extras: FunctionParts,
 ) -> Parts:
     settings = aws.settings
     return Parts(
@@ -210,20 +215,20 @@ def _parts(
         dynamodb=aws.dynamodb,
         ledger=DynamoLedger(aws.dynamodb, aws.clock),
         clock=aws.clock,
-        journal=aws.journal,
+        event_log=aws.event_log,
         trusted_keys=trusted,
         access=access,
         receipt_root=aws.kms(settings.receipt_key) if settings.receipt_key else None,
-        signer=None if settings.receipt_key else SignsNothing(),
+        signer=None if settings.receipt_key else NullReceiptSigner(),
         issuer=settings.issuer,
         sandboxes=extras.sandboxes,
         drawings=extras.drawings,
         text_signer=extras.text_signer,
-        shared_breaker=DynamoBreaker(aws.dynamodb, aws.clock, aws.journal),
+        shared_breaker=DynamoBreaker(aws.dynamodb, aws.clock, aws.event_log),
     )
 
 
-class SignsNothing:
+class NullReceiptSigner:
     """The ReceiptSigner of a function that writes no receipts."""
 
     def begin(self, until_s: float) -> None:
@@ -237,7 +242,7 @@ class SignsNothing:
         """See ReceiptSigner."""
 
 
-async def _trusted_keys(aws: Aws) -> dict[str, PublicKey]:
+async def _trusted_keys(aws: AwsClients) -> dict[str, PublicKey]:
     """The key that signs catalogs, by its name. Raises SigningFailed."""
     jwk = await aws.kms(aws.settings.catalog_key).jwk()
     return {jwk["kid"]: ec_public_key(jwk)}

@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 
-from phigate.aws.environment import Aws, Outside
+from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.fargate import fargate
 from phigate.aws.settings import Tasks
 from phigate.core.ledger.account import DAY_S
@@ -35,16 +35,16 @@ class SweepFailed(Exception):
 class Sweeper:
     """A Lambda handler."""
 
-    def __init__(self, outside: Outside | None = None) -> None:
-        self._outside = outside or Outside()
+    def __init__(self, outside: LambdaEnvironment | None = None) -> None:
+        self._outside = outside or LambdaEnvironment()
 
     def __call__(self, event: Any, context: Any) -> None:
         """One sweep. Raises SettingsRefused, NoCredentials, SweepFailed."""
         asyncio.run(self._swept(str(getattr(context, "aws_request_id", ""))))
 
     async def _swept(self, request_id: str) -> None:
-        aws = Aws("sweeper", self._outside)
-        aws.journal.correlation_id = request_id
+        aws = AwsClients("sweeper", self._outside)
+        aws.event_log.correlation_id = request_id
         try:
             await aws.credentials.fresh()
             work = Sweep(aws)
@@ -62,11 +62,11 @@ class Sweeper:
             await aws.close()
 
 
-async def _done(aws: Aws, name: str, part: Part) -> bool:
+async def _done(aws: AwsClients, name: str, part: Part) -> bool:
     try:
         await part()
     except Exception as exc:  # the parts after it are to be done; the invocation fails at the end
-        aws.journal.note("part_failed", part=name, kind=type(exc).__name__)
+        aws.event_log.record("part_failed", part=name, kind=type(exc).__name__)
         return False
     return True
 
@@ -78,7 +78,7 @@ class AccountsFailed(Exception):
 class Sweep:
     """The parts of one sweep."""
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: AwsClients) -> None:
         self._aws = aws
         self._ledger = DynamoLedger(aws.dynamodb, aws.clock)
         self._receipts = DynamoReceipts(aws.dynamodb, aws.clock)
@@ -88,7 +88,7 @@ class Sweep:
         swept, failed = await self._ledger.sweep_all(int(self._aws.clock.now_s()))
         expired = sum(done.expired for done in swept)
         settled = sum(done.settled for done in swept)
-        self._aws.journal.note("swept", accounts=len(swept), expired=expired, settled=settled)
+        self._aws.event_log.record("swept", accounts=len(swept), expired=expired, settled=settled)
         if failed:
             raise AccountsFailed(len(failed))
 
@@ -106,7 +106,7 @@ class Sweep:
             standing = await self._receipts.standing(account)
             if standing is not None:
                 oldest_s = min([oldest_s, *(_begun_s(hold.id) for hold in standing.holds)])
-        self._aws.journal.note(
+        self._aws.event_log.record(
             "ledger_checked", accounts=len(accounts), broken=broken, hold_age_s=now_s - oldest_s
         )
 
@@ -121,7 +121,7 @@ class Sweep:
             if root.vouches(CATALOGS, int(aws.clock.now_s()))
         }
         catalog = (
-            await DynamoCatalog(aws.dynamodb, aws.clock, aws.journal, trusted).current()
+            await DynamoCatalog(aws.dynamodb, aws.clock, aws.event_log, trusted).current()
         ).catalog
         left_s = {
             row.id: int(row.agreement.expires_at_s - aws.clock.now_s())
@@ -132,10 +132,10 @@ class Sweep:
         in_force_s = {row_id: seconds for row_id, seconds in left_s.items() if seconds > 0}
         for row_id, seconds in in_force_s.items():
             if seconds < AGREEMENT_ENDS_S:
-                aws.journal.note("agreement_ends", row=row_id, days_left=seconds // DAY_S)
+                aws.event_log.record("agreement_ends", row=row_id, days_left=seconds // DAY_S)
         days_left = {"days_left": min(in_force_s.values()) // DAY_S} if in_force_s else {}
         ended = len(left_s) - len(in_force_s)
-        aws.journal.note("agreements_checked", rows=len(in_force_s), ended=ended, **days_left)
+        aws.event_log.record("agreements_checked", rows=len(in_force_s), ended=ended, **days_left)
 
     async def sandboxes(self) -> None:
         """Stop tasks past their time, and start what the pool lacks."""
@@ -145,7 +145,7 @@ class Sweep:
         sandboxes = await fargate(self._aws, tasks)
         try:
             swept = await sandboxes.sweep(int(self._aws.clock.now_s()))
-            self._aws.journal.note(
+            self._aws.event_log.record(
                 "sandboxes_swept", stopped=swept.stopped, forgotten=swept.forgotten
             )
             await sandboxes.refill(self._aws.settings.region)
@@ -168,9 +168,9 @@ class Sweep:
         )
         closings, failed = await closer.close_due()
         left_open = sum(closing.left_open is not None for closing in closings)
-        aws.journal.note("days_closed", days=sum(len(closing.days) for closing in closings))
+        aws.event_log.record("days_closed", days=sum(len(closing.days) for closing in closings))
         if left_open:
-            aws.journal.note("days_left_open", accounts=left_open)
+            aws.event_log.record("days_left_open", accounts=left_open)
         if failed:
             raise AccountsFailed(len(failed))
 

@@ -61,11 +61,11 @@ def _texts(folder: Path) -> dict[str, str]:
 
 
 class _Noted:
-    """A Journal that keeps the reason of the last event."""
+    """A EventLog that keeps the reason of the last event."""
 
     def __init__(self) -> None:
         self.reason = "not read"
 
-    def note(self, event: str, **fields: str | int | float | bool) -> None:
-        """See core.event_log.Journal."""
+    def record(self, event: str, **fields: str | int | float | bool) -> None:
+        """See core.event_log.EventLog."""
         self.reason = str(fields.get("reason", event))

@@ -13,7 +13,7 @@ from phigate.cli import values
 from phigate.cli.catalog_source import document_bytes, stored_view
 from phigate.cli.command import Command, Environment, WrongUsage
 from phigate.cli.overrides import as_reached
-from phigate.cli.store import Place, Store, on_store, place_flags, place_of
+from phigate.cli.store import Store, StoreAddress, on_store, place_flags, place_of
 from phigate.cli.tables import amount, columns, facts, usd
 from phigate.core.catalog.port import CatalogView
 from phigate.core.catalog.snapshot import catalog_from_bytes
@@ -22,8 +22,8 @@ from phigate.core.routing.gate import EVERY_UNPROVEN
 from phigate.core.types import ConfidentialBy, Json, KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.zones import SystemZones
-from phigate.pipeline.gateway import Call, Stack
-from phigate.pipeline.plan import Order, decision, read_order, read_pinned, refused
+from phigate.pipeline.gateway import InboundRequest, Stack
+from phigate.pipeline.plan import RequestPlan, decision, plan_request, read_pinned, refused
 from phigate.wire.openai.chat_body import RouteBody
 
 _STDIN = Path("-")
@@ -66,7 +66,7 @@ def _run(flags: argparse.Namespace, environ: Environment) -> int:
     return _answer(call, stack, reached(CatalogView(catalog, WallClock().now_s())), flags)
 
 
-def _stack(place: Place, region: str | None) -> Stack:
+def _stack(place: StoreAddress, region: str | None) -> Stack:
     """The local stack serves rows whose residency is unproven (never PHI), one on AWS does not."""
     if place.table is None:
         return Stack(name="local", region="CH", unproven_allowed=EVERY_UNPROVEN)
@@ -75,7 +75,7 @@ def _stack(place: Place, region: str | None) -> Stack:
     return Stack(name=place.table, region=region)
 
 
-def _call(flags: argparse.Namespace) -> Call:
+def _call(flags: argparse.Namespace) -> InboundRequest:
     headers = {}
     if flags.region is not None:
         headers["x-region"] = flags.region
@@ -83,7 +83,7 @@ def _call(flags: argparse.Namespace) -> Call:
         headers["x-phi"] = "true"
     if flags.model_tier is not None:
         headers["x-model-tier"] = flags.model_tier
-    return Call("chat", headers, _body(flags))
+    return InboundRequest("chat", headers, _body(flags))
 
 
 def _body(flags: argparse.Namespace) -> bytes | None:
@@ -114,10 +114,12 @@ def _described(flags: argparse.Namespace) -> Json:
     return body
 
 
-def _answer(call: Call, stack: Stack, view: CatalogView, flags: argparse.Namespace) -> int:
+def _answer(
+    call: InboundRequest, stack: Stack, view: CatalogView, flags: argparse.Namespace
+) -> int:
     policy = KeyPolicy()
     pinned = read_pinned(call, policy, stack)
-    order = read_order(
+    order = plan_request(
         call,
         pinned,
         policy,
@@ -131,7 +133,7 @@ def _answer(call: Call, stack: Stack, view: CatalogView, flags: argparse.Namespa
     return 0
 
 
-def _shown(order: Order) -> str:
+def _shown(order: RequestPlan) -> str:
     """The decision for a person: what and why, the candidates in order, the rejections."""
     decided, code = decision(order), order.route.code
     lines = [

@@ -29,7 +29,7 @@ _AWS_MODULE = "phigate.cli.aws"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoreAddress:
     """Exactly one of the two is set."""
 
     state: Path | None
@@ -88,18 +88,18 @@ def place_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def place_of(flags: argparse.Namespace, environ: Environment) -> Place:
+def place_of(flags: argparse.Namespace, environ: Environment) -> StoreAddress:
     """Where the command is meant to work. Raises WrongUsage where that is not clear."""
     if flags.state is not None or flags.table is not None:
-        return Place(flags.state, flags.table)
+        return StoreAddress(flags.state, flags.table)
     state, table = environ.get("PHIGATE_STATE"), environ.get("PHIGATE_TABLE")
     if state and table:
         raise WrongUsage(
             "PHIGATE_STATE and PHIGATE_TABLE are both set; say --state DIR or --table NAME"
         )
     if table:
-        return Place(None, table)
-    return Place(Path(state or DEFAULT_STATE), None)
+        return StoreAddress(None, table)
+    return StoreAddress(Path(state or DEFAULT_STATE), None)
 
 
 def on_store(work: Work, *, makes_state: bool = False) -> Run:
@@ -113,7 +113,7 @@ def on_store(work: Work, *, makes_state: bool = False) -> Run:
 
 
 @contextlib.contextmanager
-def reached(place: Place, environ: Environment, *, makes_state: bool) -> Iterator[Store]:
+def reached(place: StoreAddress, environ: Environment, *, makes_state: bool) -> Iterator[Store]:
     """The store of a place, for as long as the context lasts. Raises CommandFailed."""
     clock = WallClock()
     region = environ.get("AWS_REGION")

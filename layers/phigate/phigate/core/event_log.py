@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Journal(Protocol):
+class EventLog(Protocol):
     """Counts and operational facts. Fields are ids, names, counts and micros; never content."""
 
-    def note(self, event: str, **fields: str | int | float | bool) -> None: ...
+    def record(self, event: str, **fields: str | int | float | bool) -> None: ...

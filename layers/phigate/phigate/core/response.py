@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 
-class Out(Protocol):
+class ResponseWriter(Protocol):
     """The way back to the caller. Writing never raises: a caller who has gone sets `gone_at_s`."""
 
     gone_at_s: float | None

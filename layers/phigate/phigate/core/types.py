@@ -185,7 +185,7 @@ class Preferences:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Requirements:
     """What routing and pricing need to know of a request; holds no content.
 
     `parameters` are the names that a row may fail to honour (`core.request.fields.parameters`).

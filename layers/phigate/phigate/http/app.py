@@ -17,7 +17,7 @@ from phigate.http.asgi import (
     NO_ENDPOINT,
     NO_METHOD,
     PATHS,
-    Surface,
+    GatewayApp,
     enveloped,
     internal_error,
 )
@@ -26,7 +26,7 @@ from phigate.http.openapi import openapi_document
 from phigate.pipeline.gateway import Gateway
 
 
-def build_app(gateway: Gateway, tasks: Collection[Task] = tuple(PATHS)) -> Surface:
+def build_app(gateway: Gateway, tasks: Collection[Task] = tuple(PATHS)) -> GatewayApp:
     """The ASGI application of one gateway; `tasks` are those that this process takes."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(HTTPException, _framework_error)
@@ -48,7 +48,7 @@ def build_app(gateway: Gateway, tasks: Collection[Task] = tuple(PATHS)) -> Surfa
         async def _openapi() -> Response:
             return Response(document(), media_type="application/json")
 
-    return Surface(gateway, tasks, app)
+    return GatewayApp(gateway, tasks, app)
 
 
 def _render(error: PhigateError) -> Response:

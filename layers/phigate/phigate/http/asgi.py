@@ -32,12 +32,12 @@ NO_ENDPOINT = "No such endpoint. GET /openapi.json lists the endpoints."
 NO_METHOD = "This endpoint does not take that method; see the Allow header."
 
 
-def chats(gateway: Gateway, tasks: Collection[Task]) -> "Surface":
+def chats(gateway: Gateway, tasks: Collection[Task]) -> "GatewayApp":
     """The application of a process that takes these tasks and has no other endpoint."""
-    return Surface(gateway, tasks, _no_endpoint)
+    return GatewayApp(gateway, tasks, _no_endpoint)
 
 
-class Surface:
+class GatewayApp:
     """Every answer has an x-request-id, every bug an envelope.
 
     `others` takes what is for no chat endpoint. A bug is noted by the name of its class alone: its
@@ -58,7 +58,7 @@ class Surface:
         if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
-        answer = _Answer(send, self._gateway)
+        answer = _ResponseGuard(send, self._gateway)
         chat = self._chats.get(scope["path"])
         if _header_bytes(scope) > HEADER_BYTES_MAX:
             await answer.refuse(
@@ -71,11 +71,11 @@ class Surface:
                 await (chat or self._others)(scope, receive, answer)
             except Exception as bug:
                 if not isinstance(bug, InternalError):  # the pipeline has noted its own
-                    self._gateway.journal.note("bug", kind=type(bug).__name__)
+                    self._gateway.event_log.record("bug", kind=type(bug).__name__)
                 await answer.refuse(bug if isinstance(bug, InternalError) else internal_error())
 
 
-class _Answer:
+class _ResponseGuard:
     """Watches one answer go out."""
 
     def __init__(self, send: Send, gateway: Gateway) -> None:

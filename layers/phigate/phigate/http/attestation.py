@@ -6,7 +6,7 @@ from phigate import attestation as redpill
 from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of
 from phigate.http.receipts import own_receipt
-from phigate.pipeline.gateway import Call, Gateway
+from phigate.pipeline.gateway import Gateway, InboundRequest
 
 
 class RedPill:
@@ -23,7 +23,7 @@ class RedPill:
         signing_algo: str | None = None,
     ) -> Response:
         """The signature of an answer, to the account that made the call."""
-        call = Call("chat", headers_of(request.scope), b"")
+        call = InboundRequest("chat", headers_of(request.scope), b"")
         principal = await redpill.admitted(self._gateway, call)
         stored = await own_receipt(self._gateway, principal, receipt_id)
         return json_answer(await redpill.signature(self._gateway, stored, model, signing_algo))
@@ -39,7 +39,7 @@ class RedPill:
         """The attestation report of a confidential row."""
         content = await redpill.report(
             self._gateway,
-            Call("chat", headers_of(request.scope), b""),
+            InboundRequest("chat", headers_of(request.scope), b""),
             model=model,
             nonce=nonce,
             algo=signing_algo,

@@ -13,13 +13,13 @@ from phigate.core.clock import Clock
 from phigate.core.errors import InvalidRequest
 from phigate.core.limits import BODY_BYTES_MAX, WRITE_TIMEOUT_S
 from phigate.core.types import Task
-from phigate.pipeline.gateway import BodyLate, Call, Gateway
+from phigate.pipeline.gateway import BodyLate, Gateway, InboundRequest
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Serve = Callable[[Gateway, Call, "AsgiOut"], Awaitable[None]]
+Serve = Callable[[Gateway, InboundRequest, "AsgiResponseWriter"], Awaitable[None]]
 
 # The headers that decide where a request goes, as `core.request.read.read_headers` reads them.
 PINNED_BY_HEADER = frozenset({"x-phi", "x-region", "x-model-tier"})
@@ -35,7 +35,7 @@ class ChatEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        out = AsgiOut(send, self._gateway.clock)
+        out = AsgiResponseWriter(send, self._gateway.clock)
         watch: asyncio.Future[None] | None = None
 
         async def arriving() -> bytes | None:
@@ -44,7 +44,7 @@ class ChatEndpoint:
             watch = asyncio.ensure_future(_watch(receive, out))
             return body
 
-        call = Call(self._task, headers_of(scope), arriving=arriving)
+        call = InboundRequest(self._task, headers_of(scope), arriving=arriving)
         try:
             await self._serve(self._gateway, call, out)
         finally:
@@ -52,7 +52,7 @@ class ChatEndpoint:
                 watch.cancel()
 
 
-class AsgiOut:
+class AsgiResponseWriter:
     """The way back to the caller over ASGI (see core.response.Out)."""
 
     def __init__(self, send: Send, clock: Clock) -> None:
@@ -131,7 +131,7 @@ async def _whole_body(receive: Receive) -> bytes | None:
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def _watch(receive: Receive, out: AsgiOut) -> None:
+async def _watch(receive: Receive, out: AsgiResponseWriter) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         while (await receive())["type"] != "http.disconnect":
             pass

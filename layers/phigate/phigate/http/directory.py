@@ -14,7 +14,7 @@ from phigate.http.attestation import RedPill
 from phigate.http.chat import headers_of, read_body
 from phigate.http.pricing_page import pricing_page
 from phigate.http.receipts import Receipts
-from phigate.pipeline.gateway import Call, Gateway
+from phigate.pipeline.gateway import Gateway, InboundRequest
 from phigate.pipeline.serve import authenticate, dry_run
 
 
@@ -89,8 +89,8 @@ _ENDPOINTS: tuple[tuple[str, str, Endpoints, str, str], ...] = (
 )
 
 
-def _call(request: Request) -> Call:
-    return Call("chat", headers_of(request.scope))
+def _call(request: Request) -> InboundRequest:
+    return InboundRequest("chat", headers_of(request.scope))
 
 
 async def _card(gateway: Gateway, card: str | None) -> Json:
@@ -105,7 +105,7 @@ async def _card(gateway: Gateway, card: str | None) -> Json:
     return content
 
 
-async def _account(gateway: Gateway, call: Call) -> Json:
+async def _account(gateway: Gateway, call: InboundRequest) -> Json:
     principal = await authenticate(gateway, call)
     view = await gateway.ledger.account(principal.account)
     if view is None:

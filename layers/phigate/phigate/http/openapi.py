@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from phigate.core.errors import CallerError, GatewayError, PhigateError, UpstreamError
-from phigate.core.request.fields import FATES, FIELDS
+from phigate.core.request.fields import FIELDS, HANDLINGS
 from phigate.core.types import MODEL_TIERS, REGIONS, Json
 from phigate.wire.openai.chat_body import ChatBody, RouteBody
 
@@ -114,8 +114,8 @@ def _describe(properties: Json, member: str) -> None:
     for name, schema in properties.items():
         field = FIELDS[f"{member}{name}"]
         schema["description"] = (
-            f"{field.what} OpenAI dialect: {FATES[field.openai]}. "
-            f"Anthropic dialect: {FATES[field.anthropic]}."
+            f"{field.what} OpenAI dialect: {HANDLINGS[field.openai]}. "
+            f"Anthropic dialect: {HANDLINGS[field.anthropic]}."
         )
 
 

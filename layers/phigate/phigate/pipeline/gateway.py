@@ -11,8 +11,8 @@ from typing import Literal, Protocol, TypeVar
 
 from phigate.core.catalog.port import CatalogSource, CatalogView
 from phigate.core.clock import Clock
-from phigate.core.event_log import Journal
-from phigate.core.ledger.port import Keys, Ledger
+from phigate.core.event_log import EventLog
+from phigate.core.ledger.port import KeyStore, Ledger
 from phigate.core.ledger.proof_count import ProofRefusal
 from phigate.core.limits import ADVICE_TIMEOUT_S, BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from phigate.core.receipts.days import DAY_S
@@ -21,7 +21,7 @@ from phigate.core.receipts.text_signer import TextSignature, TextSigner
 from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.routing.breaker import Breaker
 from phigate.core.routing.breaker_port import SharedBreaker
-from phigate.core.routing.gate import Stand
+from phigate.core.routing.gate import GateContext
 from phigate.core.sandbox.port import Sandboxes
 from phigate.core.tools.tool_loop import Zones
 from phigate.core.types import REGIONS, Json, Task
@@ -56,9 +56,9 @@ class Stack:
         """Whether such a request stops when its receipt cannot be certified."""
         return self.receipts_required == "all" or (phi and self.receipts_required == "phi")
 
-    def stand(self, view: CatalogView, now_s: float) -> Stand:
+    def stand(self, view: CatalogView, now_s: float) -> GateContext:
         """What the gate has to know besides the request, now."""
-        return Stand(now_s, now_s - view.read_at_s, self.unproven_allowed)
+        return GateContext(now_s, now_s - view.read_at_s, self.unproven_allowed)
 
 
 class BodyLate(Exception):
@@ -66,7 +66,7 @@ class BodyLate(Exception):
 
 
 @dataclass(slots=True)
-class Call:
+class InboundRequest:
     """One call as it came in. Header names in lower case; `body` is None when it was too large.
 
     `arriving`: the body is still on its way, and comes when it is awaited: it is read only after
@@ -89,7 +89,7 @@ class Call:
             except BodyLate:
                 self.is_late = True
 
-    def take_body(self) -> bytes:
+    def pop_body(self) -> bytes:
         """The body, given away: five megabytes are not kept while an upstream answers."""
         body, self.body = self.body or b"", b""
         return body
@@ -149,14 +149,14 @@ class Gateway:
     """Everything that one process needs to serve requests."""
 
     stack: Stack
-    keys: Keys
+    keys: KeyStore
     ledger: Ledger
     signer: ReceiptSigner
     receipts: ReceiptStore
     catalog: CatalogSource
     upstream: Upstream
     clock: Clock
-    journal: Journal
+    event_log: EventLog
     zones: Zones
     random_bytes: Callable[[int], bytes]
     sandboxes: Sandboxes | None = None
@@ -171,7 +171,9 @@ class Gateway:
     breaker: Breaker = field(default_factory=Breaker)
     # None where this process alone serves the stack.
     shared_breaker: SharedBreaker | None = None
-    heard_with_s: float | None = None  # when the catalog was read with which it was looked at
+    breaker_synced_at_s: float | None = (
+        None  # when the catalog was read with which it was looked at
+    )
     _refusals: dict[str, int] = field(default_factory=dict)
     _timeouts: dict[str, int] = field(default_factory=dict)
     _timeouts_day: int = 0
@@ -206,7 +208,7 @@ class Gateway:
         self._timeouts[key_id] = self._timeouts.get(key_id, 0) + 1
         return self._timeouts[key_id]
 
-    async def shielded(self, work: Coroutine[None, None, None]) -> None:
+    async def run_shielded(self, work: Coroutine[None, None, None]) -> None:
         """Run `work` to its end even when the caller of this method is cancelled."""
         await asyncio.shield(self.begun(work))
 
@@ -214,11 +216,11 @@ class Gateway:
         """Begin `work`, which runs to its end whatever becomes of who began it."""
         return _kept(work, self._closing)
 
-    def advise(self, work: Coroutine[None, None, None]) -> None:
+    def spawn_best_effort(self, work: Coroutine[None, None, None]) -> None:
         """Begin `work` that may be given up: nothing but advice is lost."""
         _kept(work, self._advising)
 
-    async def drained(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait for the work that outlived its request, and for advice a moment: without streaming
         the answer waits too."""
         while self._closing:

@@ -22,23 +22,23 @@ from phigate.core.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
-from phigate.core.ledger.cost import bound, text_bytes, tokens_affordable
+from phigate.core.ledger.cost import text_bytes, tokens_affordable, worst_case
 from phigate.core.ledger.port import CountRefusal, HoldRefused
 from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
 from phigate.core.request.canonical import canonical
-from phigate.core.request.debug import Wanted, wanted
-from phigate.core.request.read import Pinned, check_policy, read_asked, read_headers
+from phigate.core.request.debug import DebugOptions, wanted
+from phigate.core.request.read import RoutingHeaders, check_policy, read_headers, read_requirements
 from phigate.core.routing.gate import Code
 from phigate.core.routing.route import AUTO, Route, decide, rows_of_model
 from phigate.core.tools.tool_loop import ServerTools, Zones, offered, server_tools
-from phigate.core.types import Asked, Catalog, ConfidentialBy, Json, KeyPolicy, Row
-from phigate.pipeline.gateway import Call, Stack
+from phigate.core.types import Catalog, ConfidentialBy, Json, KeyPolicy, Requirements, Row
+from phigate.pipeline.gateway import InboundRequest, Stack
 from phigate.wire.json import is_heavy, parse_object
 from phigate.wire.openai.chat_body import ChatBody, check_shape
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RequestPlan:
     """A call that was read and routed. `route.code` is set when it is refused.
 
     `sent_tools`: the caller's own body had tools; `dropped` names what no row can honour;
@@ -46,7 +46,7 @@ class Order:
     """
 
     body: Json
-    asked: Asked
+    asked: Requirements
     stream: bool
     with_usage: bool
     view: CatalogView
@@ -54,7 +54,7 @@ class Order:
     hold_micros: int
     deadline_s: float
     server: ServerTools | None = None
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: DebugOptions = field(default_factory=DebugOptions)
     sent_tools: bool = False
     dropped: tuple[str, ...] = ()
     is_heavy: bool = False
@@ -65,7 +65,7 @@ class Order:
         return self.view.catalog
 
 
-def read_pinned(call: Call, policy: KeyPolicy, stack: Stack) -> Pinned:
+def read_pinned(call: InboundRequest, policy: KeyPolicy, stack: Stack) -> RoutingHeaders:
     """The headers, once the body is known to be one that can be read. Raises 415, 413,
     408, 400."""
     if call.headers.get("content-encoding", "identity").strip().lower() != "identity":
@@ -82,9 +82,9 @@ def read_pinned(call: Call, policy: KeyPolicy, stack: Stack) -> Pinned:
     return read_headers(call.headers, policy, stack.region)
 
 
-def read_order(
-    call: Call,
-    pinned: Pinned,
+def plan_request(
+    call: InboundRequest,
+    pinned: RoutingHeaders,
     policy: KeyPolicy,
     *,
     view: CatalogView,
@@ -93,10 +93,10 @@ def read_order(
     now_s: float,
     shape: type[ChatBody] = ChatBody,
     marks: bytes | None = None,
-) -> Order:
+) -> RequestPlan:
     """Body, policy, route and bound, in the order of DESIGN's table; `marks` are the body's, where
     they are known. Raises CallerError."""
-    body = parse_object(call.take_body(), marks)
+    body = parse_object(call.pop_body(), marks)
     check_shape(shape, body)
     catalog = view.catalog
     is_math = call.task == "math"
@@ -105,7 +105,7 @@ def read_order(
     server = server_tools(body, zones, now_s, programs=has_sandbox)
     if server is not None:
         body = offered(body, server)
-    asked = read_asked(body, pinned, call.task)
+    asked = read_requirements(body, pinned, call.task)
     body = canonical(body)
     if server is not None:
         asked = replace(asked, needs_tools=True)
@@ -118,14 +118,14 @@ def read_order(
     options = body.get("stream_options") or {}
     route = decide(catalog, asked, stack.stand(view, now_s))
     asked = route.asked
-    return Order(
+    return RequestPlan(
         body=body,
         asked=asked,
         stream=stream,
         with_usage=options.get("include_usage") is True,
         view=view,
         route=route,
-        hold_micros=max((bound(row, asked).micros for row in route.candidates), default=0),
+        hold_micros=max((worst_case(row, asked).micros for row in route.candidates), default=0),
         deadline_s=now_s + (stack.stream_timeout_s if stream else stack.json_timeout_s),
         server=server,
         wanted=asks,
@@ -135,7 +135,7 @@ def read_order(
     )
 
 
-def next_order(order: Order, body: Json, row: Row) -> Order:
+def plan_next_turn(order: RequestPlan, body: Json, row: Row) -> RequestPlan:
     """The order of a further turn: more text, the row that answered first in the list."""
     added = body["messages"][len(order.body["messages"]) :]
     asked = replace(
@@ -150,11 +150,11 @@ def next_order(order: Order, body: Json, row: Row) -> Order:
         body=body,
         asked=asked,
         route=replace(order.route, asked=asked, candidates=candidates),
-        hold_micros=max(bound(candidate, asked).micros for candidate in rows),
+        hold_micros=max(worst_case(candidate, asked).micros for candidate in rows),
     )
 
 
-def within(order: Order, room_micros: int) -> Order | None:
+def within(order: RequestPlan, room_micros: int) -> RequestPlan | None:
     """The order at those of its candidates that `room_micros` covers, with as many output tokens as
     it covers at the first of them; None where that is too few to answer with."""
     asked, rows = order.asked, order.route.candidates
@@ -169,16 +169,16 @@ def within(order: Order, room_micros: int) -> Order | None:
         return None
     tokens = affordable(first)
     asked = replace(asked, tokens_out=tokens)
-    kept = tuple(row for row in rows if bound(row, asked).micros <= room_micros)
+    kept = tuple(row for row in rows if worst_case(row, asked).micros <= room_micros)
     return replace(
         order,
         asked=asked,
         route=replace(order.route, asked=asked, candidates=kept),
-        hold_micros=max(bound(row, asked).micros for row in kept),
+        hold_micros=max(worst_case(row, asked).micros for row in kept),
     )
 
 
-def refused(code: Code, asked: Asked) -> CallerError:
+def refused(code: Code, asked: Requirements) -> CallerError:
     """The refusal of a route without candidates."""
     kind, message = _REFUSALS[code]
     never = asked.phi and asked.task == "math"  # whatever else were asked
@@ -186,7 +186,7 @@ def refused(code: Code, asked: Asked) -> CallerError:
     return kind(message.format(region=asked.region) + why)
 
 
-def decision(order: Order) -> Json:
+def decision(order: RequestPlan) -> Json:
     """The order as `POST /v1/route` shows it."""
     asked, route = order.asked, order.route
     rows = route.candidates
@@ -201,7 +201,7 @@ def decision(order: Order) -> Json:
             {
                 "row": r.id,
                 "region": asked.region,
-                "cost_max_micro": bound(r, asked).micros,
+                "cost_max_micro": worst_case(r, asked).micros,
                 **({"override": r.override.host} if r.override else {}),
             }
             for r in rows
@@ -213,7 +213,7 @@ def decision(order: Order) -> Json:
 
 
 def hold_refused(
-    order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float
+    order: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
 ) -> CallerError:
     """The answer to a hold that was not written."""
     return _HOLD_REFUSALS[refused.reason](order, refused, policy, now_s)
@@ -224,7 +224,7 @@ def count_refused(reason: CountRefusal, policy: KeyPolicy, now_s: float) -> Call
     return _disabled_key() if reason == "key" else _over_rate(policy, now_s)
 
 
-def _may_run_programs(body: Json, pinned: Pinned, catalog: Catalog) -> bool:
+def _may_run_programs(body: Json, pinned: RoutingHeaders, catalog: Catalog) -> bool:
     """Whether the region has a sandbox for a math agent. Raises InvalidRequest for a stream."""
     if body.get("stream") is True:
         raise InvalidRequest(
@@ -233,7 +233,7 @@ def _may_run_programs(body: Json, pinned: Pinned, catalog: Catalog) -> bool:
     return catalog.regions[pinned.region].sandbox
 
 
-def _check_known(asked: Asked, catalog: Catalog, stack: Stack) -> None:
+def _check_known(asked: Requirements, catalog: Catalog, stack: Stack) -> None:
     if asked.region not in stack.regions:
         raise RegionNotServed(
             f"This stack does not serve region {asked.region}; it serves "
@@ -247,7 +247,7 @@ def _check_known(asked: Asked, catalog: Catalog, stack: Stack) -> None:
         )
 
 
-def _check_debug(asks: Wanted, pinned: Pinned, policy: KeyPolicy) -> Wanted:
+def _check_debug(asks: DebugOptions, pinned: RoutingHeaders, policy: KeyPolicy) -> DebugOptions:
     """PHI that went upstream is shown again only to a key whose policy says so."""
     if asks.is_debug and pinned.phi and not policy.debug_phi:
         raise KeyPolicyViolated(
@@ -258,7 +258,7 @@ def _check_debug(asks: Wanted, pinned: Pinned, policy: KeyPolicy) -> Wanted:
     return asks
 
 
-def _check_tokens_out(asked: Asked, catalog: Catalog) -> None:
+def _check_tokens_out(asked: Requirements, catalog: Catalog) -> None:
     most = max((row.tokens_out_max for row in catalog.rows), default=0)
     if asked.tokens_out is not None and asked.tokens_out > most:
         raise InvalidRequest(
@@ -267,7 +267,7 @@ def _check_tokens_out(asked: Asked, catalog: Catalog) -> None:
         )
 
 
-def _within_policy(asked: Asked, policy: KeyPolicy, catalog: Catalog) -> Asked:
+def _within_policy(asked: Requirements, policy: KeyPolicy, catalog: Catalog) -> Requirements:
     """The request limited to the policy's models. A model named outside them is refused."""
     if policy.models is None:
         return asked
@@ -280,7 +280,7 @@ def _within_policy(asked: Asked, policy: KeyPolicy, catalog: Catalog) -> Asked:
     return replace(asked, models_allowed=allowed)
 
 
-def _as_confidential(asked: Asked, policy: KeyPolicy) -> Asked:
+def _as_confidential(asked: Requirements, policy: KeyPolicy) -> Requirements:
     """The request under a key that requires confidential rows; a wish against that is refused."""
     if policy.confidential is None:
         return asked
@@ -321,7 +321,9 @@ _REFUSALS: Mapping[Code, tuple[type[CallerError], str]] = {
 }
 
 
-def _disabled(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+def _disabled(
+    order: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
+) -> CallerError:
     return _disabled_key()
 
 
@@ -329,7 +331,9 @@ def _disabled_key() -> CallerError:
     return InvalidApiKey("The key is disabled.")
 
 
-def _no_credit(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+def _no_credit(
+    order: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
+) -> CallerError:
     available = refused.available_micros
     affordable = tokens_affordable(order.route.candidates, order.asked, available)
     what = "credit" if refused.reason == "credit" else "of this key's spending limit for today"
@@ -345,7 +349,9 @@ def _no_credit(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: flo
     )
 
 
-def _too_fast(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+def _too_fast(
+    order: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
+) -> CallerError:
     return _over_rate(policy, now_s)
 
 
@@ -356,7 +362,9 @@ def _over_rate(policy: KeyPolicy, now_s: float) -> CallerError:
     )
 
 
-def _too_many(order: Order, refused: HoldRefused, policy: KeyPolicy, now_s: float) -> CallerError:
+def _too_many(
+    order: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
+) -> CallerError:
     return RateLimited(
         "The account has too many requests under way; wait for some to end.",
         headers={"retry-after": "1"},

@@ -21,18 +21,25 @@ from phigate.core.errors import (
 from phigate.core.ledger.keys import parse_key
 from phigate.core.limits import KEY_CACHE_S, KEY_FRESH_S, WRITE_BYTES_MAX
 from phigate.core.receipts.record import Ended
-from phigate.core.request.read import Pinned
-from phigate.core.response import Out
+from phigate.core.request.read import RoutingHeaders
+from phigate.core.response import ResponseWriter
 from phigate.core.types import Json, Principal
-from phigate.pipeline.answer.debug import extras
+from phigate.pipeline.answer.debug import debug_members
 from phigate.pipeline.answer.headers import answer_headers, charge_headers
 from phigate.pipeline.answer.sse import Streaming
 from phigate.pipeline.call import row_health as outcomes
-from phigate.pipeline.call.failover import Answered, Turn
+from phigate.pipeline.call.failover import Answered, Failover
 from phigate.pipeline.call.upstream_signature import keep_upstream_signature
 from phigate.pipeline.charge.finalize import CallerGone, Ticket, cancelled_to_the_end
-from phigate.pipeline.gateway import Call, Gateway
-from phigate.pipeline.plan import Order, count_refused, decision, read_order, read_pinned, refused
+from phigate.pipeline.gateway import Gateway, InboundRequest
+from phigate.pipeline.plan import (
+    RequestPlan,
+    count_refused,
+    decision,
+    plan_request,
+    read_pinned,
+    refused,
+)
 from phigate.pipeline.tools.loop import Loop
 from phigate.wire.json import is_heavy, marks_of
 from phigate.wire.openai import answer as openai
@@ -41,7 +48,7 @@ from phigate.wire.openai.chat_body import ChatBody, RouteBody
 T = TypeVar("T")
 
 
-async def serve(gateway: Gateway, call: Call, out: Out) -> None:
+async def serve(gateway: Gateway, call: InboundRequest, out: ResponseWriter) -> None:
     """Answer one chat call on `out`. Raises InternalError for a bug, and nothing else."""
     try:
         ticket = await _serve(gateway, call, out)
@@ -53,17 +60,17 @@ async def serve(gateway: Gateway, call: Call, out: Out) -> None:
 
 
 class Noted(InternalError):
-    """A bug that the journal has."""
+    """A bug that the event log has."""
 
 
 def _internal_error(gateway: Gateway, bug: Exception, ticket: Ticket | None = None) -> Noted:
     """What a bug becomes. Its text may quote the request: from here on its class alone is named."""
-    gateway.journal.note("bug", kind=type(bug).__name__)
+    gateway.event_log.record("bug", kind=type(bug).__name__)
     headers = {} if ticket is None else ticket.receipt_headers()
     return Noted("An error of the gateway's own; it was counted.", headers=headers)
 
 
-async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
+async def _serve(gateway: Gateway, call: InboundRequest, out: ResponseWriter) -> Ticket | None:
     ticket: Ticket | None = None
     try:
         # A disabled key is found by the hold, in its own write; a refusal holds too.
@@ -79,7 +86,7 @@ async def _serve(gateway: Gateway, call: Call, out: Out) -> Ticket | None:
             raise refused(order.route.code, order.asked)
         await ticket.vouch(order)
         await ticket.hold(order)
-        turn = Turn(ticket, order, out)
+        turn = Failover(ticket, order, out)
         await (_serve_stream if order.stream else _serve_json)(ticket, order, turn, out)
     except Noted:
         raise
@@ -98,7 +105,7 @@ async def _afterwards(gateway: Gateway, ticket: Ticket | None) -> None:
     await keep_upstream_signature(ticket)
 
 
-async def dry_run(gateway: Gateway, call: Call) -> Json:
+async def dry_run(gateway: Gateway, call: InboundRequest) -> Json:
     """POST /v1/route: what `serve` would decide, by the same code; nothing is sent or charged. It
     counts against the key's rate, before its body is read."""
     principal = await authenticate(gateway, call)
@@ -113,7 +120,7 @@ async def dry_run(gateway: Gateway, call: Call) -> Json:
     return decision(await ordered(gateway, call))
 
 
-async def ordered(gateway: Gateway, call: Call) -> Order:
+async def ordered(gateway: Gateway, call: InboundRequest) -> RequestPlan:
     """A call that need not have messages, read and routed as `serve` does, and no more."""
     principal = await authenticate(gateway, call)
     pinned = read_pinned(call, principal.policy, gateway.stack)
@@ -122,15 +129,15 @@ async def ordered(gateway: Gateway, call: Call) -> Order:
 
 async def _read(
     gateway: Gateway,
-    call: Call,
-    pinned: Pinned,
+    call: InboundRequest,
+    pinned: RoutingHeaders,
     principal: Principal,
     shape: type[ChatBody] = ChatBody,
-) -> Order:
+) -> RequestPlan:
     view = await gateway.catalog.current()
     marks = marks_of(call.body or b"")
     read = functools.partial(
-        read_order,
+        plan_request,
         call,
         pinned,
         principal.policy,
@@ -146,7 +153,7 @@ async def _read(
 
 
 async def authenticate(
-    gateway: Gateway, call: Call, *, key_age_max_s: float = KEY_FRESH_S
+    gateway: Gateway, call: InboundRequest, *, key_age_max_s: float = KEY_FRESH_S
 ) -> Principal:
     """The caller behind the bearer token. Raises InvalidApiKey."""
     key = parse_key(call.key)
@@ -155,7 +162,7 @@ async def authenticate(
             "The API key is missing or not a key of this gateway. Send it as "
             "Authorization: Bearer phi_live_… or phi_test_…."
         )
-    principal = await gateway.keys.principal(key.sha256, age_max_s=key_age_max_s)
+    principal = await gateway.keys.lookup(key.sha256, age_max_s=key_age_max_s)
     if principal is None:
         raise InvalidApiKey("The API key is not known here.")
     expires_at_s = principal.expires_at_s
@@ -164,7 +171,7 @@ async def authenticate(
     return principal
 
 
-async def answer_error(error: PhigateError, ticket: Ticket | None, out: Out) -> None:
+async def answer_error(error: PhigateError, ticket: Ticket | None, out: ResponseWriter) -> None:
     """The OpenAI error envelope, with a receipt when the key is known."""
     named: Mapping[str, str] = {}
     body = _envelope(error, ticket)
@@ -197,7 +204,9 @@ def _envelope(error: PhigateError, ticket: Ticket | None) -> bytes:
     return orjson.dumps(envelope)
 
 
-async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
+async def _serve_json(
+    ticket: Ticket, order: RequestPlan, turn: Failover, out: ResponseWriter
+) -> None:
     whole = await _closed_early(ticket, _whole(ticket, order, turn, out))
     if whole is None:
         return
@@ -217,7 +226,9 @@ async def _serve_json(ticket: Ticket, order: Order, turn: Turn, out: Out) -> Non
         ticket.note("answered", answered.row)
 
 
-async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> None:
+async def _serve_stream(
+    ticket: Ticket, order: RequestPlan, turn: Failover, out: ResponseWriter
+) -> None:
     opened = await _closed_early(ticket, turn.stream())
     if opened is None:
         return
@@ -230,20 +241,22 @@ async def _serve_stream(ticket: Ticket, order: Order, turn: Turn, out: Out) -> N
         stream.close()
 
 
-async def _whole(ticket: Ticket, order: Order, turn: Turn, out: Out) -> tuple[Answered, bytes]:
+async def _whole(
+    ticket: Ticket, order: RequestPlan, turn: Failover, out: ResponseWriter
+) -> tuple[Answered, bytes]:
     """Turn after turn until there is an answer, and its receipt."""
     loop = Loop(ticket, order, out)
     try:
         answered = await _turn(ticket, turn)
         while following := await loop.after(openai.message(answered.body), answered.row):
-            answered = await _turn(ticket, Turn(ticket, following, out))
+            answered = await _turn(ticket, Failover(ticket, following, out))
     finally:
         loop.close()
     answered.dropped += loop.finish(answered.body)
     if (usage := loop.usage()) is not None:
         answered.body["usage"] = usage
     if order.wanted.any:
-        answered.body |= extras(
+        answered.body |= debug_members(
             order.wanted,
             order.route,
             ticket.attempts,
@@ -273,11 +286,11 @@ async def _hash(ticket: Ticket, body: bytes) -> None:
     ticket.response.update(last)
 
 
-async def _turn(ticket: Ticket, turn: Turn) -> Answered:
+async def _turn(ticket: Ticket, turn: Failover) -> Answered:
     """One whole turn, counted."""
     answered = await turn.answer()
     bytes_out = openai.output_bytes(answered.body["choices"], "message")
-    ticket.tally.answers_as(answered.body.get("id"))
+    ticket.tally.set_upstream_id(answered.body.get("id"))
     ticket.used(answered.row, answered.body.get("usage"), bytes_out)
     if not answered.fits:
         raise UpstreamError(

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from phigate.core.types import Agreement, Catalog, Json, Price, Row
-from phigate.verify.consistency import Finding
+from phigate.verify.consistency import Violation
 
 
-def departures(record: Json, catalog: Catalog) -> Iterator[Finding]:
+def mismatches(record: Json, catalog: Catalog) -> Iterator[Violation]:
     """Every rule by which the record departs from the snapshot."""
     for name, rule in RULES:
         for sentence in rule(record, catalog):

@@ -12,18 +12,18 @@ from phigate.core.catalog.overrides import without_port
 from phigate.core.limits import DAY_IS_MISSED_AFTER_S, FINDINGS_KEPT_MAX, RECEIPT_DAYS
 from phigate.core.receipts.days import DAY_S, begins_at_s, day_at, next_day
 from phigate.core.types import Catalog, Json
-from phigate.verify.against_catalog import departures, names_no_catalog
+from phigate.verify.against_catalog import mismatches, names_no_catalog
 from phigate.verify.chain import Closed, Items, chain_faults, digest_faults, saved_faults
-from phigate.verify.consistency import Finding
+from phigate.verify.consistency import Violation
 from phigate.verify.day import Leaf, receipt_leaf, tombstone_leaf
-from phigate.verify.open_hold import OpenHold, doubt
+from phigate.verify.open_hold import OpenHold, why_implausible
 from phigate.verify.roots import Roots
 from phigate.verify.sequence import Numbers
 from phigate.verify.stored_receipt import Entry, ReceiptKey, Unproven, faults, is_uncertified
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AuditScope:
     """What is audited, and what the answer stands on.
 
     `last_number` and `open_holds` are the account's counter and its holds, read before anything
@@ -50,7 +50,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Finding:
     """One finding: the receipt, day or number it is about, the rule, and a sentence."""
 
     subject: str
@@ -62,8 +62,8 @@ class Found:
 class Report:
     """What came of it. `found` is cut at FINDINGS_KEPT_MAX, `found_by_rule` counts them all."""
 
-    question: Question
-    found: Sequence[Found]
+    question: AuditScope
+    found: Sequence[Finding]
     found_by_rule: Mapping[str, int]
     receipts: int
     tombstones: int
@@ -92,10 +92,10 @@ class Report:
 class Audit:
     """Takes the entries of every day of the period in order, `end_day` after each."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: AuditScope) -> None:
         self._question = question
         self._closed = {closed.day: closed for closed in question.closed}
-        self._found: list[Found] = []
+        self._found: list[Finding] = []
         self._by_rule: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._answers: Counter[tuple[str, str]] = Counter()
@@ -190,7 +190,7 @@ class Audit:
             simulated=self._counts["simulated"],
         )
 
-    def _note(self, subject: str, found: Iterable[Finding]) -> None:
+    def _note(self, subject: str, found: Iterable[Violation]) -> None:
         """Findings about one thing; several by one rule are one."""
         by_rule: dict[str, list[str]] = {}
         for rule, sentence in found:
@@ -198,16 +198,16 @@ class Audit:
         for rule, sentences in by_rule.items():
             self._by_rule[rule] += 1
             if len(self._found) < FINDINGS_KEPT_MAX:
-                self._found.append(Found(subject, rule, "; ".join(sentences)))
+                self._found.append(Finding(subject, rule, "; ".join(sentences)))
 
     def _against_catalog(
         self, record: Json, catalog: Catalog | Unproven | None
-    ) -> Iterable[Finding]:
+    ) -> Iterable[Violation]:
         if names_no_catalog(record):
             return [("catalog", "it names no catalog")]
         if isinstance(catalog, Catalog):
             self._catalogs[catalog.sha256] = None
-            return departures(record, catalog)
+            return mismatches(record, catalog)
         if record["catalog"] is not None:
             # One finding for all receipts that name it.
             reason = catalog.reason if catalog is not None else "it is not in the table"
@@ -231,7 +231,7 @@ class Audit:
         if stored.state == "late":
             self._tombstones[stored.id] = tombstone_leaf(stored)
 
-    def _count_uncertified(self, receipt_id: str, record: Json) -> list[Finding]:
+    def _count_uncertified(self, receipt_id: str, record: Json) -> list[Violation]:
         """Its signature cannot be checked, so whoever writes the table can make one: none is good
         by itself. Of PHI none is accepted at all, which `faults` has said."""
         self._counts["uncertified"] += 1
@@ -246,7 +246,7 @@ class Audit:
         sentence = "nobody vouches for its key, so that its signature proves nothing"
         return [("uncertified", f"{sentence}; {most} are accepted" if most else sentence)]
 
-    def _count_overrides(self, record: Json) -> Iterator[Finding]:
+    def _count_overrides(self, record: Json) -> Iterator[Violation]:
         """PHI at an address that is not its provider's is a finding until the host is named."""
         self._counts["simulated"] += "simulated" in record
         for host in sorted(set(record.get("overrides", {}).values())):
@@ -303,12 +303,12 @@ class Audit:
         from_s = begins_at_s(last_day) - DAY_S
         doubts: dict[int, str] = {}
         for hold in question.open_holds:
-            why = doubt(hold, from_s=from_s, now_s=question.now_s, lasts=self._lasts)
+            why = why_implausible(hold, from_s=from_s, now_s=question.now_s, lasts=self._lasts)
             if why is not None:
                 doubts[hold.seq] = why
         return doubts
 
-    def _lost(self, after: Numbers) -> Iterable[Finding]:
+    def _lost(self, after: Numbers) -> Iterable[Violation]:
         """An account that has made calls has left something, unless it was all taken away. The
         period may end yesterday, for the day after it was looked at too."""
         question = self._question
@@ -354,7 +354,7 @@ class Audit:
         return min(firsts), min(max(lasts), question.last_number)
 
 
-def _gap(gap: tuple[int, int], doubts: Mapping[int, str]) -> tuple[str, list[Finding]]:
+def _gap(gap: tuple[int, int], doubts: Mapping[int, str]) -> tuple[str, list[Violation]]:
     first, last = gap
     excuses = [
         ("gap", f"the open hold that has number {seq} {why}")

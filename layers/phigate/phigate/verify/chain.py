@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from phigate.core.receipts.days import DAY_S, begins_at_s
 from phigate.core.types import Json
-from phigate.verify.consistency import Finding
+from phigate.verify.consistency import Violation
 from phigate.verify.day import DayDigest, Leaf, name_of, read_digest, tally
 from phigate.verify.errors import ProofFailed
 from phigate.verify.roots import Roots
@@ -48,7 +48,7 @@ def read_closed(day: str, jws: str, roots: Roots) -> Closed:
         return Closed(day, jws, None, fault)
 
 
-def digest_faults(closed: Closed, account: str, items: Items) -> Iterator[Finding]:
+def digest_faults(closed: Closed, account: str, items: Items) -> Iterator[Violation]:
     """What a day's digest says that is not so."""
     if closed.fault is not None:
         yield "digest", closed.fault
@@ -118,7 +118,7 @@ def _what(saved: DayDigest, stands: Closed) -> str:
     return f"other now: {', '.join(changed)}" if changed else "it says the same as before"
 
 
-def _tally_faults(digest: DayDigest, items: Items) -> Iterator[Finding]:
+def _tally_faults(digest: DayDigest, items: Items) -> Iterator[Violation]:
     found = tally(items.leaves)
     if found == digest.tally:
         return

@@ -22,7 +22,7 @@ from phigate.wire.json import parse_object
 # The longest call, its drain, and a ledger that answers late; then the hold itself has expired.
 CALL_S_MAX = STREAM_TIMEOUT_S + 120
 
-Finding = tuple[str, str]  # the rule that does not hold, and the sentence for a person
+Violation = tuple[str, str]  # the rule that does not hold, and the sentence for a person
 
 
 def read_record(payload: bytes) -> Json:
@@ -52,7 +52,7 @@ def _wrong(record: Json) -> list[str]:
     return wrong
 
 
-def contradictions(record: Json) -> Iterator[Finding]:
+def violations(record: Json) -> Iterator[Violation]:
     """Every rule that the record breaks."""
     for name, rule in RULES.items():
         for sentence in rule(record):

@@ -21,7 +21,9 @@ class OpenHold:
     expires_at_s: int
 
 
-def doubt(hold: OpenHold, *, from_s: float, now_s: float, lasts: Mapping[str, int]) -> str | None:
+def why_implausible(
+    hold: OpenHold, *, from_s: float, now_s: float, lasts: Mapping[str, int]
+) -> str | None:
     """Why this is no hold of a call under way that began since `from_s`; None where it may be one.
 
     `lasts` are the greatest numbers of days: one that was given out days before the hold is less.

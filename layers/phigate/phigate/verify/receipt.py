@@ -18,7 +18,7 @@ from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP
 from phigate.core.types import Json, Price
 from phigate.verify.certificate import Certificate, read_certificate
 from phigate.verify.check import Check, Outcome
-from phigate.verify.consistency import contradictions, read_record
+from phigate.verify.consistency import read_record, violations
 from phigate.verify.errors import ProofFailed
 from phigate.verify.roots import Roots
 from phigate.verify.upstream import check_upstream
@@ -179,7 +179,7 @@ def _certificate_and_signature(
 
 
 def _consistent(record: Json) -> Check:
-    found = [sentence for _, sentence in contradictions(record)]
+    found = [sentence for _, sentence in violations(record)]
     if found:
         return Check("record", "fails", "; ".join(found))
     return Check("record", "holds", _summary(record))

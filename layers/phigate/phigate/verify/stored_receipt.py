@@ -16,7 +16,7 @@ from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed, hash_text
 from phigate.core.types import Json
 from phigate.verify.certificate import Certificate, read_certificate
-from phigate.verify.consistency import Finding, contradictions, read_record
+from phigate.verify.consistency import Violation, read_record, violations
 from phigate.verify.errors import ProofFailed
 from phigate.verify.receipt import check_certificate
 from phigate.verify.receipt_body import receipt_input
@@ -86,7 +86,7 @@ def is_uncertified(record: Json, key: ReceiptKey | Unproven | None) -> bool:
 
 def faults(
     entry: Entry, account: str, day: str, key: ReceiptKey | Unproven | None
-) -> Iterator[Finding]:
+) -> Iterator[Violation]:
     """Every rule that the item breaks. `key` is None where no certificate is stored."""
     yield from _place(entry, day)
     if entry.fault is not None:
@@ -104,7 +104,7 @@ def faults(
     if stored.signed is not None and record is not None:
         yield from _matches(stored, account, record)
         yield from _vouched(stored.signed, record, key)
-        yield from contradictions(record)
+        yield from violations(record)
 
 
 def own_number(entry: Entry, account: str, day: str) -> int | None:
@@ -130,7 +130,7 @@ def vouched_number(
     return own_number(entry, account, day)
 
 
-def _place(entry: Entry, day: str) -> Iterator[Finding]:
+def _place(entry: Entry, day: str) -> Iterator[Violation]:
     receipt_id, dot, number = entry.id.partition(".")
     try:
         is_at_home = day_of(receipt_id) == day
@@ -152,7 +152,7 @@ def _kept_until_s(receipt_id: str) -> int:
         return 0
 
 
-def _matches(stored: StoredReceipt, account: str, record: Json) -> Iterator[Finding]:
+def _matches(stored: StoredReceipt, account: str, record: Json) -> Iterator[Violation]:
     if record["account"] != account:
         yield "account", f"it is a receipt of account {record['account']}"
     if record["id"] != stored.id:
@@ -167,7 +167,9 @@ def _matches(stored: StoredReceipt, account: str, record: Json) -> Iterator[Find
         yield "cost", f"{stored.swept_micros} micro-USD were swept of {held_micros} that were held"
 
 
-def _vouched(signed: Signed, record: Json, key: ReceiptKey | Unproven | None) -> Iterator[Finding]:
+def _vouched(
+    signed: Signed, record: Json, key: ReceiptKey | Unproven | None
+) -> Iterator[Violation]:
     if is_uncertified(record, key):
         if record["phi"] is not False:
             yield "certificate", "nobody vouches for the key of a receipt of PHI"

@@ -27,7 +27,7 @@ class Event(NamedTuple):
     data: bytes
 
 
-class Decoder:
+class EventDecoder:
     """Turns bytes as they arrive into events. Raises UpstreamFailed("oversized") past the limit."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ PRICE_MICROS_MAX = 10_000_000_000  # 10,000 USD per million tokens: more is a sl
 STATUSES = ("live", "staged", "alpha")  # `no_key` is found out at start, never written
 LAWS = ("nFADP", "GDPR-28", "HIPAA-BAA")
 KINDS = ("DPA", "BAA")
-AUTHS = ("bearer", "x-api-key", "api-key", "google_service_account")
+AUTH_SCHEMES = ("bearer", "x-api-key", "api-key", "google_service_account")
 API_VERSIONS = ("2023-06-01", "2026-10-21")  # those that the adapters know
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
@@ -149,7 +149,7 @@ _REGION = _one_of(REGIONS)
 PROVIDER_FIELDS: Fields = {
     "provider": Field(_ID),
     "dialect": Field(_ID),
-    "auth": Field(_one_of(AUTHS)),
+    "auth": Field(_one_of(AUTH_SCHEMES)),
     "agreements": Field(_table, is_required=False),
     "rows": Field(_tables),
 }

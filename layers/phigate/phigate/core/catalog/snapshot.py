@@ -52,7 +52,7 @@ __all__ = [
 
 
 def document_from_texts(texts: Mapping[str, str]) -> Json:
-    """The document of a catalog folder. Keys are paths relative to the folder (`regions.toml`,
+    """The document of a catalog folder. KeyStore are paths relative to the folder (`regions.toml`,
     `aliases.toml`, `providers/<name>.toml`), values TOML text.
 
     Raises CatalogInvalid for text that is not TOML and for files that have no place; what the

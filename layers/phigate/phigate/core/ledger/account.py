@@ -35,7 +35,7 @@ Event = Literal["hold", "raise", "use", "write", "done", "late", "settle", "void
 Refusal = Literal["key", "credit", "spend_limit", "rate", "holds", "refusals"]
 
 
-class IllegalStep(InternalError):
+class IllegalTransition(InternalError):
     """The ledger was asked for something that its table of steps does not hold: a bug."""
 
 
@@ -53,7 +53,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReceiptState:
     """What stands under a receipt's key. `swept_micros`: what the sweeper charged, or would."""
 
     state: Literal["done", "expired", "late"]
@@ -62,15 +62,15 @@ class Verdict:
     swept_micros: int
 
 
-def step(state: State, event: Event) -> State:
-    """The state after an event. Raises IllegalStep."""
+def transition(state: State, event: Event) -> State:
+    """The state after an event. Raises IllegalTransition."""
     after = STEPS[state].get(event)
     if after is None:
-        raise IllegalStep(f"a hold that is {state} does not take {event}")
+        raise IllegalTransition(f"a hold that is {state} does not take {event}")
     return after
 
 
-def state_of(hold: Hold | None, verdict: Verdict | None) -> State:
+def state_of(hold: Hold | None, verdict: ReceiptState | None) -> State:
     """The state of a hold by what is stored of it."""
     if verdict is None:
         return "absent" if hold is None else "used" if hold.used_micros else "held"
@@ -79,7 +79,7 @@ def state_of(hold: Hold | None, verdict: Verdict | None) -> State:
     return "done" if hold is not None and hold.seq == verdict.seq else "settled"
 
 
-def swept_charge(hold: Hold, verdict: Verdict) -> int:
+def swept_charge(hold: Hold, verdict: ReceiptState) -> int:
     """What the sweeper charges for an expired hold whose receipt or tombstone stands."""
     if hold.seq != verdict.seq:
         return 0
@@ -93,7 +93,7 @@ def refusal(item: Mapping[str, Any] | None, request: HoldRequest) -> HoldRefused
     for reason, refuses in REFUSALS:
         if refuses(item, request):
             return HoldRefused(reason, _spendable(item, request))
-    raise IllegalStep("a hold was refused although every condition held")
+    raise IllegalTransition("a hold was refused although every condition held")
 
 
 def count_refusal(item: Mapping[str, Any] | None, key_id: str) -> CountRefusal:
@@ -149,13 +149,13 @@ def view(account: str, item: Mapping[str, Any]) -> AccountView:
     )
 
 
-def verdict_of(item: Mapping[str, Any]) -> Verdict:
+def verdict_of(item: Mapping[str, Any]) -> ReceiptState:
     """What a receipt's item says about money."""
     state = text_at(item, "st")
     for known in ("done", "expired", "late"):
         if state == known:
-            return Verdict(known, int_at(item, "s"), int_at(item, "c"), int_at(item, "p"))
-    raise IllegalStep("a receipt is in a state that this version does not know")
+            return ReceiptState(known, int_at(item, "s"), int_at(item, "c"), int_at(item, "p"))
+    raise IllegalTransition("a receipt is in a state that this version does not know")
 
 
 def check_account(account: str) -> str:

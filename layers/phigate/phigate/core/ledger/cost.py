@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from phigate.core.types import Asked, Price, Row, Usage
+from phigate.core.types import Price, Requirements, Row, Usage
 
 MICROS_PER_UNIT = 1_000_000  # prices are per million tokens
 
@@ -25,7 +25,7 @@ class Bound:
     micros: int
 
 
-def bound(row: Row, asked: Asked) -> Bound:
+def worst_case(row: Row, asked: Requirements) -> Bound:
     """The hold for one turn: bytes as tokens, the row's overheads, the dearest input price."""
     tokens_in = (
         asked.text_bytes
@@ -65,7 +65,7 @@ def total(usages: Iterable[Usage]) -> Usage:
     return Usage(*map(sum, zip(*counts, strict=True)))
 
 
-def believed(reported: object, limit: Bound) -> Usage | None:
+def validated_usage(reported: object, limit: Bound) -> Usage | None:
     """A provider's `usage` object (OpenAI's names) as a value, or None when it cannot be true."""
     if not isinstance(reported, Mapping):
         return None
@@ -87,7 +87,7 @@ def believed(reported: object, limit: Bound) -> Usage | None:
     return Usage(tokens_in, tokens_out, read, written)
 
 
-def estimate(row: Row, asked: Asked, bytes_out: int, limit: Bound) -> Usage:
+def estimate(row: Row, asked: Requirements, bytes_out: int, limit: Bound) -> Usage:
     """Usage by our own meter when none was reported; never above the bound."""
     images = row.image_tokens_max * asked.images
     tokens_in = _tokens(asked.text_bytes, row) + images
@@ -95,7 +95,7 @@ def estimate(row: Row, asked: Asked, bytes_out: int, limit: Bound) -> Usage:
     return Usage(min(tokens_in, limit.tokens_in), min(tokens_out, limit.tokens_out))
 
 
-def estimate_unseen(row: Row, asked: Asked, worked_ms: int, limit: Bound) -> Usage:
+def estimate_unseen(row: Row, asked: Requirements, worked_ms: int, limit: Bound) -> Usage:
     """Usage of an answer nobody saw a byte of: the prompt, and what the row writes in the time that
     it worked; never above what was asked for."""
     written = unseen_tokens(worked_ms, row.tokens_out_per_s, limit.tokens_out)
@@ -107,11 +107,11 @@ def unseen_tokens(worked_ms: int, tokens_out_per_s: int, tokens_out_max: int) ->
     return min(-(-worked_ms * tokens_out_per_s // 1000), tokens_out_max)
 
 
-def tokens_affordable(rows: Iterable[Row], asked: Asked, available_micros: int) -> int:
+def tokens_affordable(rows: Iterable[Row], asked: Requirements, available_micros: int) -> int:
     """The largest max_tokens whose hold `available_micros` covers at every one of the rows."""
     least: int | None = None
     for row in rows:
-        prompt = bound(row, replace(asked, tokens_out=0)).micros
+        prompt = worst_case(row, replace(asked, tokens_out=0)).micros
         left = max(0, available_micros - prompt) * MICROS_PER_UNIT
         affordable = min(left // max(1, row.price.out_micros_per_mtok), row.tokens_out_max)
         least = affordable if least is None else min(least, affordable)

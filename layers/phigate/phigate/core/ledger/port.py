@@ -90,7 +90,7 @@ class Ledger(Protocol):
         whose outcome was unknown may count twice."""
         ...
 
-    async def raise_hold(
+    async def extend_hold(
         self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int
     ) -> bool: ...
 
@@ -111,12 +111,12 @@ class Ledger(Protocol):
     async def receipt(self, account: str, hold_id: str) -> StoredReceipt | None: ...
 
 
-class Keys(Protocol):
+class KeyStore(Protocol):
     """Finds a key's Principal by the SHA-256 of the whole key (hex). None: unknown key.
 
     `age_max_s` is how old the knowledge may be: over KEY_FRESH_S only where a hold looks again.
     """
 
-    async def principal(
+    async def lookup(
         self, key_sha256: str, *, age_max_s: float = KEY_FRESH_S
     ) -> Principal | None: ...

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate.core.attributes import Item, binary, bytes_at, deflate, inflate, int_at, text_at
-from phigate.core.ledger.account import IllegalStep, verdict_of
+from phigate.core.ledger.account import IllegalTransition, verdict_of
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 
@@ -77,7 +77,7 @@ def signed_of(item: Mapping[str, Any]) -> Signed | None:
 
 
 def stored_receipt(account: str, item: Mapping[str, Any]) -> StoredReceipt:
-    """A receipt's item as a value. Raises IllegalStep."""
+    """A receipt's item as a value. Raises IllegalTransition."""
     verdict = verdict_of(item)
     return StoredReceipt(
         account=account,
@@ -100,7 +100,7 @@ def read_receipt(account: str, item: Mapping[str, Any]) -> StoredReceipt | Garbl
     try:
         missing = _REQUIRED - item.keys()
         stored = stored_receipt(account, item)
-    except (KeyError, TypeError, ValueError, AttributeError, IllegalStep):
+    except (KeyError, TypeError, ValueError, AttributeError, IllegalTransition):
         return GarbledReceipt(receipt_id, number_of(item))
     is_shaped = not missing and stored.seq > 0 and min(stored.cost_micros, stored.swept_micros) >= 0
     if is_shaped and _is_signed_as_its_state(stored):

@@ -148,7 +148,7 @@ def count_call(
     }
 
 
-def raise_hold(table: str, account: str, old: Hold, new_micros: int, used_micros: int) -> Call:
+def extend_hold(table: str, account: str, old: Hold, new_micros: int, used_micros: int) -> Call:
     """UpdateItem: move more micros into a hold and note what is used so far."""
     more = new_micros - old.micros
     names = {"#id": old.id}

@@ -11,7 +11,7 @@ from phigate.core.types import Json
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DebugOptions:
     """What the request asks to be told."""
 
     meta: bool = False
@@ -31,19 +31,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchanged:
+class WireBodies:
     """One turn's wire bodies, kept only while a request asks for them."""
 
     sent: Any
     received: Any
 
 
-def wanted(body: Json) -> Wanted:
+def wanted(body: Json) -> DebugOptions:
     """The members of the request. `debug.enabled: false` switches all of `debug` off."""
     debug = body.get("debug") or {}
     is_on = debug.get("enabled") is not False
     echo = body.get("echo_upstream_request") is True
-    return Wanted(
+    return DebugOptions(
         meta=body.get("meta") is True,
         upstream_request=echo or (is_on and debug.get("return_upstream_request") is True),
         upstream_response=is_on and debug.get("return_upstream_response") is True,

@@ -10,10 +10,10 @@ from typing import Literal
 
 from phigate.core.types import Json, Row
 
-Fate = Literal["passed", "mapped", "own", "dropped", "ignored", "keyed"]
+Handling = Literal["passed", "mapped", "own", "dropped", "ignored", "keyed"]
 
 # What each fate says, for people.
-FATES: Mapping[Fate, str] = {
+HANDLINGS: Mapping[Handling, str] = {
     "passed": "goes upstream as it came",
     "mapped": "goes upstream in the dialect's own words",
     "own": "read by the gateway, never forwarded",
@@ -27,8 +27,8 @@ FATES: Mapping[Fate, str] = {
 class Field:
     """One row of the table: the member's fate in the dialects `openai` and `anthropic`."""
 
-    openai: Fate
-    anthropic: Fate
+    openai: Handling
+    anthropic: Handling
     what: str
 
 

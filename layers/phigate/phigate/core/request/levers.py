@@ -23,7 +23,7 @@ from phigate.core.limits import (
     UPSTREAM_BODY_BYTES_MAX,
 )
 from phigate.core.request.fields import MEMBERS, unsupported
-from phigate.core.types import Asked, Json, Row
+from phigate.core.types import Json, Requirements, Row
 
 # What has become too large: an answer in one piece, one event of a stream, a whole stream, or the
 # number of parts that an answer is put together of.
@@ -56,7 +56,7 @@ class Levers:
     is_unknown: bool = False
 
 
-def levers_of(body: Json, asked: Asked, row: Row) -> Levers:
+def levers_of(body: Json, asked: Requirements, row: Row) -> Levers:
     """The levers of a canonical body at a row."""
     lost = unsupported(asked.parameters, row)
     alternatives = 0

@@ -17,7 +17,15 @@ from phigate.core.request.field_policy import check_members
 from phigate.core.request.fields import MEMBERS, parameters
 from phigate.core.request.media import check_image, check_image_config, images
 from phigate.core.tools.tool_loop import DATETIME
-from phigate.core.types import MODEL_TIERS, REGIONS, Asked, Json, KeyPolicy, Preferences, Task
+from phigate.core.types import (
+    MODEL_TIERS,
+    REGIONS,
+    Json,
+    KeyPolicy,
+    Preferences,
+    Requirements,
+    Task,
+)
 
 _PHI_VALUES = {"true": True, "1": True, "false": False, "0": False}
 _TOKENS_NAMES = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -29,7 +37,7 @@ _STANDARD_SERVICE_TIERS = frozenset({"auto", "default", "standard"})
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
+class RoutingHeaders:
     """The three headers after the policy: where, under which tier, how strong a model."""
 
     region: str
@@ -37,18 +45,20 @@ class Pinned:
     model_tier: str | None
 
 
-def read_headers(headers: Mapping[str, str], policy: KeyPolicy, stack_region: str) -> Pinned:
+def read_headers(
+    headers: Mapping[str, str], policy: KeyPolicy, stack_region: str
+) -> RoutingHeaders:
     """X-Region, X-PHI and X-Model-Tier, else the key's defaults. Names in lower case."""
     region = _one_of(headers.get("x-region"), "X-Region", REGIONS, upper=True)
     model_tier = _one_of(headers.get("x-model-tier"), "X-Model-Tier", MODEL_TIERS)
-    return Pinned(
+    return RoutingHeaders(
         region=region or policy.default_region or stack_region,
         phi=_phi(headers.get("x-phi"), policy),
         model_tier=model_tier or policy.default_model_tier,
     )
 
 
-def check_policy(pinned: Pinned, policy: KeyPolicy) -> None:
+def check_policy(pinned: RoutingHeaders, policy: KeyPolicy) -> None:
     """Refuse headers that contradict the key's policy. Raises KeyPolicyViolated."""
     if policy.regions is not None and pinned.region not in policy.regions:
         raise KeyPolicyViolated(
@@ -64,7 +74,7 @@ def check_policy(pinned: Pinned, policy: KeyPolicy) -> None:
         )
 
 
-def read_asked(body: Json, pinned: Pinned, task: Task) -> Asked:
+def read_requirements(body: Json, pinned: RoutingHeaders, task: Task) -> Requirements:
     """The request as routing and pricing see it. `body` has passed the shape check."""
     check_members(body, phi=pinned.phi)
     _check_served(body)
@@ -73,7 +83,7 @@ def read_asked(body: Json, pinned: Pinned, task: Task) -> Asked:
     body = canonical(body)
     messages = body.get("messages", [])
     tools = body.get("tools") or []
-    return Asked(
+    return Requirements(
         model=body["model"],
         region=pinned.region,
         phi=pinned.phi,

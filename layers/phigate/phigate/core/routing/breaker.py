@@ -68,7 +68,7 @@ class Breaker:
             row.failures_at_s = row.failures_at_s[-BREAKER_FAILURES:]
         return opens
 
-    def is_news(self, row_id: str, now_s: float) -> bool:
+    def should_share(self, row_id: str, now_s: float) -> bool:
         """Whether a failure of the row now should be counted for others too, asked before `failed`.
 
         Of an open row it should only where it was the row's one try: a provider that is down would

@@ -16,17 +16,17 @@ from typing import Literal
 from phigate.core.catalog.reach import permitting_row
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.request.fields import unsupported
-from phigate.core.types import Asked, Rejection, Row
+from phigate.core.types import Rejection, Requirements, Row
 
 Code = Literal["no_route", "phi_blocked", "key_policy"]
-Rule = Callable[[Row, Asked, "Stand"], str | None]
+Rule = Callable[[Row, Requirements, "GateContext"], str | None]
 Steps = Sequence[tuple[str, Rule]]
 
 EVERY_UNPROVEN = frozenset({"*"})
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class GateContext:
     """What the gate knows besides the request: the time, the catalog's age, the stack's parameter.
 
     `unproven_allowed` holds `row/region` pairs that may be routed although unproven, or `*`.
@@ -38,20 +38,20 @@ class Stand:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     """The rows that passed, the rejections, and the step that emptied the list, if one did."""
 
     rows: tuple[Row, ...]
     rejections: tuple[Rejection, ...]
-    emptied_by: str | None
+    blocking_step: str | None
 
 
 def admit(
     rows: Sequence[Row],
-    asked: Asked,
-    stand: Stand,
+    asked: Requirements,
+    stand: GateContext,
     steps: Steps | None = None,
-) -> Verdict:
+) -> GateVerdict:
     """Run the steps over `rows` in order. `steps` is a parameter so that a test can mutate it."""
     left = tuple(rows)
     rejections: list[Rejection] = []
@@ -65,29 +65,31 @@ def admit(
                 rejections.append(Rejection(row.id, broken))
         left = tuple(passed)
         if not left:
-            return Verdict((), tuple(rejections), name)
-    return Verdict(left, tuple(rejections), None)
+            return GateVerdict((), tuple(rejections), name)
+    return GateVerdict(left, tuple(rejections), None)
 
 
-def may_attempt(row: Row, asked: Asked, stand: Stand, steps: Steps | None = None) -> bool:
+def may_attempt(
+    row: Row, asked: Requirements, stand: GateContext, steps: Steps | None = None
+) -> bool:
     """The gate's last look, before every attempt and every turn: time has passed since `admit`,
     and a later turn may ask for more."""
     return all(rule(row, asked, stand) is None for _, rule in (STEPS if steps is None else steps))
 
 
-def refusal_code(emptied_by: str, asked: Asked) -> Code:
+def refusal_code(blocking_step: str, asked: Requirements) -> Code:
     """One function of the step that emptied the list and whether there are images (DESIGN 1). PHI
     for a math agent is blocked whatever else the rows lack: no row would ever do."""
     if asked.phi and asked.task == "math":
         return "phi_blocked"
-    if emptied_by == "key_policy":
+    if blocking_step == "key_policy":
         return "key_policy"
-    if asked.phi and emptied_by in ("phi", "agreement"):
+    if asked.phi and blocking_step in ("phi", "agreement"):
         return "no_route" if asked.images else "phi_blocked"
     return "no_route"
 
 
-def _region(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _region(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     place = row.places.get(asked.region)
     if place is None:
         return "region"
@@ -96,24 +98,24 @@ def _region(row: Row, asked: Asked, stand: Stand) -> str | None:
     return None
 
 
-def _unproven_allowed(row: Row, asked: Asked, stand: Stand) -> bool:
+def _unproven_allowed(row: Row, asked: Requirements, stand: GateContext) -> bool:
     if stand.unproven_allowed == EVERY_UNPROVEN:
         return True
     return f"{row.id}/{asked.region}" in stand.unproven_allowed
 
 
-def _status(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _status(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     status = row.reviewed.status if row.status == "overridden" else row.status
     if status == "live" or (status == "alpha" and asked.preferences.include_alpha):
         return None
     return f"status_{status}"
 
 
-def _modality(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _modality(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     return "modality" if asked.images and "image" not in row.modalities else None
 
 
-def _capability(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _capability(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     if asked.needs_tools and not row.supports_tools:
         return "capability_tools"
     if asked.needs_json_schema and not row.supports_json_schema:
@@ -125,18 +127,18 @@ def _capability(row: Row, asked: Asked, stand: Stand) -> str | None:
     return None
 
 
-def _confidential(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _confidential(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     is_required = asked.confidential in ("name", "policy")
     return "capability_confidential" if is_required and not row.confidential else None
 
 
-def _phi(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _phi(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     if not asked.phi:
         return None
     return "phi_sandbox" if asked.task == "math" else _phi_terms(row, asked)
 
 
-def _phi_terms(row: Row, asked: Asked) -> str | None:
+def _phi_terms(row: Row, asked: Requirements) -> str | None:
     if row.override is not None and not row.override.phi_trusted:
         return "phi_overridden"
     row = permitting_row(row)
@@ -153,7 +155,7 @@ def _phi_terms(row: Row, asked: Asked) -> str | None:
     return None
 
 
-def _agreement(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _agreement(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     if not asked.phi:
         return None
     if not 0 <= stand.catalog_age_s <= CATALOG_PHI_AGE_MAX_S:
@@ -164,12 +166,12 @@ def _agreement(row: Row, asked: Asked, stand: Stand) -> str | None:
     return None
 
 
-def _key_policy(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _key_policy(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     allowed = asked.models_allowed
     return None if allowed is None or row.id in allowed else "key_policy"
 
 
-def _preferences(row: Row, asked: Asked, stand: Stand) -> str | None:
+def _preferences(row: Row, asked: Requirements, stand: GateContext) -> str | None:
     wanted = asked.preferences
     names = (row.provider, row.id)
     if wanted.only and not any(name in wanted.only for name in names):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from phigate.core.limits import ATTEMPTS_MAX
-from phigate.core.routing.gate import Code, Stand, Steps, admit, may_attempt, refusal_code
-from phigate.core.types import Asked, Catalog, ConfidentialBy, Rejection, Row
+from phigate.core.routing.gate import Code, GateContext, Steps, admit, may_attempt, refusal_code
+from phigate.core.types import Catalog, ConfidentialBy, Rejection, Requirements, Row
 
 AUTO = "auto"
 
@@ -18,7 +18,7 @@ AUTO = "auto"
 class Route:
     """The decision. `code` is set exactly when `candidates` is empty."""
 
-    asked: Asked
+    asked: Requirements
     candidates: tuple[Row, ...]
     rejections: tuple[Rejection, ...]
     code: Code | None
@@ -36,7 +36,7 @@ def rows_of_model(catalog: Catalog, name: str) -> tuple[Row, ...]:
     return tuple(row for row in catalog.rows if row.model == name)
 
 
-def confidential_by(catalog: Catalog, asked: Asked) -> ConfidentialBy | None:
+def confidential_by(catalog: Catalog, asked: Requirements) -> ConfidentialBy | None:
     """What makes an enclave necessary: the key's policy; the asked name, when every row of it is
     confidential and the caller has not lifted that; the caller's preference. The first one counts.
     """
@@ -54,7 +54,9 @@ def _is_confidential(catalog: Catalog, model: str) -> bool:
     return all(row.reviewed.confidential for row in rows_of_model(catalog, model))
 
 
-def decide(catalog: Catalog, asked: Asked, stand: Stand, steps: Steps | None = None) -> Route:
+def decide(
+    catalog: Catalog, asked: Requirements, stand: GateContext, steps: Steps | None = None
+) -> Route:
     """Gate, then order. The model step removes nothing unless the caller forbade fallbacks.
 
     `steps` is a parameter so that a test can mutate the gate. The route's `asked` says what makes
@@ -63,8 +65,8 @@ def decide(catalog: Catalog, asked: Asked, stand: Stand, steps: Steps | None = N
     by = confidential_by(catalog, asked)
     asked = asked if by == asked.confidential else replace(asked, confidential=by)
     verdict = admit(catalog.rows, asked, stand, steps)
-    if verdict.emptied_by is not None:
-        code = refusal_code(verdict.emptied_by, asked)
+    if verdict.blocking_step is not None:
+        code = refusal_code(verdict.blocking_step, asked)
         return Route(asked, (), verdict.rejections, code)
     candidates, others = _ordered(catalog, asked, verdict.rows)
     if asked.model != AUTO and not asked.preferences.allow_fallbacks:
@@ -74,7 +76,7 @@ def decide(catalog: Catalog, asked: Asked, stand: Stand, steps: Steps | None = N
 
 
 def _ordered(
-    catalog: Catalog, asked: Asked, rows: Sequence[Row]
+    catalog: Catalog, asked: Requirements, rows: Sequence[Row]
 ) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """The rows of the asked model and the other rows, each in the order of trying."""
     default = catalog.rows_by_id.get(catalog.regions[asked.region].rows.get(_task(asked), ""))
@@ -105,7 +107,7 @@ def _ordered(
     return tuple(first), tuple(second)
 
 
-def _task(asked: Asked) -> str:
+def _task(asked: Requirements) -> str:
     return "vision" if asked.images and asked.task == "chat" else asked.task
 
 
@@ -145,7 +147,7 @@ class Attempts:
         self,
         route: Route,
         open_breakers: frozenset[str] = frozenset(),
-        look: Callable[[Row, Asked, Stand], bool] = may_attempt,
+        look: Callable[[Row, Requirements, GateContext], bool] = may_attempt,
     ) -> None:
         rows = sorted(route.candidates, key=lambda row: row.id in open_breakers)
         self._asked = route.asked
@@ -154,7 +156,7 @@ class Attempts:
         self._single = len(rows) == 1
         self.handed_out = 0
 
-    def next(self, stand: Stand) -> Row | None:
+    def next(self, stand: GateContext) -> Row | None:
         """The next row that the gate admits now, or None when none is left."""
         while self._queue:
             row = self._queue.pop(0)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from phigate.core.errors import SvgRefused
-from phigate.core.tools.figures import clean_text, name_images, stitch
+from phigate.core.tools.figures import clean_text, embed_figures, name_images
 from phigate.core.tools.markup import Prose, ahead, is_plain
 from phigate.core.tools.mermaid import bare_diagram
 from phigate.core.types import Json
@@ -35,61 +35,61 @@ _ACTIVE_ADDRESS = re.compile(
 )
 
 
-def clean_answer(body: Json, figures: Sequence[str] | None, sanitise: Sanitise) -> None:
+def clean_answer(body: Json, figures: Sequence[str] | None, sanitize: Sanitise) -> None:
     """Clean a math answer in place, and put its figures where its text names them; None: JSON was
     asked for, which figures would end."""
     message: Json = body["choices"][0]["message"]
     content = _text(message.get("content"))
     message["content"] = None
-    clean_members(body, sanitise)
+    clean_members(body, sanitize)
     if figures is None:
-        message["content"] = content and clean_value(content, sanitise)
+        message["content"] = content and clean_value(content, sanitize)
         return
     named = name_images(content or "", len(figures))
     if _is_json(named):
         # Whoever reads it as such shows its strings; whoever does not shows it as it stands.
-        named = _clean_json(named, sanitise, 0, 0)
-    text, _ = stitch(named if is_plain(named) else clean_text(named, sanitise), figures)
+        named = _clean_json(named, sanitize, 0, 0)
+    text, _ = embed_figures(named if is_plain(named) else clean_text(named, sanitize), figures)
     message["content"] = text if text or content is not None else None
 
 
-def clean_members(root: Json, sanitise: Sanitise) -> None:
+def clean_members(root: Json, sanitize: Sanitise) -> None:
     """Clean every string below, and every member's name, in place."""
     pending: list[Any] = [root]
     while pending:
         container = pending.pop()
         if isinstance(container, dict):
             cleaned = {
-                clean_value(n, sanitise): _cleaned(v, sanitise) for n, v in container.items()
+                clean_value(n, sanitize): _cleaned(v, sanitize) for n, v in container.items()
             }
             container.clear()
             container.update(cleaned)
             pending.extend(v for v in container.values() if isinstance(v, dict | list))
         else:
-            container[:] = [_cleaned(value, sanitise) for value in container]
+            container[:] = [_cleaned(value, sanitize) for value in container]
             pending.extend(value for value in container if isinstance(value, dict | list))
 
 
-def clean_value(text: str, sanitise: Sanitise, after: int = 0, level: int = 0) -> str:
+def clean_value(text: str, sanitize: Sanitise, after: int = 0, level: int = 0) -> str:
     """A string that may be taken for anything; `after` says what follows it in a text around it."""
     diagram = bare_diagram(text)
     if diagram is not None:
         # Whoever takes it for none reads Markdown.
-        return clean_text(diagram, sanitise, after)
+        return clean_text(diagram, sanitize, after)
     if level < _LEVELS_MAX and _is_json(text):
-        return _clean_json(text, sanitise, after, level)
+        return _clean_json(text, sanitize, after, level)
     is_address = _ACTIVE_ADDRESS.match(_as_address(text)) is not None
     if not is_address and is_plain(text):
         return text
     if _SVG_START.match(text):
         try:
-            return _part_marks(sanitise(text))
+            return _part_marks(sanitize(text))
         except SvgRefused:
             pass
     if is_address:
         # As Angular's sanitiser writes it: no browser knows the scheme.
         text = f"unsafe:{text}"
-    clean = clean_text(text, sanitise, after)
+    clean = clean_text(text, sanitize, after)
     # Its line ends are its own, unless something in it was changed.
     return text if clean == _LINE_END.sub("\n", text) else clean
 
@@ -99,8 +99,8 @@ def refuse_drawing(svg: str) -> str:
     raise SvgRefused("nothing is drawn here")
 
 
-def _cleaned(value: Any, sanitise: Sanitise) -> Any:
-    return clean_value(value, sanitise) if isinstance(value, str) else value
+def _cleaned(value: Any, sanitize: Sanitise) -> Any:
+    return clean_value(value, sanitize) if isinstance(value, str) else value
 
 
 def _text(content: Any) -> str | None:
@@ -111,7 +111,7 @@ def _text(content: Any) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _clean_json(text: str, sanitise: Sanitise, after: int, level: int) -> str:
+def _clean_json(text: str, sanitize: Sanitise, after: int, level: int) -> str:
     """JSON whose strings are clean; numbers, order and space stay as they were written."""
     places, states = ahead(text, after)
 
@@ -119,7 +119,7 @@ def _clean_json(text: str, sanitise: Sanitise, after: int, level: int) -> str:
         at = bisect_left(places, found.end())
         value = json.loads(found[0])
         behind = states[at] if at < len(states) else after
-        clean = clean_value(value, sanitise, behind, level + 1)
+        clean = clean_value(value, sanitize, behind, level + 1)
         return found[0] if clean == value else json.dumps(clean)
 
     return _LITERAL.sub(literal, text)

@@ -27,7 +27,7 @@ _LANGUAGE = re.compile(r" *+(?!(?:math|katex)\b)[\w+#.-]*+", re.IGNORECASE)
 _HEADING = re.compile(r"#{1,6}(?: |$)")
 
 
-def clean_text(text: str, sanitise: Callable[[str], str], after: int = 0) -> str:
+def clean_text(text: str, sanitize: Callable[[str], str], after: int = 0) -> str:
     """The model's final text, every drawing in it cleaned, or shown as text, and what else a page
     would run, load or follow parted (core.markup).
 
@@ -46,7 +46,7 @@ def clean_text(text: str, sanitise: Callable[[str], str], after: int = 0) -> str
         end = _block_end(lines, at)
         parted = [prose.line(number) for number in range(at, end)]
         cleaned.extend(
-            _block(lines[at:end], sanitise) or _code(lines[at:end], plain[at:end], parted)
+            _block(lines[at:end], sanitize) or _code(lines[at:end], plain[at:end], parted)
         )
         at = end
     return "\n".join(cleaned)
@@ -57,7 +57,7 @@ def name_images(text: str, count: int) -> str:
     return _IMAGE.sub(lambda found: _plain(found, count), text)
 
 
-def stitch(text: str, figures: Sequence[str]) -> tuple[str, int]:
+def embed_figures(text: str, figures: Sequence[str]) -> tuple[str, int]:
     """The cleaned text with the cleaned figures in it, and how many they are."""
     plain = name_images(text, len(figures))
     lines = read(plain) if plain.strip() else []
@@ -92,13 +92,13 @@ def _block_end(lines: list[Line], at: int) -> int:
     return len(lines)
 
 
-def _block(lines: list[Line], sanitise: Callable[[str], str]) -> list[str] | None:
+def _block(lines: list[Line], sanitize: Callable[[str], str]) -> list[str] | None:
     """A fenced drawing, clean; None where it is none."""
     opening = lines[0]
     if opening.label is None:
         return None
     source = "\n".join(line.content for line in lines if line.kind == "inside")
-    clean = _cleaned(opening.label, source, sanitise)
+    clean = _cleaned(opening.label, source, sanitize)
     if clean is None:
         return None
     first, *rest = fenced(clean, opening.label)
@@ -124,11 +124,11 @@ def _code(lines: list[Line], plain: list[str], parted: list[str]) -> list[str]:
     return [parted[0], *inside, opening.mark] if is_code and parted != plain else parted
 
 
-def _cleaned(label: str, source: str, sanitise: Callable[[str], str]) -> str | None:
+def _cleaned(label: str, source: str, sanitize: Callable[[str], str]) -> str | None:
     if label == "mermaid":
         return clean_diagram(source)
     try:
-        return sanitise(source)
+        return sanitize(source)
     except SvgRefused:
         return None
 

@@ -11,7 +11,7 @@ from phigate.core.types import Catalog
 from phigate.effects.store.catalog import SnapshotRefused, read_snapshot
 from phigate.effects.store.dynamodb import Dynamo
 from phigate.effects.store.receipts import DynamoReceipts
-from phigate.verify.audit import Audit, Question, Report
+from phigate.verify.audit import Audit, AuditScope, Report
 from phigate.verify.chain import read_closed
 from phigate.verify.roots import Roots, by_kid
 from phigate.verify.stored_receipt import (
@@ -76,7 +76,7 @@ async def audit(dynamo: Dynamo, clock: Clock, period: Period) -> Report | None:
     if standing is None:
         return None
     roots = by_kid(await receipts.roots()) if period.roots is None else period.roots
-    question = Question(
+    question = AuditScope(
         account=account,
         first_day=period.first_day,
         last_day=period.last_day,

@@ -32,14 +32,14 @@ from phigate.verify.day import (
     tombstone_leaf,
 )
 from phigate.verify.errors import ProofFailed
-from phigate.verify.open_hold import doubt
+from phigate.verify.open_hold import why_implausible
 from phigate.verify.sequence import Numbers
 from phigate.verify.stored_receipt import own_number, read_entry
 
 RETRY_AFTER_S = 600.0  # after a failure, or while a day is left open
 
 
-class Sweeper(Protocol):
+class HoldSweeper(Protocol):
     """Ends the holds that are past their time."""
 
     async def sweep(self, account: str, now_s: int) -> Swept: ...
@@ -76,7 +76,7 @@ class DayCloser:
     def __init__(
         self,
         *,
-        ledger: Sweeper,
+        ledger: HoldSweeper,
         receipts: DynamoReceipts,
         root: Signer,
         clock: Clock,
@@ -195,7 +195,7 @@ class DayCloser:
         under_way = Numbers(
             hold.seq
             for hold in standing.holds
-            if doubt(hold, from_s=from_s, now_s=now_s, lasts=lasts) is None
+            if why_implausible(hold, from_s=from_s, now_s=now_s, lasts=lasts) is None
         )
         first = max((last for other, last in lasts.items() if other != day), default=0) + 1
         missing = [

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from phigate.core.clock import Clock
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.effects.aws.sigv4 import Credentials
 
 RENEW_BEFORE_S = 1_200  # a stream may run for 840 s and settle after that
@@ -44,11 +44,11 @@ class FixedCredentials:
 class ContainerCredentials:
     """Those of the container endpoint. `fresh` is awaited before each request."""
 
-    def __init__(self, *, url: str, token: str, clock: Clock, journal: Journal) -> None:
+    def __init__(self, *, url: str, token: str, clock: Clock, event_log: EventLog) -> None:
         self._url = url
         self._token = token
         self._clock = clock
-        self._journal = journal
+        self._event_log = event_log
         self._credentials: Credentials | None = None
         self._expires_at_s = 0.0
         self._failed_at_s = float("-inf")
@@ -72,7 +72,7 @@ class ContainerCredentials:
             self._credentials, self._expires_at_s = await self._fetched()
         except NoCredentials as exc:
             self._failed_at_s = now_s
-            self._journal.note("credentials_not_renewed", reason=str(exc))
+            self._event_log.record("credentials_not_renewed", reason=str(exc))
             if self._credentials is None:
                 raise
 
@@ -100,14 +100,14 @@ class ContainerCredentials:
 CredentialsOf = FixedCredentials | ContainerCredentials
 
 
-def credentials_of(environ: Mapping[str, str], clock: Clock, journal: Journal) -> CredentialsOf:
+def credentials_of(environ: Mapping[str, str], clock: Clock, event_log: EventLog) -> CredentialsOf:
     """Where this environment's credentials come from. Raises NoCredentials."""
     if url := environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         parts = urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in _LOCAL_HOSTS:
             raise NoCredentials("AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https nor local")
         token = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
-        return ContainerCredentials(url=url, token=token, clock=clock, journal=journal)
+        return ContainerCredentials(url=url, token=token, clock=clock, event_log=event_log)
     key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     if not key or not secret:
         raise NoCredentials("AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is missing")

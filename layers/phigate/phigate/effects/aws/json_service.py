@@ -57,7 +57,7 @@ class AwsJson:
         clock: Clock,
     ) -> None:
         self._clock = clock
-        self._signer = sigv4.Signer(
+        self._signer = sigv4.RequestSigner(
             host=urlsplit(endpoint).netloc,
             region=region,
             service=service,

@@ -29,7 +29,7 @@ class Credentials:
 CredentialsSource = Callable[[], Credentials]
 
 
-class Signer:
+class RequestSigner:
     """Signs POSTs of one host, path `/`, without query. `content_type` is the service's own."""
 
     def __init__(

@@ -21,11 +21,11 @@ from phigate.core.catalog.port import CatalogSource, CatalogView
 from phigate.core.catalog.snapshot import with_missing_keys
 from phigate.core.clock import Clock
 from phigate.core.errors import Overloaded
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.limits import CATALOG_PHI_AGE_MAX_S
 from phigate.core.types import Catalog, Row
 from phigate.effects.aws.secrets_manager import SecretUnread
-from phigate.effects.upstream.credentials import Access
+from phigate.effects.upstream.credentials import ProviderAccess
 
 SECRETS_FRESH_S = 300.0  # as long as a catalog is fresh
 RETRY_AFTER_S = 5.0  # where one could not be read or was refused; a reading takes some 20 ms
@@ -34,7 +34,7 @@ RETRY_AFTER_S = 5.0  # where one could not be read or was refused; a reading tak
 SECRETS_AGE_MAX_S = CATALOG_PHI_AGE_MAX_S
 
 # There is a key, which is none of this process's business.
-NOT_CALLED = Access(api_key="")
+NOT_CALLED = ProviderAccess(api_key="")
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -47,7 +47,7 @@ class Secrets(Protocol):
     async def is_filled(self, name: str) -> bool: ...
 
 
-class ServedCatalog:
+class StackCatalog:
     """A CatalogSource over another one. `access` is filled here and read by the upstream.
 
     `calls` says which rows this process calls itself: of a provider of none of them it is only
@@ -60,10 +60,10 @@ class ServedCatalog:
         *,
         secrets: Secrets,
         prefix: str,
-        access: MutableMapping[str, Access],
+        access: MutableMapping[str, ProviderAccess],
         fault_of: Callable[[Catalog], str | None],
         clock: Clock,
-        journal: Journal,
+        event_log: EventLog,
         calls: Callable[[Row], bool] = lambda _row: True,
         base_url: Callable[[str], str | None] = lambda _provider: None,
     ) -> None:
@@ -73,7 +73,7 @@ class ServedCatalog:
         self._access = access
         self._fault_of = fault_of
         self._clock = clock
-        self._journal = journal
+        self._event_log = event_log
         self._calls = calls
         self._base_url = base_url
         self._served: tuple[Catalog, Catalog] | None = None  # as read, and as served
@@ -87,7 +87,7 @@ class ServedCatalog:
         """See CatalogSource. Raises Overloaded for a snapshot that may not be served here."""
         view = await self.inner.current()
         if (fault := self._fault_of(view.catalog)) is not None:
-            self._journal.note("catalog_not_served", reason=fault)
+            self._event_log.record("catalog_not_served", reason=fault)
             raise Overloaded(f"This stack may not serve: {fault}.")
         while (served := self._served_of(view.catalog)) is None or self._older(SECRETS_AGE_MAX_S):
             # Shielded: a caller who hangs up must not end what others wait for.
@@ -151,40 +151,40 @@ class ServedCatalog:
         try:
             found = await self._found(name, catalog)
         except SecretUnread as exc:
-            self._journal.note("secret_unread", provider=name, outcome=str(exc))
+            self._event_log.record("secret_unread", provider=name, outcome=str(exc))
             self._doubted.add(name)
         else:
             self._learn(name, found)
         self._asked_at_s[name] = asked_at_s
 
-    async def _found(self, name: str, catalog: Catalog) -> Access | None:
+    async def _found(self, name: str, catalog: Catalog) -> ProviderAccess | None:
         secret = f"{self._prefix}/{name}"
         if not any(self._calls(row) for row in catalog.rows if row.provider == name):
             return NOT_CALLED if await self._secrets.is_filled(secret) else None
         text = await self._secrets.text(secret)
         return None if text is None else self._access_of(name, text, catalog)
 
-    def _learn(self, name: str, found: Access | None) -> None:
+    def _learn(self, name: str, found: ProviderAccess | None) -> None:
         known = self._access.get(name)
         if found is None:
             self._access.pop(name, None)
             return
         self._access[name] = found
         if known is not None and known.api_key != found.api_key:
-            self._journal.note("provider_key_changed", provider=name)
+            self._event_log.record("provider_key_changed", provider=name)
 
-    def _access_of(self, name: str, text: str, catalog: Catalog) -> Access | None:
+    def _access_of(self, name: str, text: str, catalog: Catalog) -> ProviderAccess | None:
         fields = _fields(text)
         key = fields.pop("api_key", "")
         if not key:
             if fields or text != "{}":
-                self._journal.note("secret_unusable", provider=name, reason="no api_key")
+                self._event_log.record("secret_unusable", provider=name, reason="no api_key")
             return None
         if missing := sorted(_variables(name, catalog) - fields.keys()):
             reason = f"no {', '.join(missing)}"
-            self._journal.note("secret_unusable", provider=name, reason=reason)
+            self._event_log.record("secret_unusable", provider=name, reason=reason)
             return None
-        return Access(api_key=key, base_url=self._base_url(name), variables=fields)
+        return ProviderAccess(api_key=key, base_url=self._base_url(name), variables=fields)
 
 
 def _fields(text: str) -> dict[str, str]:

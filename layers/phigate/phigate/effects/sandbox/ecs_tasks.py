@@ -26,7 +26,7 @@ PAGES_MAX = 20  # 2,000 tasks; a stack has 50 at most
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TaskPlacement:
     """Where the sandboxes of one region run: subnets without a route out, one container a task."""
 
     aws_region: str
@@ -83,7 +83,7 @@ def ecs_client(aws_region: str) -> EcsClient:
 class EcsTasks:
     """The tasks of one place. Every method raises EcsFailed."""
 
-    def __init__(self, *, client: EcsClient, place: Place, executor: Executor) -> None:
+    def __init__(self, *, client: EcsClient, place: TaskPlacement, executor: Executor) -> None:
         self.place = place
         self._client = client
         self._executor = executor
@@ -144,7 +144,7 @@ class EcsTasks:
             raise EcsFailed(f"{operation}: {type(exc).__name__}", "never") from exc
 
 
-def _run_task(place: Place, start: Start) -> dict[str, Any]:
+def _run_task(place: TaskPlacement, start: Start) -> dict[str, Any]:
     variable = {"name": HASH_VARIABLE, "value": start.token_sha256}
     return {
         "cluster": place.cluster,

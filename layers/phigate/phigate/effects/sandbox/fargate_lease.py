@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from phigate.core.clock import Clock
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.sandbox.tasks import Outcome, Record, Task
 from phigate.effects.sandbox.ecs_tasks import EcsFailed, EcsTasks, Start
 
@@ -45,10 +45,10 @@ class Lease:
 class Leases:
     """Starts, watches and stops tasks in one place."""
 
-    def __init__(self, *, tasks: EcsTasks, clock: Clock, journal: Journal) -> None:
+    def __init__(self, *, tasks: EcsTasks, clock: Clock, event_log: EventLog) -> None:
         self.tasks = tasks
         self._clock = clock
-        self._journal = journal
+        self._event_log = event_log
 
     def begin(self, nonce: str, start: Start) -> Lease:
         """Start a task; does not wait."""
@@ -99,7 +99,7 @@ class Leases:
                 pause_s *= 2
             else:
                 return True
-        self._journal.note("sandbox_stop_failed", task=arn.rpartition("/")[2])
+        self._event_log.record("sandbox_stop_failed", task=arn.rpartition("/")[2])
         return False
 
     async def stop_all(self, started_by: str) -> None:
@@ -107,7 +107,7 @@ class Leases:
         try:
             found = await self.tasks.living(started_by)
         except EcsFailed:
-            self._journal.note("sandbox_stop_failed", task=started_by)
+            self._event_log.record("sandbox_stop_failed", task=started_by)
             return
         for task in found:
             await self.stop(task.arn)
@@ -121,7 +121,7 @@ class Leases:
                 return await self.tasks.start(start)
             except EcsFailed as exc:
                 may_have_started = may_have_started or exc.outcome == "unknown"
-                self._journal.note("sandbox_start_failed", reason=str(exc))
+                self._event_log.record("sandbox_start_failed", reason=str(exc))
                 if exc.outcome == "never" or over.is_over:
                     raise EcsFailed(str(exc), _final(exc, may_have_started)) from exc
                 failure = exc

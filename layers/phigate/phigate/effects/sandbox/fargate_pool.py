@@ -20,7 +20,7 @@ NONCE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class PoolSweep:
     """What one sweep did: tasks stopped, records removed."""
 
     stopped: int
@@ -62,7 +62,7 @@ class WarmPool:
         """Its task is stopped."""
         await self._call("DeleteItem", facts.forget(self._dynamo.table, record))
 
-    async def sweep(self, now_s: int) -> Swept:
+    async def sweep(self, now_s: int) -> PoolSweep:
         """Stop every task of ours past its time, and remove records without one. Raises EcsFailed
         when tasks cannot be listed."""
         # In this order: a record stands before its task, so a listed task without one is over.
@@ -82,7 +82,7 @@ class WarmPool:
         gone = [each for each in records if facts.is_record_over(each, now_s, left)]
         for record in gone:
             await self.forget(record)
-        return Swept(len(stopped), len(gone))
+        return PoolSweep(len(stopped), len(gone))
 
     def _superfluous(self, records: list[Record], now_s: int) -> list[Record]:
         """Free tasks that are too old, and the oldest of those that are too many."""

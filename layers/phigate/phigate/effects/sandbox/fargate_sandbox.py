@@ -13,19 +13,19 @@ from typing import Any
 
 from phigate.core.clock import Clock
 from phigate.core.errors import GatewayError, SandboxError
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.sandbox.port import Sandbox
 from phigate.core.sandbox.tasks import COLD, Task
 from phigate.effects.sandbox.ecs_tasks import (
     EcsClient,
     EcsFailed,
     EcsTasks,
-    Place,
     Start,
+    TaskPlacement,
     ecs_client,
 )
 from phigate.effects.sandbox.fargate_lease import Lease, Leases, TaskLost
-from phigate.effects.sandbox.fargate_pool import NONCE_BYTES, Swept, WarmPool
+from phigate.effects.sandbox.fargate_pool import NONCE_BYTES, PoolSweep, WarmPool
 from phigate.effects.sandbox.session import HttpSandbox, token_of, token_sha256, wait_until_ready
 from phigate.effects.store.dynamodb import Dynamo
 
@@ -51,18 +51,18 @@ class FargateSandboxes:
     def __init__(
         self,
         *,
-        places: Mapping[str, Place],
+        places: Mapping[str, TaskPlacement],
         secret: bytes,
         dynamo: Dynamo,
         clock: Clock,
-        journal: Journal,
+        event_log: EventLog,
         image: str,
         warm_pool_size: int = 0,
         make_client: Callable[[str], EcsClient] = ecs_client,
     ) -> None:
         self._secret = secret
         self._clock = clock
-        self._journal = journal
+        self._event_log = event_log
         self._image = image
         self._executor = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="ecs")
         self._others: set[asyncio.Task[None]] = set()
@@ -70,7 +70,7 @@ class FargateSandboxes:
         for region, place in places.items():
             client = make_client(place.aws_region)
             tasks = EcsTasks(client=client, place=place, executor=self._executor)
-            leases = Leases(tasks=tasks, clock=clock, journal=journal)
+            leases = Leases(tasks=tasks, clock=clock, event_log=event_log)
             pool = WarmPool(
                 region=region,
                 size=warm_pool_size,
@@ -95,7 +95,7 @@ class FargateSandboxes:
                 return await self._opened(place, lease, give_up_at_s)
             except (TaskLost, EcsFailed) as exc:
                 self._spawn(self._end(place, lease))
-                self._journal.note("sandbox_lost", reason=str(exc))
+                self._event_log.record("sandbox_lost", reason=str(exc))
                 if isinstance(exc, EcsFailed) or self._clock.now_s() >= give_up_at_s:
                     break
                 lease = None
@@ -108,7 +108,7 @@ class FargateSandboxes:
         """Start what the region's pool lacks. Raises Overloaded."""
         await self._regions[region].pool.refill()
 
-    async def sweep(self, now_s: int) -> Swept:
+    async def sweep(self, now_s: int) -> PoolSweep:
         """Stop every task past its time, in every region. Raises SandboxError, Overloaded."""
         done = []
         for region, place in self._regions.items():
@@ -116,16 +116,16 @@ class FargateSandboxes:
                 done.append(await place.pool.sweep(now_s))
             except EcsFailed as exc:
                 raise SandboxError(f"Tasks cannot be listed in {region}: {exc}.") from exc
-        return Swept(sum(each.stopped for each in done), sum(each.forgotten for each in done))
+        return PoolSweep(sum(each.stopped for each in done), sum(each.forgotten for each in done))
 
-    async def drained(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait for every stop and refill under way; before a function's environment is frozen."""
         while self._others:
             await asyncio.gather(*self._others, return_exceptions=True)
 
     async def close(self) -> None:
         """The same, and the threads end."""
-        await self.drained()
+        await self.wait_idle()
         self._executor.shutdown(wait=False)
 
     async def _claimed(self, place: _Region, request_id: str, until_s: float) -> Lease | None:
@@ -139,7 +139,7 @@ class FargateSandboxes:
             raise
         except GatewayError:
             # A task can be started without the table.
-            self._journal.note("sandbox_claim_failed")
+            self._event_log.record("sandbox_claim_failed")
             return None
 
     def _begin(self, place: _Region, request_id: str, until_s: float) -> Lease:
@@ -182,7 +182,7 @@ class FargateSandboxes:
         try:
             await work
         except GatewayError:
-            self._journal.note("sandbox_records_failed")
+            self._event_log.record("sandbox_records_failed")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -15,9 +15,9 @@ from typing import Any
 
 from phigate.core.clock import Clock
 from phigate.core.errors import SandboxError
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.sandbox.port import Sandbox
-from phigate.effects.sandbox.server import Launch, Server, ServerFailed, start_server
+from phigate.effects.sandbox.server import Launch, SandboxServer, ServerFailed, start_server
 from phigate.effects.sandbox.session import HttpSandbox, token_of
 
 SIZE = 2
@@ -43,7 +43,7 @@ class LocalSandboxes:
         launch: Launch,
         secret: bytes,
         clock: Clock,
-        journal: Journal,
+        event_log: EventLog,
         image: str = "bwrap",
         size: int = SIZE,
         tend_interval_s: float = TEND_INTERVAL_S,
@@ -51,13 +51,13 @@ class LocalSandboxes:
         self._launch = launch
         self._secret = secret
         self._clock = clock
-        self._journal = journal
+        self._event_log = event_log
         self._image = image
         self._size = size
         self._tend_interval_s = tend_interval_s
-        self._ready: deque[Server] = deque()
-        self._waiting: deque[asyncio.Future[Server]] = deque()
-        self._out: dict[Server, HttpSandbox] = {}
+        self._ready: deque[SandboxServer] = deque()
+        self._waiting: deque[asyncio.Future[SandboxServer]] = deque()
+        self._out: dict[SandboxServer, HttpSandbox] = {}
         self._starts: set[asyncio.Task[None]] = set()
         self._others: set[asyncio.Task[None]] = set()
         self._tending: asyncio.Task[None] | None = None
@@ -116,7 +116,7 @@ class LocalSandboxes:
         # Those that wait for their time to be over see that their server has ended.
         await asyncio.gather(*self._others, return_exceptions=True)
 
-    def _take(self) -> Server | None:
+    def _take(self) -> SandboxServer | None:
         """A warm server that is alive and young."""
         oldest_s = self._clock.now_s() - AGE_MAX_S
         while self._ready:
@@ -126,13 +126,13 @@ class LocalSandboxes:
             self._retire(server)
         return None
 
-    async def _wait_for_one(self, patience_s: float) -> Server:
+    async def _wait_for_one(self, patience_s: float) -> SandboxServer:
         """The next server that becomes ready, for those who wait in turn. Raises SandboxError."""
         if self._is_closed:
             raise _none("the stack ends")
         if self._missing and self._clock.now_s() < self._paused_until_s:
             raise _none(self._missing)
-        waiter: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[SandboxServer] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._refill()
         try:
@@ -148,7 +148,7 @@ class LocalSandboxes:
                 raise _none("none became ready in time") from None
             raise
 
-    def _give_back(self, server: Server) -> None:
+    def _give_back(self, server: SandboxServer) -> None:
         """An unused server goes to who waits longest, to the pool, or away."""
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -188,7 +188,7 @@ class LocalSandboxes:
                 self._after(asyncio.current_task())
                 return
         assert failure is not None  # noqa: S101  # the loop ends otherwise with a server
-        self._journal.note("sandbox_start_failed", is_for_good=failure.is_for_good)
+        self._event_log.record("sandbox_start_failed", is_for_good=failure.is_for_good)
         self._missing = failure.reason if failure.is_for_good else ""
         self._paused_until_s = self._clock.now_s() + PAUSE_S
         self._fail(len(self._waiting) if failure.is_for_good else 1, failure.reason)
@@ -200,7 +200,7 @@ class LocalSandboxes:
             self._starts.discard(start)
         self._refill()
 
-    async def _started(self) -> Server:
+    async def _started(self) -> SandboxServer:
         token = token_of(self._secret, secrets.token_hex(NONCE_BYTES))
         return await start_server(self._launch, token=token, started_s=self._clock.now_s())
 
@@ -221,11 +221,11 @@ class LocalSandboxes:
             self._refill()
             await asyncio.sleep(self._tend_interval_s)
 
-    def _retire(self, server: Server) -> None:
-        self._journal.note("sandbox_replaced", alive=server.is_alive)
+    def _retire(self, server: SandboxServer) -> None:
+        self._event_log.record("sandbox_replaced", alive=server.is_alive)
         self._spawn(server.end())
 
-    async def _end_at(self, server: Server, time_s: float) -> None:
+    async def _end_at(self, server: SandboxServer, time_s: float) -> None:
         """The sandbox ends at its time, also where nobody closes it."""
         while server in self._out and (left_s := time_s - self._clock.now_s()) > 0:
             await server.wait(min(left_s, self._tend_interval_s))
@@ -234,7 +234,7 @@ class LocalSandboxes:
         if server in self._out:
             await self._out[server].close()
 
-    async def _ended(self, server: Server) -> None:
+    async def _ended(self, server: SandboxServer) -> None:
         await server.end()
         self._out.pop(server, None)
 

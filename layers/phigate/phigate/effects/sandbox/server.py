@@ -54,7 +54,7 @@ class ServerFailed(Exception):  # named by what happened
         self.is_for_good = is_for_good
 
 
-class Server:
+class SandboxServer:
     """A running server. Make it with `start_server`, end it with `end`."""
 
     def __init__(self, process: asyncio.subprocess.Process, token: str, started_s: float) -> None:
@@ -156,7 +156,7 @@ class Server:
         return "".join(each for each in last if each.isprintable()).removeprefix("no sandbox: ")
 
 
-async def start_server(launch: Launch, *, token: str, started_s: float) -> Server:
+async def start_server(launch: Launch, *, token: str, started_s: float) -> SandboxServer:
     """A server that is ready for its first program. Raises ServerFailed; leaves nothing then."""
     variables = {HASH_VARIABLE: token_sha256(token), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     try:
@@ -174,7 +174,7 @@ async def start_server(launch: Launch, *, token: str, started_s: float) -> Serve
         )
     except OSError as exc:
         raise ServerFailed(f"{exc.strerror}: {launch.command[0]}", is_for_good=False) from exc
-    server = Server(process, token, started_s)
+    server = SandboxServer(process, token, started_s)
     try:
         await server.become_ready(launch.start_timeout_s)
     except BaseException:

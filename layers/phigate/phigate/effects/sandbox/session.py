@@ -64,7 +64,7 @@ def token_sha256(token: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait: beyond a program's own time, where the server waits 10 s for libraries and
     leftovers; and for the word of the end, which comes in 0.1 s, when the jail is removed."""
 
@@ -72,14 +72,14 @@ class Patience:
     end_s: float = 5.0
 
 
-PATIENCE = Patience()
+PATIENCE = Timeouts()
 
 
 class HttpSandbox:
     """Implements core.sandbox.port.Sandbox. `end` ends what stands behind it and does not raise."""
 
     def __init__(
-        self, *, base_url: str, token: str, image: str, end: End, patience: Patience = PATIENCE
+        self, *, base_url: str, token: str, image: str, end: End, patience: Timeouts = PATIENCE
     ) -> None:
         self.base_url = base_url
         self._patience = patience

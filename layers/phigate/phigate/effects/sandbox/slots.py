@@ -129,7 +129,7 @@ class LimitedSandboxes:
             raise
         return _Limited(sandbox, lambda: self._free(slot))
 
-    async def drained(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until every slot that was given up is free."""
         while self._others:
             await asyncio.gather(*self._others, return_exceptions=True)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from phigate.core.clock import Clock
 from phigate.core.errors import PhigateError
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.limits import (
     CERTIFICATE_LIFE_S,
     CERTIFICATE_RENEW_S,
@@ -55,7 +55,7 @@ class Key:
         return certificate is not None and certificate.covers(now_s) and certificate.covers(until_s)
 
 
-class EnvironmentSigner:
+class EphemeralKeySigner:
     """Implements core.receipts.port.ReceiptSigner. `store` keeps a certificate by its key's name,
     with its end."""
 
@@ -65,7 +65,7 @@ class EnvironmentSigner:
         root: Signer,
         store: StoreCertificate,
         clock: Clock,
-        journal: Journal,
+        event_log: EventLog,
         issuer: str,
         stack: str,
         timeout_s: float = CERTIFY_TIMEOUT_S,
@@ -73,7 +73,7 @@ class EnvironmentSigner:
         self._root = root
         self._store = store
         self._clock = clock
-        self._journal = journal
+        self._event_log = event_log
         self._issuer = issuer
         self._stack = stack
         self._timeout_s = timeout_s
@@ -128,7 +128,7 @@ class EnvironmentSigner:
             self._failed_at_s = None
         except (SigningFailed, PhigateError, TimeoutError) as exc:
             self._failed_at_s = self._clock.now_s()
-            self._journal.note("certification_failed", kind=type(exc).__name__)
+            self._event_log.record("certification_failed", kind=type(exc).__name__)
 
     async def _new_certified(self) -> Key:
         key = _new_key()

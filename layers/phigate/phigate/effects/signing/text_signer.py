@@ -4,7 +4,7 @@ A module of its own because its libraries take 25 ms to import: whoever only cha
 """
 
 from phigate.core.errors import Overloaded
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.receipts.text_signer import TextSignature
 from phigate.effects.signing.signer import Signer, SigningFailed
 from phigate.wire.eip191 import Unrecoverable, address_of, recoverable, text_digest
@@ -14,9 +14,9 @@ from phigate.wire.jwk import ec_point
 class Eip191Signer:
     """Implements core.text_signer.TextSigner on a secp256k1 key, wherever it lives."""
 
-    def __init__(self, signer: Signer, journal: Journal) -> None:
+    def __init__(self, signer: Signer, event_log: EventLog) -> None:
         self._signer = signer
-        self._journal = journal
+        self._event_log = event_log
 
     async def sign(self, text: str) -> TextSignature:
         """See TextSigner."""
@@ -26,5 +26,5 @@ class Eip191Signer:
             signature = await self._signer.sign_digest(digest)
             return TextSignature(recoverable(digest, signature, public), address_of(public))
         except (SigningFailed, Unrecoverable) as exc:
-            self._journal.note("text_not_signed", kind=type(exc).__name__, outcome=str(exc))
+            self._event_log.record("text_not_signed", kind=type(exc).__name__, outcome=str(exc))
             raise Overloaded("The signing key cannot be reached; try again.") from exc

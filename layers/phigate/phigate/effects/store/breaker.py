@@ -17,7 +17,7 @@ import orjson
 
 from phigate.core.attributes import Item, text
 from phigate.core.clock import Clock
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.limits import BREAKER_TRIES_MAX, BREAKER_WINDOW_S
 from phigate.core.routing.breaker import Counted, recent, with_failure, without
 from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, DynamoError
@@ -33,10 +33,10 @@ COUNT_IS_AS_SEEN = "doc = :seen"
 class DynamoBreaker:
     """Implements core.routing.breaker_port.SharedBreaker. One object per process."""
 
-    def __init__(self, dynamo: Dynamo, clock: Clock, journal: Journal) -> None:
+    def __init__(self, dynamo: Dynamo, clock: Clock, event_log: EventLog) -> None:
         self._dynamo = dynamo
         self._clock = clock
-        self._journal = journal
+        self._event_log = event_log
         self._watched_until_s: dict[str, float] = {}
         self._in_turn = asyncio.Lock()  # a success is not told before the failure that it ends
         self._is_noted = False
@@ -73,7 +73,7 @@ class DynamoBreaker:
                 counted = await self._changed(change)
         except DynamoError as exc:
             if not self._is_noted:
-                self._journal.note("breaker_not_shared", kind=type(exc).__name__)
+                self._event_log.record("breaker_not_shared", kind=type(exc).__name__)
             self._is_noted = True
             self._watched_until_s.clear()  # else every success would knock again
             return {}

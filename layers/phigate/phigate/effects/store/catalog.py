@@ -33,7 +33,7 @@ from phigate.core.catalog.snapshot import (
 )
 from phigate.core.clock import Clock
 from phigate.core.errors import InternalError, Overloaded, PhigateError
-from phigate.core.event_log import Journal
+from phigate.core.event_log import EventLog
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
 from phigate.core.types import Catalog, Override
 from phigate.effects.signing.signer import PublicKey, Signer, verify
@@ -54,7 +54,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class SnapshotRefused(Exception):
-    """A stored snapshot cannot be used. `reason` is one word for the journal."""
+    """A stored snapshot cannot be used. `reason` is one word for the event log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -92,7 +92,7 @@ class DynamoCatalog:
         self,
         db: Dynamo,
         clock: Clock,
-        journal: Journal,
+        event_log: EventLog,
         trusted: Mapping[str, PublicKey],
         *,
         providers_without_key: frozenset[str] = frozenset(),
@@ -101,7 +101,7 @@ class DynamoCatalog:
     ) -> None:
         self._db = db
         self._clock = clock
-        self._journal = journal
+        self._event_log = event_log
         self._trusted = dict(trusted)
         self._providers_without_key = providers_without_key
         self._overrides = dict(overrides or {})
@@ -146,7 +146,7 @@ class DynamoCatalog:
         except (SnapshotRefused, ValueError, KeyError, TypeError):
             right = False
         if not right:
-            self._journal.note("card_refused", card=name)
+            self._event_log.record("card_refused", card=name)
             return None
         return body
 
@@ -168,7 +168,7 @@ class DynamoCatalog:
             now_s = self._failed_at_s = self._clock.now_s()
             reason = error.reason if isinstance(error, SnapshotRefused) else error.code
             age = {} if self._view is None else {"age_s": round(now_s - self._view.read_at_s)}
-            self._journal.note("catalog_refresh_failed", reason=reason, **age)
+            self._event_log.record("catalog_refresh_failed", reason=reason, **age)
             return
         self._failed_at_s = None
         self._view = CatalogView(catalog, started_at_s)

@@ -21,7 +21,7 @@ import orjson
 from phigate.core.clock import Clock
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.limits import LEDGER_TRIES_MAX, SOCKET_UNUSED_MAX_S
-from phigate.effects.aws.sigv4 import CredentialsSource, Signer
+from phigate.effects.aws.sigv4 import CredentialsSource, RequestSigner
 from phigate.effects.http1 import Posts
 
 Json = dict[str, Any]
@@ -110,7 +110,7 @@ class DynamoDB:
         self.table = table
         self.calls: dict[str, int] = {}
         self._clock = clock
-        self._signer = Signer(
+        self._signer = RequestSigner(
             # A socket has no host, and HTTP wants one.
             host=urlsplit(endpoint).netloc or "localhost",
             region=region,

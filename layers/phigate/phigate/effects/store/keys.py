@@ -1,4 +1,4 @@
-"""Keys on DynamoDB: who a key belongs to and what it may do, cached for KEY_CACHE_S at most.
+"""KeyStore on DynamoDB: who a key belongs to and what it may do, cached for KEY_CACHE_S at most.
 
 Laws: a key's text is never stored. A key of a stored policy that cannot be read is not served.
 Unknown and disabled keys are not cached, so guessing fills nothing and a new key works at once.
@@ -46,7 +46,7 @@ class KeyView:
 
 
 class DynamoKeys:
-    """Implements core.ledger.port.Keys. One object per process: it holds the cache."""
+    """Implements core.ledger.port.KeyStore. One object per process: it holds the cache."""
 
     def __init__(self, dynamo: Dynamo, clock: Clock) -> None:
         self._dynamo = dynamo
@@ -54,9 +54,7 @@ class DynamoKeys:
         self._cache: dict[str, tuple[Principal, float]] = {}
         self._reads: dict[str, asyncio.Task[Principal | None]] = {}
 
-    async def principal(
-        self, key_sha256: str, *, age_max_s: float = KEY_FRESH_S
-    ) -> Principal | None:
+    async def lookup(self, key_sha256: str, *, age_max_s: float = KEY_FRESH_S) -> Principal | None:
         """Whose key it is; None for an unknown or disabled one. Expiry is the caller's to check.
 
         Raises Overloaded, and InternalError where the stored policy cannot be read.

@@ -15,9 +15,9 @@ from phigate.core.ledger.account import (
     ACCOUNT_SK,
     DIRECTORY_PK,
     Hold,
-    IllegalStep,
+    IllegalTransition,
+    ReceiptState,
     State,
-    Verdict,
     account_pk,
     count_refusal,
     expired_ids,
@@ -27,8 +27,8 @@ from phigate.core.ledger.account import (
     refusal,
     stale_counters,
     state_of,
-    step,
     swept_charge,
+    transition,
     verdict_of,
     view,
 )
@@ -77,7 +77,7 @@ class DynamoLedger:
     async def hold(self, request: HoldRequest) -> Held | HoldRefused:
         """Reserve micros. Finding the own id already there is success: an earlier try wrote it."""
         if request.micros < 0:
-            raise IllegalStep("a hold is not negative")
+            raise IllegalTransition("a hold is not negative")
         try:
             answer = await self._call("UpdateItem", writes.hold(self._dynamo.table, request))
             item = answer["Attributes"]
@@ -88,8 +88,8 @@ class DynamoLedger:
             if hold is None:
                 return refusal(item, request)
         if hold is None or (hold.micros < request.micros and not request.is_refusal):
-            raise IllegalStep("a hold's id was used before with another amount")
-        self._remember(request.id, Open(step("absent", "hold"), hold))
+            raise IllegalTransition("a hold's id was used before with another amount")
+        self._remember(request.id, Open(transition("absent", "hold"), hold))
         return Held(
             account=request.account,
             id=request.id,
@@ -111,23 +111,23 @@ class DynamoLedger:
             return count_refusal(exc.item, key_id)
         return None
 
-    async def raise_hold(
+    async def extend_hold(
         self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int
     ) -> bool:
         """Move more into a hold; False where credit or limit refuse, or the sweeper was first."""
         known = await self._known(account, hold_id)
-        state = step(known.state, "use" if used_micros else "raise")
+        state = transition(known.state, "use" if used_micros else "raise")
         hold = known.hold
         if state == "expired":
             return False
         if hold is None or not 0 <= used_micros <= new_micros or new_micros < old_micros:
-            raise IllegalStep("a hold is raised to at least what it was and what was used")
+            raise IllegalTransition("a hold is raised to at least what it was and what was used")
         raised = replace(hold, micros=new_micros, used_micros=used_micros)
         if hold.micros != old_micros and hold != raised:
-            raise IllegalStep("a raise does not know what the hold was")
+            raise IllegalTransition("a raise does not know what the hold was")
         # Before it is sent: when its outcome stays unknown, usage may have been noted.
         self._remember(hold_id, Open(state, hold))
-        call = writes.raise_hold(self._dynamo.table, account, hold, new_micros, used_micros)
+        call = writes.extend_hold(self._dynamo.table, account, hold, new_micros, used_micros)
         try:
             await self._call("UpdateItem", call)
         except ConditionFailed as exc:
@@ -141,10 +141,10 @@ class DynamoLedger:
     ) -> Literal["done", "late"]:
         """Write the record and the cost once, or pay the difference where the sweeper was first."""
         known = await self._known(account, hold_id)
-        state = step(known.state, "write")
+        state = transition(known.state, "write")
         hold = known.hold
         if cost_micros < 0 or (hold is not None and cost_micros > hold.micros):
-            raise IllegalStep("a cost is not negative and not above its hold")
+            raise IllegalTransition("a cost is not negative and not above its hold")
         # Before it is sent: until its outcome is known, nothing but itself may follow.
         self._remember(hold_id, Open(state, hold))
         if hold is None:
@@ -167,12 +167,12 @@ class DynamoLedger:
                 verdict, state="late", cost_micros=cost_micros
             )
         if verdict is not None and verdict.cost_micros != cost_micros:
-            raise IllegalStep("a receipt stands with another cost")
+            raise IllegalTransition("a receipt stands with another cost")
         if verdict is not None and verdict.state == "late":
-            step(state, "late")
+            transition(state, "late")
             self._open.pop(hold_id, None)
             return "late"
-        self._remember(hold_id, Open(step(state, "done"), hold, cost_micros))
+        self._remember(hold_id, Open(transition(state, "done"), hold, cost_micros))
         return "done"
 
     async def settle(
@@ -180,9 +180,11 @@ class DynamoLedger:
     ) -> None:
         """Charge what the receipt says, or void (cost 0, no receipt, nothing used). Idempotent."""
         known = await self._known(account, hold_id)
-        step(known.state, "settle" if known.state in ("done", "settled") else "void")
+        transition(known.state, "settle" if known.state in ("done", "settled") else "void")
         if cost_micros != known.cost_micros:
-            raise IllegalStep("a settle charges what the receipt says, and without one nothing")
+            raise IllegalTransition(
+                "a settle charges what the receipt says, and without one nothing"
+            )
         if known.hold is not None:
             hold = replace(known.hold, micros=held_micros)
             await self._settle(account, hold, cost_micros)
@@ -196,8 +198,8 @@ class DynamoLedger:
             if hold.expires_at_s > now_s:
                 continue
             found = await self._put(writes.tombstone(self._dynamo.table, account, hold))
-            verdict = found or Verdict("expired", hold.seq, hold.used_micros, hold.used_micros)
-            step(state_of(hold, verdict), "sweep")
+            verdict = found or ReceiptState("expired", hold.seq, hold.used_micros, hold.used_micros)
+            transition(state_of(hold, verdict), "sweep")
             if verdict.seq != hold.seq:
                 await self._put(writes.stray(self._dynamo.table, account, hold))
             cost_micros = swept_charge(hold, verdict)
@@ -249,7 +251,7 @@ class DynamoLedger:
                 # Only a hold that was raised since it was read can owe more than we know of it.
                 item = await self._account_item(account)
                 if hold_at(item or {}, hold.id) == hold:
-                    raise IllegalStep("a cost is above its hold")
+                    raise IllegalTransition("a cost is above its hold")
             else:
                 call = writes.settle(self._dynamo.table, account, hold, cost_micros)
                 try:
@@ -264,7 +266,7 @@ class DynamoLedger:
             hold = stands
         return False
 
-    async def _put(self, call: Item) -> Verdict | None:
+    async def _put(self, call: Item) -> ReceiptState | None:
         """Put a receipt or tombstone; what stands there already, None where it was put."""
         try:
             await self._call("PutItem", call)
@@ -272,13 +274,13 @@ class DynamoLedger:
             return verdict_of(exc.item or {})
         return None
 
-    async def _answer(self, call: Item) -> Verdict | None:
+    async def _answer(self, call: Item) -> ReceiptState | None:
         """Answer a tombstone; what stands there already, None where it was answered."""
         try:
             await self._call("TransactWriteItems", call)
         except TransactionCanceled as exc:
             if not exc.failed(0):
-                raise IllegalStep("a late receipt found no account") from exc
+                raise IllegalTransition("a late receipt found no account") from exc
             return verdict_of(exc.reasons[0][1] or {})
         return None
 
@@ -299,7 +301,7 @@ class DynamoLedger:
         if len(self._open) > OPEN_MAX:
             self._open.pop(next(iter(self._open)))
 
-    async def _verdict(self, account: str, hold_id: str) -> Verdict | None:
+    async def _verdict(self, account: str, hold_id: str) -> ReceiptState | None:
         pk = receipt_pk(account, hold_id)
         item = await read_item(self._dynamo, self._clock, pk, hold_id)
         return None if item is None else verdict_of(item)

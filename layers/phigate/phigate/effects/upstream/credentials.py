@@ -1,6 +1,6 @@
 """How a provider is reached: its key, what fills its URLs, and the header that carries the key.
 
-A new way to carry one is a row in AUTHS; rows of the catalog name it as `auth`.
+A new way to carry one is a row in AUTH_SCHEMES; rows of the catalog name it as `auth`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from phigate.effects.upstream.google_token import (
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ProviderAccess:
     """How this stack reaches one provider.
 
     `base_url` replaces every row's own (the local stack's simulated providers, and overrides);
@@ -97,7 +97,7 @@ def _google(key: str, session: aiohttp.ClientSession, clock: Clock) -> Credentia
 
 
 Auth = Callable[[str, aiohttp.ClientSession, Clock], Credential]
-AUTHS: Mapping[str, Auth] = {
+AUTH_SCHEMES: Mapping[str, Auth] = {
     "bearer": lambda key, session, clock: FixedCredential(_bearer(key)),
     "x-api-key": lambda key, session, clock: FixedCredential(("x-api-key", key)),
     "api-key": lambda key, session, clock: FixedCredential(("api-key", key)),

@@ -17,7 +17,7 @@ from phigate.core.errors import NotSent, UpstreamFailed
 from phigate.core.types import Row
 from phigate.core.upstream import Fetched, Head, UpstreamFetch, UpstreamRequest
 from phigate.effects.clock import WallClock
-from phigate.effects.upstream.credentials import AUTHS, Access, Credential
+from phigate.effects.upstream.credentials import AUTH_SCHEMES, Credential, ProviderAccess
 from phigate.effects.upstream.resolver import UpstreamResolver
 
 _READ_BUFFER_BYTES = 256 * 1024
@@ -28,7 +28,7 @@ class HttpUpstream:
     """One connection pool for all providers; made inside the running event loop. `access` may be
     changed at any time by who owns it."""
 
-    def __init__(self, access: Mapping[str, Access], clock: Clock | None = None) -> None:
+    def __init__(self, access: Mapping[str, ProviderAccess], clock: Clock | None = None) -> None:
         self._access = access
         self._clock = clock or WallClock()
         # By provider and header, with the key that it was made of.
@@ -101,7 +101,7 @@ class HttpUpstream:
         """The key's own: what was made of another one, a token too, is let go."""
         made_of, known = self._credentials.get((row.provider, row.auth), (None, None))
         if known is None or made_of != key:
-            known = AUTHS[row.auth](key, self._session, self._clock)
+            known = AUTH_SCHEMES[row.auth](key, self._session, self._clock)
             self._credentials[row.provider, row.auth] = key, known
         return known
 

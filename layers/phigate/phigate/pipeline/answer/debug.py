@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from phigate.core.request.debug import Exchanged, Wanted
+from phigate.core.request.debug import DebugOptions, WireBodies
 from phigate.core.routing.route import Route
 from phigate.core.types import Attempt, Json
 
 
-def extras(
-    asks: Wanted,
+def debug_members(
+    asks: DebugOptions,
     route: Route,
     attempts: Sequence[Attempt],
     dropped: Sequence[str],
-    exchanged: Exchanged | None,
+    exchanged: WireBodies | None,
     *,
     sandbox: Json | None = None,
 ) -> Json:

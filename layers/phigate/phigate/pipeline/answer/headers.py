@@ -5,14 +5,14 @@ import re
 from phigate.core.routing.route import fallback_reason
 from phigate.core.types import Row
 from phigate.pipeline.charge.finalize import OutOfOrder, Ticket
-from phigate.pipeline.plan import Order
+from phigate.pipeline.plan import RequestPlan
 
 _NAME = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 _DROPPED_CHARS_MAX = 1_024
 
 
 def answer_headers(
-    ticket: Ticket, order: Order, row: Row, dropped: tuple[str, ...]
+    ticket: Ticket, order: RequestPlan, row: Row, dropped: tuple[str, ...]
 ) -> dict[str, str]:
     """What is known before the body: where it ran, what was tried, what was not honoured."""
     asked = order.asked

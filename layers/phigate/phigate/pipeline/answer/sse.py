@@ -16,13 +16,13 @@ from phigate.core.errors import (
     UpstreamTimeout,
 )
 from phigate.core.receipts.record import Ended
-from phigate.core.response import Out
+from phigate.core.response import ResponseWriter
 from phigate.core.types import Json
-from phigate.pipeline.answer.debug import extras
-from phigate.pipeline.call.failover import Opened, Turn
+from phigate.pipeline.answer.debug import debug_members
+from phigate.pipeline.call.failover import Failover, Opened
 from phigate.pipeline.call.upstream_response import Reading
 from phigate.pipeline.charge.finalize import CallerGone, Ticket
-from phigate.pipeline.plan import Order
+from phigate.pipeline.plan import RequestPlan
 from phigate.pipeline.tools.loop import Loop
 from phigate.wire import sse
 from phigate.wire.openai import answer as openai
@@ -32,7 +32,14 @@ from phigate.wire.openai.tool_stream import ToolStream
 class Streaming:
     """An open stream on its way to the caller: what was written, what was reported."""
 
-    def __init__(self, ticket: Ticket, order: Order, turn: Turn, out: Out, opened: Opened) -> None:
+    def __init__(
+        self,
+        ticket: Ticket,
+        order: RequestPlan,
+        turn: Failover,
+        out: ResponseWriter,
+        opened: Opened,
+    ) -> None:
         self._ticket = ticket
         self._order = order
         self._turn = turn
@@ -119,7 +126,7 @@ class Streaming:
         """Pass one turn's chunks on until the upstream has ended it. Counts the turn."""
         decoder, reading = self._opened.decoder, self._opened.reading
         clock = self._ticket.gateway.clock
-        self._ticket.tally.answers_as(self._opened.chunks[0].get("id"))
+        self._ticket.tally.set_upstream_id(self._opened.chunks[0].get("id"))
         await self._pass(self._opened.chunks)
         silent_since_s = clock.now_s()
         while not decoder.ended and decoder.failed is None:
@@ -149,7 +156,7 @@ class Streaming:
             await self._write(b"".join(map(self._event, tools.ending(message))))
             return False
         self.close()
-        self._turn = Turn(self._ticket, order, self._out, beat=self._ping)
+        self._turn = Failover(self._ticket, order, self._out, beat=self._ping)
         self._reported = None
         self._opened = await self._turn.stream()
         self._reading = self._opened.reading
@@ -185,7 +192,7 @@ class Streaming:
         asks = self._order.wanted
         if asks.any:
             dropped, exchanged = self._opened.dropped, self._opened.exchanged
-            told = extras(asks, self._order.route, self._ticket.attempts, dropped, exchanged)
+            told = debug_members(asks, self._order.route, self._ticket.attempts, dropped, exchanged)
             tail += self._event({**_EMPTY_CHUNK, **told})
         if self._error is not None:
             tail += sse.data_event(orjson.dumps(self._error.envelope()))

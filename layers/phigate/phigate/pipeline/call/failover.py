@@ -23,10 +23,10 @@ from phigate.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from phigate.core.request.debug import Exchanged
+from phigate.core.request.debug import WireBodies
 from phigate.core.request.levers import LOGPROBS, levers_of
 from phigate.core.request.prompt_cache import hides_cached
-from phigate.core.response import Out
+from phigate.core.response import ResponseWriter
 from phigate.core.routing.gate import may_attempt, refusal_code
 from phigate.core.routing.route import Attempts
 from phigate.core.types import Attempt, Json, Row
@@ -35,7 +35,7 @@ from phigate.pipeline.call.hashed_exchange import watch
 from phigate.pipeline.call.upstream_request import RowUnsuited, check_status, upstream_request
 from phigate.pipeline.call.upstream_response import Reading
 from phigate.pipeline.charge.finalize import CallerGone, Ticket
-from phigate.pipeline.plan import Order, refused
+from phigate.pipeline.plan import RequestPlan, refused
 from phigate.wire.openai.cached import UncachedDecoder, wire_without_cached, without_cached
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Answered:
     row: Row
     body: Json
     dropped: tuple[str, ...]
-    exchanged: Exchanged | None = None
+    exchanged: WireBodies | None = None
     fits: bool = True  # the schema that was asked for, as far as the adapter can tell
     is_assembled: bool = False  # of a stream: its large parts are written out already
 
@@ -68,7 +68,7 @@ class Opened:
     decoder: StreamDecoder
     chunks: list[Json]
     dropped: tuple[str, ...]
-    exchanged: Exchanged | None = None
+    exchanged: WireBodies | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ class Sent:
     streams: bool
 
 
-class Turn:
+class Failover:
     """The attempts of one turn."""
 
     def __init__(
         self,
         ticket: Ticket,
-        order: Order,
-        out: Out,
+        order: RequestPlan,
+        out: ResponseWriter,
         *,
         beat: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -230,9 +230,9 @@ class Turn:
         stay."""
         return self._all_failed(now_s) if self._tried() else CallerGone()
 
-    def _exchanged(self, wire: WireRequest, received: object) -> Exchanged | None:
+    def _exchanged(self, wire: WireRequest, received: object) -> WireBodies | None:
         """The bodies that went over the wire, when the request asks to see them."""
-        return Exchanged(wire.body, received) if self._order.wanted.is_debug else None
+        return WireBodies(wire.body, received) if self._order.wanted.is_debug else None
 
     def _decoder(self, row: Row) -> StreamDecoder:
         decoder = ADAPTERS[row.dialect].decoder()
@@ -258,7 +258,7 @@ class Turn:
         if outcome is None:
             outcomes.succeeded(self._gateway, row.id)
         else:
-            self._gateway.journal.note("stream_failed", row=row.id, outcome=outcome)
+            self._gateway.event_log.record("stream_failed", row=row.id, outcome=outcome)
             outcomes.failed(self._gateway, row.id)
 
     def _charged(self, row: Row, caused: CallerCaused) -> PhigateError:
@@ -274,13 +274,13 @@ class Turn:
         if isinstance(failed, NotSent):
             self._is_sent = False
         else:
-            self._gateway.journal.note("attempt_failed", row=row.id, outcome=failed.outcome)
+            self._gateway.event_log.record("attempt_failed", row=row.id, outcome=failed.outcome)
             is_key = failed.outcome in KEY_OUTCOMES
             outcomes.failed(self._gateway, row.id, told=not is_key)
         if failed.outcome == "timeout":
             self._ticket.count_timeout(row)
         if failed.outcome in OPERATOR_OUTCOMES:
-            self._gateway.journal.note(
+            self._gateway.event_log.record(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome
             )
         if failed.outcome in KEY_OUTCOMES:

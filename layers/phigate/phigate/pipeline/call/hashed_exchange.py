@@ -10,7 +10,7 @@ import hashlib
 from phigate.core.upstream import Exchange, Head, UpstreamRequest
 
 
-class Watched:
+class HashingExchange:
     """An Exchange (see core.upstream) that hashes what went out and what comes in."""
 
     def __init__(self, exchange: Exchange, request: UpstreamRequest) -> None:
@@ -43,9 +43,9 @@ class Watched:
 
 def watch(
     exchange: Exchange, request: UpstreamRequest, *, phi: bool
-) -> tuple[Exchange, Watched | None]:
+) -> tuple[Exchange, HashingExchange | None]:
     """The exchange to use, and it again where it is watched."""
     if phi or not request.row.confidential:
         return exchange, None
-    watched = Watched(exchange, request)
+    watched = HashingExchange(exchange, request)
     return watched, watched

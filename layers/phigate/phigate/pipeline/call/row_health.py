@@ -18,31 +18,31 @@ def succeeded(gateway: Gateway, row_id: str) -> None:
     gateway.breaker.succeeded(row_id, now_s)
     shared = gateway.shared_breaker
     if shared is not None and shared.watches(row_id, now_s):
-        gateway.advise(shared.succeeded(row_id, now_s))
+        gateway.spawn_best_effort(shared.succeeded(row_id, now_s))
 
 
 def failed(gateway: Gateway, row_id: str, *, told: bool = True) -> None:
     """The row has failed an attempt, or has broken off a stream. A key that was refused is not
     told: it is this stack's own, and each environment learns the new one by itself."""
     now_s = gateway.clock.now_s()
-    is_news = gateway.breaker.is_news(row_id, now_s)
+    should_share = gateway.breaker.should_share(row_id, now_s)
     if gateway.breaker.failed(row_id, now_s):
-        gateway.journal.note("breaker_opened", row=row_id)
-    if gateway.shared_breaker is not None and is_news and told:
+        gateway.event_log.record("breaker_opened", row=row_id)
+    if gateway.shared_breaker is not None and should_share and told:
         succeeded_at_s = gateway.breaker.succeeded_at_s(row_id)
         asking = gateway.shared_breaker.failed(row_id, now_s, succeeded_at_s)
-        gateway.advise(_hear(gateway, asking))
+        gateway.spawn_best_effort(_hear(gateway, asking))
 
 
 def catalog_read(gateway: Gateway, view: CatalogView) -> None:
     """Look at what the others have counted, once for each time that the catalog was read."""
-    if gateway.shared_breaker is None or view.read_at_s == gateway.heard_with_s:
+    if gateway.shared_breaker is None or view.read_at_s == gateway.breaker_synced_at_s:
         return
-    gateway.heard_with_s = view.read_at_s
-    gateway.advise(_hear(gateway, gateway.shared_breaker.read()))
+    gateway.breaker_synced_at_s = view.read_at_s
+    gateway.spawn_best_effort(_hear(gateway, gateway.shared_breaker.read()))
 
 
 async def _hear(gateway: Gateway, asking: Awaitable[Counted]) -> None:
     counted = await asking
     for row_id in sorted(gateway.breaker.heard(counted, gateway.clock.now_s())):
-        gateway.journal.note("breaker_heard", row=row_id)
+        gateway.event_log.record("breaker_heard", row=row_id)

@@ -10,7 +10,7 @@ from phigate.core.errors import InvalidRequest, NotSent, UpstreamFailed
 from phigate.core.request.prompt_cache import cache_keys, keyed
 from phigate.core.types import Json, Row
 from phigate.core.upstream import Head, UpstreamRequest
-from phigate.pipeline.plan import Order
+from phigate.pipeline.plan import RequestPlan
 
 # Another candidate may answer where this one could not (DESIGN 2).
 FAILOVER_STATUSES = frozenset({401, 402, 403, 404, 408, 409, 429})
@@ -26,7 +26,7 @@ class RowUnsuited(NotSent):
 
 
 def upstream_request(
-    order: Order, row: Row, salt: bytes, *, stream: bool
+    order: RequestPlan, row: Row, salt: bytes, *, stream: bool
 ) -> tuple[UpstreamRequest, WireRequest]:
     """One attempt's request in the row's dialect. Raises RowUnsuited, InvalidRequest."""
     adapter = ADAPTERS[row.dialect]

@@ -16,7 +16,7 @@ from phigate.adapters.adapter import Adapter, StreamDecoder
 from phigate.core import limits
 from phigate.core.errors import CallerCaused, UpstreamFailed
 from phigate.core.request.levers import Large, Levers, explain_shape, explain_size, written_bytes
-from phigate.core.response import Out
+from phigate.core.response import ResponseWriter
 from phigate.core.types import Json, Row
 from phigate.core.upstream import Exchange, Head
 from phigate.pipeline.charge.finalize import CallerGone, Ticket
@@ -38,7 +38,7 @@ class Reading:
     def __init__(
         self,
         ticket: Ticket,
-        out: Out,
+        out: ResponseWriter,
         row: Row,
         exchange: Exchange,
         levers: Asks,
@@ -155,7 +155,7 @@ class Reading:
         Raises UpstreamFailed for what the row did: nobody has seen a byte, so another may try.
         Raises CallerCaused at the deadline once something was written, and CallerGone.
         """
-        events = sse.Decoder() if keep else None
+        events = sse.EventDecoder() if keep else None
         received: list[Any] = []
         assembly = Assembly()
         async for piece in self._pieces(decoder, assembly, until_s):

@@ -1,7 +1,7 @@
 """After an answer of a confidential row: the upstream's own signature is fetched and kept beside
 the receipt.
 
-Law: off the path. The answer has gone and is settled; whatever fails here is a line of the journal.
+Law: off the path. The answer has gone and is settled; whatever fails here is a line of the log.
 """
 
 from urllib.parse import quote, urlencode
@@ -47,7 +47,7 @@ async def keep_upstream_signature(ticket: Ticket | None) -> None:
             break
         outcome = found
     if outcome != "ok":
-        gateway.journal.note(
+        gateway.event_log.record(
             "upstream_signature_not_kept", id=ticket.id, row=row.id, outcome=outcome
         )
 

@@ -21,14 +21,14 @@ from phigate.core.ledger.port import Held, HoldRefused, HoldRequest
 from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S, UNSEEN_TIMEOUTS_PER_DAY
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import Charge, Digest, Ended, Facts, digest, nonce, sandbox_told
-from phigate.core.request.read import Pinned
+from phigate.core.request.read import RoutingHeaders
 from phigate.core.sandbox.runs import Run
-from phigate.core.types import Asked, Attempt, Json, Principal, Row
+from phigate.core.types import Attempt, Json, Principal, Requirements, Row
 from phigate.core.upstream import HashedExchange
 from phigate.pipeline.charge.receipt import agreements, overrides, signed, simulated, uncertified
-from phigate.pipeline.charge.usage import Tally
-from phigate.pipeline.gateway import Call, Gateway
-from phigate.pipeline.plan import Order, hold_refused
+from phigate.pipeline.charge.usage import UsageMeter
+from phigate.pipeline.gateway import Gateway, InboundRequest
+from phigate.pipeline.plan import RequestPlan, hold_refused
 from phigate.wire.openai.answer import Stamp
 
 
@@ -39,7 +39,7 @@ class OutOfOrder(RuntimeError):
 class Ticket:
     """State of one request of a known key, from its id to its settle."""
 
-    def __init__(self, gateway: Gateway, call: Call, principal: Principal) -> None:
+    def __init__(self, gateway: Gateway, call: InboundRequest, principal: Principal) -> None:
         now_s = gateway.clock.now_s()
         self.gateway = gateway
         self.principal = principal
@@ -47,11 +47,11 @@ class Ticket:
         self.started_s = now_s
         self.attempts: list[Attempt] = []
         self.rows_sent = 0  # the distinct rows that were sent a request, in the turn with most
-        self.pinned: Pinned | None = None
+        self.pinned: RoutingHeaders | None = None
         self._request_sha256: str | None = None
-        self.order: Order | None = None
+        self.order: RequestPlan | None = None
         self.held: Held | None = None
-        self.tally = Tally()
+        self.tally = UsageMeter()
         self.image: str | None = None  # of the sandbox, once there is one
         self.runs: list[Run] = []
         self.figures = 0
@@ -107,7 +107,7 @@ class Ticket:
         # A request whose headers could not be read is hashed as if it were PHI.
         return self.pinned is None or self.pinned.phi
 
-    def pin(self, pinned: Pinned) -> None:
+    def pin(self, pinned: RoutingHeaders) -> None:
         """What the headers say; now the request can be hashed, before its body is given away."""
         self.pinned = pinned
         self._request_sha256 = self._hash_request()
@@ -117,7 +117,7 @@ class Ticket:
         request.update(self._call.body or b"")
         return request.hexdigest()
 
-    async def vouch(self, order: Order) -> None:
+    async def vouch(self, order: RequestPlan) -> None:
         """Ask for a key that can sign this call's receipt to its end. Where the stack requires one
         it is waited for, so that nothing is sent that could not be accounted for. Raises
         Overloaded."""
@@ -130,7 +130,7 @@ class Ticket:
         if key.expires_at_s is None or key.expires_at_s <= until_s:
             raise uncertified()
 
-    async def hold(self, order: Order) -> None:
+    async def hold(self, order: RequestPlan) -> None:
         """Hold the greatest cost over the candidates. Raises 401, 402, 429."""
         policy = self.principal.policy
         held = await self.gateway.ledger.hold(
@@ -153,7 +153,7 @@ class Ticket:
             row, reported, bytes_out, asked=asked, held_micros=held.micros
         )
         if reported is not None and not is_believed:
-            self.gateway.journal.note("usage_not_believed", id=self.id, row=row.id)
+            self.gateway.event_log.record("usage_not_believed", id=self.id, row=row.id)
 
     def signed_upstream(self) -> tuple[HashedExchange, str] | None:
         """The exchange that the upstream signs and its id of it, once the receipt stands."""
@@ -180,9 +180,11 @@ class Ticket:
         """An attempt timed out, which is free. Who causes it again and again is told of."""
         key_id, gateway = self.principal.key_id, self.gateway
         count = gateway.count_timeout(key_id, gateway.clock.now_s())
-        gateway.journal.note("attempt_timed_out", id=self.id, row=row.id, key=key_id, count=count)
+        gateway.event_log.record(
+            "attempt_timed_out", id=self.id, row=row.id, key=key_id, count=count
+        )
         if count > UNSEEN_TIMEOUTS_PER_DAY:
-            gateway.journal.note("key_times_out", key=key_id, count=count)
+            gateway.event_log.record("key_times_out", key=key_id, count=count)
 
     async def left(self) -> None:
         """Wait until nothing that stood for this request alone is left."""
@@ -192,17 +194,17 @@ class Ticket:
     def ran(self, run: Run) -> None:
         """One program ran; the operator's line names its language, exit and time."""
         self.runs.append(run)
-        self.gateway.journal.note(
+        self.gateway.event_log.record(
             "program", id=self.id, language=run.language, exit=run.exit_code, ms=run.wall_ms
         )
 
-    async def raise_for(self, order: Order) -> bool:
+    async def raise_for(self, order: RequestPlan) -> bool:
         """Hold what the next turn needs on top of what is used; False: credit does not cover it."""
         held, _ = self._standing()
         used = self.charge.charged_micros if self.charge is not None else 0
         needed = max(held.micros, used + order.hold_micros)
         self.order = order
-        raised = await self.gateway.ledger.raise_hold(
+        raised = await self.gateway.ledger.extend_hold(
             account=held.account,
             hold_id=held.id,
             old_micros=held.micros,
@@ -240,7 +242,7 @@ class Ticket:
         """Charge what the receipt says and return the rest; shielded from cancellation."""
         if self.held is not None and self._charged_micros is not None and not self._settled:
             self._settled = True
-            await self.gateway.shielded(self._settle(self.held, self._charged_micros))
+            await self.gateway.run_shielded(self._settle(self.held, self._charged_micros))
 
     async def refuse(self, error: PhigateError, body: bytes) -> Mapping[str, str]:
         """The receipt of a refusal or failure, which is answered with `body`; the headers that name
@@ -257,7 +259,7 @@ class Ticket:
             await self.receipt(error.code, "refused", self.tally.last_row)
         except Overloaded:
             # The refusal stands; that it has no receipt is the operator's to see.
-            self.gateway.journal.note("refusal_without_receipt", code=error.code)
+            self.gateway.event_log.record("refusal_without_receipt", code=error.code)
             return self.receipt_headers()
         await self.settle()
         return self.receipt_headers()
@@ -283,13 +285,15 @@ class Ticket:
             fields["tokens_out"] = charge.usage.tokens_out
             fields["cost_micros"] = charge.charged_micros
             if charge.charged_micros < charge.computed_micros:
-                self.gateway.journal.note("cost_above_hold", id=self.id, row=row.id if row else "")
+                self.gateway.event_log.record(
+                    "cost_above_hold", id=self.id, row=row.id if row else ""
+                )
         ms = round((self.gateway.clock.now_s() - self.started_s) * 1000)
-        self.gateway.journal.note(
+        self.gateway.event_log.record(
             event, id=self.id, attempts=len(self.attempts), **fields, ms=max(0, ms)
         )
 
-    def _standing(self) -> tuple[Held, Asked]:
+    def _standing(self) -> tuple[Held, Requirements]:
         if self.held is None or self.order is None:
             raise OutOfOrder("a charge needs a hold")
         return self.held, self.order.asked
@@ -305,7 +309,7 @@ class Ticket:
         except GatewayError as exc:
             # The answer stands; the sweeper settles by the receipt. The kind tells a bug from load.
             kind = type(exc).__name__
-            self.gateway.journal.note("settle_not_confirmed", id=held.id, kind=kind)
+            self.gateway.event_log.record("settle_not_confirmed", id=held.id, kind=kind)
 
     async def _hold_refusal(self) -> bool:
         """Whether a hold of 0 stands for the refusal's receipt. Raises 401, 429."""
@@ -391,6 +395,6 @@ async def cancelled_to_the_end(
 ) -> None:
     """Close a cancelled request's ticket although the task that held it is being cancelled."""
     try:
-        await ticket.gateway.shielded(ticket.abandon(verdict, ended))
+        await ticket.gateway.run_shielded(ticket.abandon(verdict, ended))
     except (GatewayError, asyncio.CancelledError):
-        ticket.gateway.journal.note("abandoned_hold", id=ticket.id)
+        ticket.gateway.event_log.record("abandoned_hold", id=ticket.id)

@@ -8,7 +8,7 @@ from phigate.core.errors import Overloaded
 from phigate.core.receipts.port import SigningKey
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Facts, Signed, hash_text, record
 from phigate.core.types import Agreement, Attempt, Row
-from phigate.pipeline.plan import Order
+from phigate.pipeline.plan import RequestPlan
 from phigate.wire.jws import signing_input
 
 
@@ -24,23 +24,23 @@ def signed(facts: Facts, key: SigningKey) -> Signed:
     return Signed(payload, key.kid, key.sign(message), text_signature)
 
 
-def agreements(order: Order | None, attempts: Iterable[Attempt]) -> dict[str, Agreement]:
+def agreements(order: RequestPlan | None, attempts: Iterable[Attempt]) -> dict[str, Agreement]:
     """Those of the rows that were tried."""
     tried = _tried(order, attempts)
     return {row.id: row.agreement for row in tried if row.agreement is not None}
 
 
-def overrides(order: Order | None, attempts: Iterable[Attempt]) -> dict[str, str]:
+def overrides(order: RequestPlan | None, attempts: Iterable[Attempt]) -> dict[str, str]:
     """The hosts that were tried in the place of providers' own, by row."""
     return {row.id: row.override.host for row in _tried(order, attempts) if row.override}
 
 
-def simulated(order: Order | None, attempts: Iterable[Attempt]) -> list[str]:
+def simulated(order: RequestPlan | None, attempts: Iterable[Attempt]) -> list[str]:
     """The rows that were tried and that the stack plays itself."""
     return sorted({row.id for row in _tried(order, attempts) if row.is_simulated})
 
 
-def _tried(order: Order | None, attempts: Iterable[Attempt]) -> list[Row]:
+def _tried(order: RequestPlan | None, attempts: Iterable[Attempt]) -> list[Row]:
     rows = {} if order is None else order.catalog.rows_by_id
     return [rows[attempt.row] for attempt in attempts if attempt.row in rows]
 

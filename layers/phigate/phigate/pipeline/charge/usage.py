@@ -8,9 +8,16 @@ Law 2: what is charged is never above what is held.
 import re
 from dataclasses import dataclass
 
-from phigate.core.ledger.cost import believed, bound, cost, estimate, estimate_unseen, total
+from phigate.core.ledger.cost import (
+    cost,
+    estimate,
+    estimate_unseen,
+    total,
+    validated_usage,
+    worst_case,
+)
 from phigate.core.receipts.record import Charge, Worked
-from phigate.core.types import Asked, Row, Usage
+from phigate.core.types import Requirements, Row, Usage
 from phigate.core.upstream import HashedExchange
 
 _UPSTREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
@@ -28,7 +35,7 @@ class _Turned:
     worked: Worked | None
 
 
-class Tally:
+class UsageMeter:
     """State over the turns of one request."""
 
     def __init__(self) -> None:
@@ -58,7 +65,7 @@ class Tally:
         """It failed, which is no use."""
         self.is_counted = True
 
-    def answers_as(self, upstream_id: object) -> None:
+    def set_upstream_id(self, upstream_id: object) -> None:
         """The upstream's own id of its answer; kept when it is an id and nothing else."""
         is_id = isinstance(upstream_id, str) and _UPSTREAM_ID.fullmatch(upstream_id) is not None
         self._upstream_id = str(upstream_id) if is_id else None
@@ -66,12 +73,12 @@ class Tally:
         self._answering = self.row
 
     def used(
-        self, row: Row, reported: object, bytes_out: int, *, asked: Asked, held_micros: int
+        self, row: Row, reported: object, bytes_out: int, *, asked: Requirements, held_micros: int
     ) -> bool:
         """Count one more turn: reported usage if it can be true, else our estimate. Whether what
         was reported was believed."""
-        limit = bound(row, asked)
-        usage = believed(reported, limit)
+        limit = worst_case(row, asked)
+        usage = validated_usage(reported, limit)
         is_estimate = usage is None
         if usage is None:
             usage = estimate(row, asked, bytes_out, limit)
@@ -79,7 +86,7 @@ class Tally:
         self.charge = self._charged(held_micros)
         return not is_estimate
 
-    def abandoned(self, asked: Asked, held_micros: int, now_s: float) -> None:
+    def abandoned(self, asked: Requirements, held_micros: int, now_s: float) -> None:
         """Count the attempt under way, which nobody waits for any longer: what was seen of it, or
         what its row writes in the time that it worked."""
         row = self.row
@@ -88,7 +95,7 @@ class Tally:
         if self.is_seen:
             self.used(row, None, self.bytes_out, asked=asked, held_micros=held_micros)
             return
-        limit = bound(row, asked)
+        limit = worst_case(row, asked)
         ms = max(0, round((now_s - self._began_at_s) * 1000))
         worked = Worked(ms, row.tokens_out_per_s, limit.tokens_out)
         usage = estimate_unseen(row, asked, ms, limit)

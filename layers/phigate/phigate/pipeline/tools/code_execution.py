@@ -19,7 +19,7 @@ from phigate.core.limits import (
     PROGRAM_TIMEOUT_S,
     PROGRAMS_MAX,
 )
-from phigate.core.response import Out
+from phigate.core.response import ResponseWriter
 from phigate.core.sandbox.port import Ran, Sandbox
 from phigate.core.sandbox.runs import Run
 from phigate.core.tools.programs import LANGUAGES, code_of, figure_label, not_run, told
@@ -30,11 +30,11 @@ from phigate.pipeline.gateway import Drawings, Gateway
 T = TypeVar("T")
 
 
-class Programs:
+class CodeSession:
     """State of one request's programs. `until_s` is when the last of them has to end."""
 
     def __init__(
-        self, ticket: Ticket, drawings: Drawings, region: str, until_s: float, out: Out
+        self, ticket: Ticket, drawings: Drawings, region: str, until_s: float, out: ResponseWriter
     ) -> None:
         if ticket.gateway.sandboxes is None:
             raise no_sandbox(ticket.gateway)

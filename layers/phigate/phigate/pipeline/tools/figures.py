@@ -13,13 +13,13 @@ from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.core.tools.clean_answer import clean_answer, clean_members, refuse_drawing
 from phigate.core.types import Json
 from phigate.pipeline.gateway import Drawings
-from phigate.wire.svg.sanitize import sanitise
+from phigate.wire.svg.sanitize import sanitize
 
 
 def _clean_answer(body: Json, figures: Sequence[str] | None) -> None:
     """See Drawings. What was written out as it came is opened first, a part at a time."""
     _open_parts(body)
-    clean_answer(body, figures, sanitise)
+    clean_answer(body, figures, sanitize)
 
 
 def _open_parts(root: Any) -> None:
@@ -41,13 +41,13 @@ def _clean_part(part: orjson.Fragment) -> orjson.Fragment | None:
     if len(contents) > EVENT_BYTES_MAX:
         return None
     held = [orjson.loads(contents)]
-    clean_members({"": held}, sanitise)
+    clean_members({"": held}, sanitize)
     return orjson.Fragment(orjson.dumps(held[0]))
 
 
 DRAWINGS = Drawings(
-    clean=sanitise,
+    clean=sanitize,
     clean_answer=_clean_answer,
     # An error draws nothing.
-    clean_error=functools.partial(clean_members, sanitise=refuse_drawing),
+    clean_error=functools.partial(clean_members, sanitize=refuse_drawing),
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from phigate.core.errors import InsufficientCredit
 from phigate.core.limits import MATH_TIMEOUT_S
-from phigate.core.response import Out
+from phigate.core.response import ResponseWriter
 from phigate.core.tools.tool_loop import (
     Counts,
     ServerTools,
@@ -21,8 +21,8 @@ from phigate.core.tools.tool_loop import (
 from phigate.core.types import Json, Row
 from phigate.pipeline.charge.finalize import Ticket
 from phigate.pipeline.gateway import Drawings
-from phigate.pipeline.plan import Order, next_order, within
-from phigate.pipeline.tools.code_execution import Programs, no_sandbox
+from phigate.pipeline.plan import RequestPlan, plan_next_turn, within
+from phigate.pipeline.tools.code_execution import CodeSession, no_sandbox
 
 _JSON_FORMATS = ("json_object", "json_schema")
 # How much of each result the last turn is told when credit is short; the first is all of it.
@@ -32,11 +32,11 @@ _RESULT_BYTES = (1 << 30, 4_096, 512, 0)
 class Loop:
     """State of one request's turns. A request without server tools has exactly one."""
 
-    def __init__(self, ticket: Ticket, order: Order, out: Out) -> None:
+    def __init__(self, ticket: Ticket, order: RequestPlan, out: ResponseWriter) -> None:
         self._ticket = ticket
         self._order = order
         self._counts: Counts | None = None
-        self.programs: Programs | None = None
+        self.programs: CodeSession | None = None
         self._drawings: Drawings | None = None
         self._until_s = ticket.started_s + MATH_TIMEOUT_S
         self._is_last = False
@@ -46,7 +46,7 @@ class Loop:
                 raise no_sandbox(ticket.gateway)
             if order.server is not None and order.server.programs:
                 region = order.asked.region
-                self.programs = Programs(ticket, drawings, region, self._until_s, out)
+                self.programs = CodeSession(ticket, drawings, region, self._until_s, out)
         if order.server is not None:
             self._counts = Counts(order.server, calls_max=order.body.get("max_tool_calls"))
 
@@ -68,7 +68,7 @@ class Loop:
             "server_tool_use": self._counts.used(self._ticket.runs),
         }
 
-    async def after(self, message: Json, row: Row) -> Order | None:
+    async def after(self, message: Json, row: Row) -> RequestPlan | None:
         """The order of the next turn, or None when `message` is the answer.
 
         The gateway's calls are taken out of an answer. Raises ServerToolLimit, ServerToolError,
@@ -85,7 +85,7 @@ class Loop:
             return None
         counts.count(ours)
         results = [(call, await self._result(call, order.server)) for call in ours]
-        following = next_order(order, followed(order.body, message, results), row)
+        following = plan_next_turn(order, followed(order.body, message, results), row)
         is_late = self._ticket.gateway.clock.now_s() >= self._until_s
         if not await self._ticket.raise_for(following):
             self._is_last = True
@@ -98,15 +98,15 @@ class Loop:
         return following
 
     def _covered(
-        self, order: Order, message: Json, results: Sequence[tuple[Json, str]], row: Row
-    ) -> Order:
+        self, order: RequestPlan, message: Json, results: Sequence[tuple[Json, str]], row: Row
+    ) -> RequestPlan:
         """The last turn that what is held still covers: without tools, and where it must be with
         less of the results and fewer tokens. Raises InsufficientCredit."""
         room_micros = self._ticket.room_micros
         for result_bytes in _RESULT_BYTES:
             kept = [(call, cut(result, result_bytes)) for call, result in results]
             body = without_tools(followed(order.body, message, kept))
-            last = within(next_order(order, body, row), room_micros)
+            last = within(plan_next_turn(order, body, row), room_micros)
             if last is not None:
                 return last
         raise InsufficientCredit(

@@ -45,13 +45,13 @@ _COUNTS = (
 )
 
 
-class Decoder:
+class MessageDecoder:
     """Chunks of a stream; ends at `message_stop`."""
 
     def __init__(self) -> None:
         self.ended = False
         self.failed: str | None = None
-        self._events = sse.Decoder()
+        self._events = sse.EventDecoder()
         # By the index of its content block: a call's own index, None for the answer tool.
         self._calls: dict[int, int | None] = {}
         self._inputs: dict[int, str] = {}  # of calls of which no fragment has come yet
@@ -192,13 +192,13 @@ def _chunk(delta: Json, **ending: str) -> Json:
     }
 
 
-_READERS: Mapping[str, Callable[[Decoder, Json, list[Json]], None]] = {
-    "message_start": Decoder._start,
-    "content_block_start": Decoder._block_start,
-    "content_block_delta": Decoder._block_delta,
-    "content_block_stop": Decoder._block_stop,
-    "message_delta": Decoder._change,
-    "message_stop": Decoder._stop,
-    "error": Decoder._error,
+_READERS: Mapping[str, Callable[[MessageDecoder, Json, list[Json]], None]] = {
+    "message_start": MessageDecoder._start,
+    "content_block_start": MessageDecoder._block_start,
+    "content_block_delta": MessageDecoder._block_delta,
+    "content_block_stop": MessageDecoder._block_stop,
+    "message_delta": MessageDecoder._change,
+    "message_stop": MessageDecoder._stop,
+    "error": MessageDecoder._error,
 }
 HANDLED_EVENTS = frozenset(_READERS)

@@ -32,7 +32,7 @@ _HASH_CHARS = 10
 _PREFIX_CHARS = _HASH_CHARS + 2
 
 
-def sanitise(svg: str | bytes) -> str:
+def sanitize(svg: str | bytes) -> str:
     """The figure, clean. Raises SvgRefused."""
     try:
         # Only as UTF-8, whatever it declares: one more encoding is one more way to read it.

@@ -1,4 +1,4 @@
-"""The books of one account, honestly kept by a simulated stack, for tests to tamper with.
+"""The items of one account, honestly kept by a simulated stack, for tests to tamper with.
 
 They are made once and copied: a test changes its own copy, item by item, as somebody would who has
 the table but not the keys, or with `signed_anew` as the operator would who has them.
@@ -39,7 +39,7 @@ def new_signers() -> dict[str, KeyFileSigner]:
     return {signs: KeyFileSigner(ec.generate_private_key(ec.SECP256R1())) for signs in PURPOSES}
 
 
-class Books:
+class AccountFixture:
     """A table with one account's traffic, its days closed unless `is_closed` is False."""
 
     def __init__(self, operator: Operator, traffic: Traffic) -> None:
@@ -55,8 +55,8 @@ class Books:
         *,
         is_closed: bool = True,
         signers: dict[str, KeyFileSigner] | None = None,
-    ) -> "Books":
-        """Books of this traffic."""
+    ) -> "AccountFixture":
+        """AccountFixture of this traffic."""
         operator = Operator(FakeDynamo(), signers or new_signers())
 
         async def keep() -> None:
@@ -68,11 +68,11 @@ class Books:
         asyncio.run(keep())
         return cls(operator, traffic)
 
-    def copy(self) -> "Books":
-        """The same books in a table of their own."""
+    def copy(self) -> "AccountFixture":
+        """The same account in a table of its own."""
         dynamo = FakeDynamo()
         dynamo.items = orjson_copy(self.dynamo.items)
-        return Books(Operator(dynamo, self.operator.signers), self.traffic)
+        return AccountFixture(Operator(dynamo, self.operator.signers), self.traffic)
 
     @property
     def items(self) -> dict[Name, Item]:
@@ -187,11 +187,11 @@ class Books:
         return report
 
 
-def put_hold(books: Books, hold_id: str, seq: str, expires_at_s: int) -> None:
+def put_hold(fixture: AccountFixture, hold_id: str, seq: str, expires_at_s: int) -> None:
     """A hold of this number in the account."""
     entry = {"M": {"a": {"N": "1"}, "e": {"N": str(expires_at_s)}, "p": {"N": "0"}}}
-    account = f"A#{books.traffic.account}#S0", "A"
-    books.change(account, h={"M": {hold_id: entry}}, q={"M": {hold_id: {"N": seq}}})
+    account = f"A#{fixture.traffic.account}#S0", "A"
+    fixture.change(account, h={"M": {hold_id: entry}}, q={"M": {hold_id: {"N": seq}}})
 
 
 def rules(report: Report) -> set[str]:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from sandbox_fargate.place import Place, find_place, interpreter, own_binds
+from sandbox_fargate.host_probe import HostProbe, find_place, interpreter, own_binds
 
 VERSION = "python3.12"
 
 
-def installed(root: Path, prefix: Path) -> Place:
+def installed(root: Path, prefix: Path) -> HostProbe:
     """The parts behind a venv whose interpreter has this prefix, with others' things beside it."""
     (prefix / "bin").mkdir(parents=True)
     (prefix / "bin" / VERSION).touch()
@@ -41,7 +41,7 @@ def test_of_one_beside_others_things_its_parts_alone_are_shown(tmp_path: Path) -
 
 
 def test_the_systems_own_is_not_shown_with_all_of_usr() -> None:
-    place = Place("/usr", "/usr/bin/python3.11", "/v/lib/python3.11/site-packages", "/r", "/f")
+    place = HostProbe("/usr", "/usr/bin/python3.11", "/v/lib/python3.11/site-packages", "/r", "/f")
     shown = [bind.target for bind in own_binds(place)]
     assert "/usr/bin/python3.11" in shown
     assert not {"/usr", "/usr/local", "/usr/lib"} & set(shown)

@@ -25,7 +25,7 @@ CONNECTIONS_MAX = 16
 SOCKET_TIMEOUT_S = 30.0
 
 
-class Desk(Protocol):
+class Backend(Protocol):
     """What the surface hands its work to."""
 
     def is_warm(self) -> bool:
@@ -44,13 +44,13 @@ class Desk(Protocol):
         """End the session and wait until the sandbox is removed."""
 
 
-class Surface(ThreadingHTTPServer):
+class HttpApi(ThreadingHTTPServer):
     """The listening socket and its bounded threads."""
 
     daemon_threads = True
     request_queue_size = 32
 
-    def __init__(self, address: tuple[str, int], token_sha256: str, desk: Desk) -> None:
+    def __init__(self, address: tuple[str, int], token_sha256: str, desk: Backend) -> None:
         """Listen; the hash is lower-case hex."""
         self.desk = desk
         self._token_sha256 = token_sha256.encode("ascii")
@@ -103,7 +103,7 @@ class Surface(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
-    server: Surface
+    server: HttpApi
     protocol_version = "HTTP/1.1"
     timeout = SOCKET_TIMEOUT_S
     # Head and body go out together: a small answer is one packet.

@@ -1,4 +1,4 @@
-"""A world in which every DynamoDB call waits to be let through, lost, or delivered much later.
+"""A simulation in which every DynamoDB call waits to be let through, lost, or delivered much later.
 
 The ledger under test runs unchanged: its client hands each call to the driver and sleeps until the
 driver answers. So the driver decides the order of all writes of all processes, and where they end.
@@ -11,7 +11,7 @@ from typing import Any
 
 from phigate.core.attributes import int_at, map_at
 from phigate.core.errors import Overloaded
-from phigate.core.ledger.account import Verdict, account_pk, holds, receipt_pk, verdict_of
+from phigate.core.ledger.account import ReceiptState, account_pk, holds, receipt_pk, verdict_of
 from phigate.core.ledger.port import HoldRefused, HoldRequest
 from phigate.core.ledger.receipt_item import stored_receipt
 from phigate.core.receipts.ids import new_id
@@ -98,7 +98,7 @@ class Process:
         self.request = None
 
 
-class World:
+class LedgerSimulation:
     """One account, the processes that work on it, and the calls that were lost on the way."""
 
     def __init__(self, execute: Execute, *, account: str, mutation: Mutation | None = None) -> None:
@@ -302,7 +302,7 @@ class World:
         for more, used in plan.raises:
             ledger = self.ledger() if plan.forgets else ledger
             try:
-                raised = await ledger.raise_hold(
+                raised = await ledger.extend_hold(
                     **name,
                     old_micros=micros,
                     new_micros=micros + more,
@@ -371,7 +371,7 @@ class World:
         )["Item"]
         return item
 
-    def _verdict(self, hold_id: str) -> Verdict | None:
+    def _verdict(self, hold_id: str) -> ReceiptState | None:
         key = {"pk": {"S": receipt_pk(self.account, hold_id)}, "sk": {"S": hold_id}}
         found = self._execute(
             "GetItem", {"TableName": "phigate", "Key": key, "ConsistentRead": True}

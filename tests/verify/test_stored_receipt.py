@@ -12,13 +12,13 @@ from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes
 from phigate.core.ledger.receipt_item import GarbledReceipt, read_receipt, signed_members
 from phigate.core.receipts.record import Signed
 from phigate.core.types import Json
-from phigate.verify.audit import Audit, Question
+from phigate.verify.audit import Audit, AuditScope
 from phigate.verify.chain import read_closed
 from phigate.verify.consistency import MEMBERS, OPTIONAL
 from phigate.verify.stored_receipt import read_entry, receipt_key
-from tests.verify.books import TRAFFIC, Books, is_general, is_phi
+from tests.verify.account_fixture import TRAFFIC, AccountFixture, is_general, is_phi
 
-HONEST = Books.kept()
+HONEST = AccountFixture.kept()
 NAMES = [HONEST.names(kind, day)[0] for kind, day in ((is_general, 2), (is_phi, 0))]
 CATALOG = catalog_from_bytes(canonical_bytes(repository_document()))
 
@@ -46,7 +46,7 @@ changes = st.dictionaries(members, values, max_size=3) | st.fixed_dictionaries({
 
 def judged(item: dict[str, Any]) -> Audit:
     """An audit that has seen this item alone."""
-    question = Question(
+    question = AuditScope(
         account=TRAFFIC.account,
         first_day=TRAFFIC.first_day,
         last_day=TRAFFIC.last_day,

@@ -1,4 +1,4 @@
-"""`python -m local.here`: template.yaml for the processor of this machine, printed.
+"""`python -m local.native_template`: template.yaml for the processor of this machine, printed.
 
 What is deployed is for arm64. Nothing else differs, so what runs here is what is deployed.
 """

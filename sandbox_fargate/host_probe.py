@@ -24,7 +24,7 @@ class PlaceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HostProbe:
     """Paths on this machine."""
 
     prefix: str
@@ -42,13 +42,13 @@ class Bind:
     target: str
 
 
-def find_place(venv: Path) -> Place:
+def find_place(venv: Path) -> HostProbe:
     """The parts behind a venv that was made for the sandbox."""
     python = (venv / "bin" / "python").resolve()
     libraries = sorted(venv.glob("lib/python3*/site-packages"))
     if not python.is_file() or not libraries:
         raise PlaceError(f"no sandbox venv at {venv.name}: make setup-sandbox")
-    return Place(
+    return HostProbe(
         prefix=str(python.parent.parent),
         python=str(python),
         libraries=str(libraries[0].resolve()),
@@ -57,7 +57,7 @@ def find_place(venv: Path) -> Place:
     )
 
 
-def own_binds(place: Place) -> list[Bind]:
+def own_binds(place: HostProbe) -> list[Bind]:
     """What a jail with a view of its own shows besides the system's folders."""
     binds = [
         Bind(place.libraries, "/sandbox/libraries"),
@@ -69,7 +69,7 @@ def own_binds(place: Place) -> list[Bind]:
     return [*binds, Bind(place.prefix, "/sandbox/python")]
 
 
-def interpreter(place: Place, shared_prefixes: Sequence[str] = SYSTEM_PREFIXES) -> list[str]:
+def interpreter(place: HostProbe, shared_prefixes: Sequence[str] = SYSTEM_PREFIXES) -> list[str]:
     """The interpreter's own files: all that lies under its prefix, where that is its alone; of one
     that the system shares its binary, its library folder and what it is linked against."""
     if place.prefix not in shared_prefixes:
@@ -80,10 +80,10 @@ def interpreter(place: Place, shared_prefixes: Sequence[str] = SYSTEM_PREFIXES) 
     return [place.python, *(str(part) for part in (folder, *shared) if part.exists())]
 
 
-def seen(place: Place) -> Place:
+def seen(place: HostProbe) -> HostProbe:
     """The same parts as a program sees them in a jail with a view of its own."""
     prefix = place.prefix if place.prefix in SYSTEM_PREFIXES else "/sandbox/python"
-    return Place(
+    return HostProbe(
         prefix=prefix,
         python=f"{prefix}/bin/{Path(place.python).name}",
         libraries="/sandbox/libraries",
@@ -92,13 +92,13 @@ def seen(place: Place) -> Place:
     )
 
 
-def command(place: Place) -> list[str]:
+def command(place: HostProbe) -> list[str]:
     """How the runner is started, in the paths of its view."""
     # -s: no libraries of a home; -P: nothing from the working directory, which programs write to.
     return [place.python, "-s", "-P", "-m", "sandbox_fargate.runner"]
 
 
-def environment(place: Place, home: str) -> dict[str, str]:
+def environment(place: HostProbe, home: str) -> dict[str, str]:
     """The whole environment of a jail."""
     code = str(Path(place.runner).parent.parent)
     return {

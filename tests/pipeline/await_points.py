@@ -6,12 +6,12 @@ from typing import Any
 
 from phigate.core.upstream import Fetched, UpstreamFetch, UpstreamRequest
 from tests.fakes import FakeSandboxes, FakeUpstream
-from tests.pipeline.stage import Stage
+from tests.pipeline.gateway_harness import GatewayHarness
 
 Pass = Callable[[str], Awaitable[None]]
 
 
-class Watched:
+class Observed:
     """An effect whose every await passes two points, `before <name>` and `after <name>`."""
 
     def __init__(self, effect: Any, name: str, passes: Pass) -> None:
@@ -34,7 +34,7 @@ class Watched:
         return watched
 
 
-class WatchedUpstream:
+class ObservedUpstream:
     """An upstream whose exchanges are watched."""
 
     def __init__(self, upstream: FakeUpstream, passes: Pass) -> None:
@@ -43,14 +43,14 @@ class WatchedUpstream:
 
     def open(self, request: UpstreamRequest) -> Any:
         """As the Protocol says."""
-        return Watched(self._upstream.open(request), "exchange", self._passes)
+        return Observed(self._upstream.open(request), "exchange", self._passes)
 
     async def fetch(self, request: UpstreamFetch) -> Fetched:
         """As the Protocol says."""
         return await self._upstream.fetch(request)
 
 
-class WatchedSandboxes:
+class ObservedSandboxes:
     """Sandboxes that are watched, and everything that is done in them."""
 
     def __init__(self, sandboxes: FakeSandboxes, passes: Pass) -> None:
@@ -61,19 +61,19 @@ class WatchedSandboxes:
         """As the Protocol says."""
         await self._passes("before sandboxes.open")
         # A cancelled `open` leaves nothing behind; one that came back is closed by who has it.
-        return Watched(await self._sandboxes.open(**named), "sandbox", self._passes)
+        return Observed(await self._sandboxes.open(**named), "sandbox", self._passes)
 
 
-def watch(stage: Stage, passes: Pass) -> None:
-    """Watch every effect of a stage's gateway; its Out is watched by who makes it."""
-    gateway = stage.gateway
-    gateway.keys = Watched(gateway.keys, "keys", passes)
-    gateway.catalog = Watched(gateway.catalog, "catalog", passes)
-    gateway.ledger = Watched(stage.ledger, "ledger", passes)
-    gateway.upstream = WatchedUpstream(stage.upstream, passes)
-    gateway.clock = Watched(stage.clock, "clock", passes)
-    gateway.signer = Watched(gateway.signer, "signer", passes)
-    gateway.sandboxes = WatchedSandboxes(stage.sandboxes, passes)
+def watch(harness: GatewayHarness, passes: Pass) -> None:
+    """Watch every effect of a harness's gateway; its ResponseWriter is watched by who makes it."""
+    gateway = harness.gateway
+    gateway.keys = Observed(gateway.keys, "keys", passes)
+    gateway.catalog = Observed(gateway.catalog, "catalog", passes)
+    gateway.ledger = Observed(harness.ledger, "ledger", passes)
+    gateway.upstream = ObservedUpstream(harness.upstream, passes)
+    gateway.clock = Observed(harness.clock, "clock", passes)
+    gateway.signer = Observed(gateway.signer, "signer", passes)
+    gateway.sandboxes = ObservedSandboxes(harness.sandboxes, passes)
 
 
 def at(name: str, act: Callable[[], object]) -> Pass:
@@ -105,11 +105,11 @@ def failing(
     return passes
 
 
-def sweeps_at(name: str, stage: Stage) -> Pass:
+def sweeps_at(name: str, harness: GatewayHarness) -> Pass:
     """Let another process sweep, long after every hold's time, at every point of this name."""
 
     async def passes(point: str) -> None:
         if point == name:
-            await stage.swept()
+            await harness.swept()
 
     return passes

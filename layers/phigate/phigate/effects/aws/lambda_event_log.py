@@ -19,8 +19,8 @@ TEXT_CHARS_MAX = 300  # a reason is a sentence
 Value = str | int | float | bool
 
 
-class LambdaJournal:
-    """See core.event_log.Journal. `correlation_id` is set for each invocation by who is called."""
+class LambdaEventLog:
+    """See core.event_log.EventLog. `correlation_id` is set for each invocation by who is called."""
 
     def __init__(self, stream: TextIO, clock: Clock, *, function: str, stack: str) -> None:
         self.correlation_id = ""
@@ -28,7 +28,7 @@ class LambdaJournal:
         self._clock = clock
         self._about = {"function": function, "stack": stack}
 
-    def note(self, event: str, **fields: Value) -> None:
+    def record(self, event: str, **fields: Value) -> None:
         """One line."""
         now_s = self._clock.now_s()
         line: dict[str, Any] = {

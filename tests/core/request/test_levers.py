@@ -20,7 +20,7 @@ from phigate.core.request.levers import (
     written_bytes,
 )
 from phigate.core.types import Json
-from tests.builders import make_asked, make_body, make_row
+from tests.builders import make_body, make_requirements, make_row
 
 ROW = make_row(tokens_out_max=128_000)
 
@@ -95,14 +95,14 @@ BODIES: dict[str, tuple[Json, Levers]] = {
 @pytest.mark.parametrize(("members", "levers"), BODIES.values(), ids=BODIES)
 def test_the_levers_of_a_body(members: Json, levers: Levers) -> None:
     body = make_body(**members)
-    asked = make_asked(tokens_out=members.get("max_tokens"), parameters=parameters(body))
+    asked = make_requirements(tokens_out=members.get("max_tokens"), parameters=parameters(body))
     assert levers_of(body, asked, ROW) == levers
 
 
 def test_a_row_that_drops_log_probabilities_has_none() -> None:
     row = make_row(drops=frozenset({"logprobs", "top_logprobs"}))
     body = make_body(logprobs=True, top_logprobs=20)
-    assert levers_of(body, make_asked(parameters=parameters(body)), row).logprobs == 0
+    assert levers_of(body, make_requirements(parameters=parameters(body)), row).logprobs == 0
 
 
 def entry(token: str) -> Json:

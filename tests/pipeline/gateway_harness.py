@@ -15,14 +15,14 @@ from phigate.core.ledger.account import ACCOUNT_SK, account_pk, holds
 from phigate.core.ledger.keys import key_sha256, make_key
 from phigate.core.ledger.receipt_item import BESIDE_SUFFIXES
 from phigate.core.types import Catalog, Json, KeyPolicy, Principal, Row, Task
-from phigate.effects.signing.receipt_signer import EnvironmentSigner
+from phigate.effects.signing.receipt_signer import EphemeralKeySigner
 from phigate.effects.signing.signer import SECP256K1
 from phigate.effects.signing.text_signer import Eip191Signer
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts
 from phigate.effects.zones import SystemZones
 from phigate.pipeline import serve as pipeline
-from phigate.pipeline.gateway import Call, Gateway, ReceiptsRequired, Stack
+from phigate.pipeline.gateway import Gateway, InboundRequest, ReceiptsRequired, Stack
 from phigate.pipeline.tools.figures import DRAWINGS
 from phigate.verify.certificate import Certificate, read_certificate
 from phigate.verify.receipt import Bundle, Evidence, verify
@@ -35,9 +35,9 @@ from tests.fakes import (
     FakeRoot,
     FakeSandboxes,
     FakeUpstream,
-    Play,
-    RecordingJournal,
-    RecordingOut,
+    RecordingEventLog,
+    RecordingResponseWriter,
+    SandboxScript,
     Script,
     StaticCatalog,
     StaticKeys,
@@ -101,7 +101,7 @@ class Told:
         return facts
 
 
-class Stage:
+class GatewayHarness:
     """One gateway, its doubles, and the calls that were made."""
 
     def __init__(
@@ -115,15 +115,15 @@ class Stage:
         regions: tuple[str, ...] = ("CH",),
         key_id: str = "k1",
         receipts_required: ReceiptsRequired = "phi",
-        plays: Sequence[Play] = (),
+        plays: Sequence[SandboxScript] = (),
         warm_start: bool = False,
         clock: FakeClock | None = None,
     ) -> None:
         self.clock = clock or FakeClock(NOW_S)
         self.ledger = FakeLedger(self.clock, account=ACCOUNT, micros=credit_micros)
-        self.journal = RecordingJournal()
+        self.event_log = RecordingEventLog()
         self.upstream = FakeUpstream(self.clock, scripts)
-        self.out = RecordingOut(self.clock)
+        self.out = RecordingResponseWriter(self.clock)
         self.root = FakeRoot()
         self.sandboxes = FakeSandboxes(self.clock, plays)
         self.text_root = FakeRoot(SECP256K1)
@@ -142,21 +142,21 @@ class Stage:
             receipts=receipts,
             sandboxes=self.sandboxes,
             drawings=DRAWINGS,
-            signer=EnvironmentSigner(
+            signer=EphemeralKeySigner(
                 root=self.root,
                 store=receipts.put_certificate,
                 clock=self.clock,
-                journal=self.journal,
+                event_log=self.event_log,
                 issuer="http://stack.test",
                 stack="stack-1",
             ),
             catalog=StaticCatalog(catalog or make_catalog(rows, sandboxes=("CH",)), NOW_S),
             upstream=self.upstream,
             clock=self.clock,
-            journal=self.journal,
+            event_log=self.event_log,
             zones=SystemZones(),
             random_bytes=self._draw,
-            text_signer=Eip191Signer(self.text_root, self.journal),
+            text_signer=Eip191Signer(self.text_root, self.event_log),
             key_refused=self.refused_keys.append,
         )
 
@@ -174,7 +174,7 @@ class Stage:
         task: Task = "chat",
     ) -> Told:
         """One call to its end, on an event loop of its own; `on_last` is called with its end."""
-        out = RecordingOut(self.clock)
+        out = RecordingResponseWriter(self.clock)
         out.on_last = on_last
         asyncio.run(self.serve(body, headers, key=key, out=out, task=task))
         return self.told()
@@ -195,11 +195,11 @@ class Stage:
         headers: Mapping[str, str] | None = None,
         *,
         key: str | None = KEY,
-        out: RecordingOut | None = None,
+        out: RecordingResponseWriter | None = None,
         task: Task = "chat",
     ) -> None:
         """The same on the running loop. `body` None is the shortest good body."""
-        self.out = out or RecordingOut(self.clock)
+        self.out = out or RecordingResponseWriter(self.clock)
         await pipeline.serve(self.gateway, call(body, headers, key=key, task=task), self.out)
 
     def told(self) -> Told:
@@ -301,11 +301,11 @@ def call(
     *,
     key: str | None = KEY,
     task: Task = "chat",
-) -> Call:
+) -> InboundRequest:
     """A call as it came in."""
     raw = body if isinstance(body, bytes) else json.dumps(body or make_body()).encode()
     bearer = {} if key is None else {"authorization": f"Bearer {key}"}
-    return Call(task, {**bearer, **(headers or {})}, raw)
+    return InboundRequest(task, {**bearer, **(headers or {})}, raw)
 
 
 def completion(content: Any = "Hi", *, usage: Any = USAGE, **members: Any) -> Json:

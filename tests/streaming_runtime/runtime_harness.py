@@ -64,7 +64,7 @@ class Alarms:
 
 
 @dataclass
-class Stage:
+class RuntimeHarness:
     """One story."""
 
     api: FakeApi
@@ -75,14 +75,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(
+async def harness(
     found: Any,
     *,
     snap_start: bool = False,
     make_sink: MakeSink = StreamSink,
     failures: Failures | None = None,
     restore_s: float = loop.RESTORE_S,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[RuntimeHarness]:
     """Run the loop over an application until the story ends."""
     async with asyncio.timeout(STORY_S), fake_api() as api:
         journal, alarms, traces = ListJournal(), Alarms(), list[str]()
@@ -97,7 +97,7 @@ async def stage(
         running = loop.run(found, parts, snap_start=snap_start, restore_s=restore_s)
         task = asyncio.ensure_future(running)
         try:
-            yield Stage(api, task, journal, alarms, traces)
+            yield RuntimeHarness(api, task, journal, alarms, traces)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -109,7 +109,7 @@ async def answered(api: FakeApi, payload: bytes) -> Post:
     return await api.post()
 
 
-async def lives_on(story: Stage) -> None:
+async def lives_on(story: RuntimeHarness) -> None:
     """The runtime asks for the next event and reports it when that is malformed."""
     story.api.hand_out(b"{")
     assert (await story.api.post()).error_type == "Runtime.MalformedEvent"

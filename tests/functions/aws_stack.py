@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from local import engine
-from phigate.aws.environment import Outside
+from phigate.aws.environment import LambdaEnvironment
 from phigate.aws.settings import Function
 from phigate.core.clock import Clock
 from phigate.core.ledger.keys import key_sha256
@@ -68,7 +68,7 @@ TASKS = {
 INFOMANIAK = json.dumps({"api_key": "simulated", "product_id": "1"})
 
 
-class World:
+class AwsStack:
     """One stack. `log` is what its functions wrote."""
 
     def __init__(self, dynamo_url: str, simulated_url: str) -> None:
@@ -81,12 +81,12 @@ class World:
 
     def outside(
         self, function: Function, clock: Clock | None = None, **changes: str | None
-    ) -> Outside:
+    ) -> LambdaEnvironment:
         """What a function of this stack finds outside, with what its role allows; None takes a
         variable away."""
         variables = {**ENVIRONMENT, "AWS_ACCESS_KEY_ID": function, **changes}
         kept = {name: value for name, value in variables.items() if value is not None}
-        return Outside(
+        return LambdaEnvironment(
             environ=lambda: kept,
             endpoint=self.aws.endpoint,
             clock=clock or WallClock(),
@@ -160,7 +160,7 @@ async def prepared(dynamodb: DynamoDB) -> str:
 async def hold_left_behind(dynamodb: DynamoDB, key: str, left_s: int = 120) -> None:
     """A hold whose process has died, so many seconds before it expires."""
     clock = WallClock()
-    principal = await DynamoKeys(dynamodb, clock).principal(key_sha256(key))
+    principal = await DynamoKeys(dynamodb, clock).lookup(key_sha256(key))
     assert principal is not None
     now_s = int(clock.now_s())
     await DynamoLedger(dynamodb, clock).hold(
@@ -189,15 +189,15 @@ def simulated() -> Iterator[str]:
 
 
 @contextmanager
-def world_in(folder: Path) -> Iterator[World]:
+def aws_stack_in(folder: Path) -> Iterator[AwsStack]:
     """A stack whose table stands, without a catalog."""
     running = engine.start(folder)
     try:
         assert running.name == "dynoxide", "run local/install_dynoxide.py"
         with simulated() as simulated_url:
-            world = World(running.url, simulated_url)
-            with serving(world.aws):
-                world.key = world.ask(prepared)
-                yield world
+            aws_stack = AwsStack(running.url, simulated_url)
+            with serving(aws_stack.aws):
+                aws_stack.key = aws_stack.ask(prepared)
+                yield aws_stack
     finally:
         running.stop()

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from phigate.core.types import Json
-from phigate.verify.against_catalog import departures
+from phigate.verify.against_catalog import mismatches
 from tests.builders import make_catalog, make_row
-from tests.verify.mint import general
+from tests.verify.receipt_factory import general
 
 CATALOG = make_catalog(
     [
@@ -29,7 +29,7 @@ def told(**changes: Any) -> Json:
 
 @pytest.mark.parametrize("by", ["name", "policy", "preference", "lifted"])
 def test_an_answer_of_an_enclave_keeps_what_was_required(by: str) -> None:
-    found = [name for name, _ in departures(told(confidential=by), CATALOG)]
+    found = [name for name, _ in mismatches(told(confidential=by), CATALOG)]
     assert "confidential" not in found
 
 
@@ -44,19 +44,19 @@ DEPARTURES: dict[str, Json] = {
 @pytest.mark.parametrize("by", ["name", "policy", "preference"])
 @pytest.mark.parametrize("changes", DEPARTURES.values(), ids=DEPARTURES)
 def test_a_row_outside_an_enclave_is_found(changes: Json, by: str) -> None:
-    found = dict(departures(told(confidential=by, **changes), CATALOG))
+    found = dict(mismatches(told(confidential=by, **changes), CATALOG))
     assert found["confidential"] == f"a confidential row was required by {by}, acme-one is none"
 
 
 @pytest.mark.parametrize("changes", DEPARTURES.values(), ids=DEPARTURES)
 @pytest.mark.parametrize("members", [{}, {"confidential": "lifted"}], ids=["nothing", "lifted"])
 def test_where_it_was_not_required_any_row_may_answer(members: Json, changes: Json) -> None:
-    found = [name for name, _ in departures(told(**members, **changes), CATALOG)]
+    found = [name for name, _ in mismatches(told(**members, **changes), CATALOG)]
     assert "confidential" not in found
 
 
 @pytest.mark.parametrize("by", ["name", "lifted"])
 def test_no_name_is_confidential_in_a_catalog_without_enclaves(by: str) -> None:
     record = told(confidential=by, row="acme-one", provider="acme", attempts=[])
-    sentences = [text for name, text in departures(record, PLAIN) if name == "confidential"]
+    sentences = [text for name, text in mismatches(record, PLAIN) if name == "confidential"]
     assert sentences[-1] == "the catalog has no confidential row that a name could mean"

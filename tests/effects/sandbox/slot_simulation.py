@@ -1,4 +1,4 @@
-"""A world of requests that take slots, use them and free them, in any order, with any fault."""
+"""Requests that take slots, use them and free them, in any order, with any fault."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -8,8 +8,15 @@ from phigate.core.sandbox.slots import STACK_PK, Slot, SlotLimits, pk_of
 from phigate.effects.sandbox.slots import DynamoSlots
 from phigate.effects.store.dynamodb import Dynamo, DynamoError
 from tests.fakes import FAULTS, FakeClock, Fault, Item, fault_error
-from tests.ledger.stage import drive
-from tests.ledger.world import Execute, Mutation, Process, Request, SteppedDynamo, wait_for_driver
+from tests.ledger.ledger_harness import drive
+from tests.ledger.simulation import (
+    Execute,
+    Mutation,
+    Process,
+    Request,
+    SteppedDynamo,
+    wait_for_driver,
+)
 
 ACCOUNTS = ("a", "b")
 LIMITS = SlotLimits(stack=3, account=2)
@@ -34,7 +41,7 @@ class AtOnce:
         return self._execute(operation, payload)
 
 
-class SlotWorld:
+class SlotSimulation:
     """The items, the processes, and what was lost on the way."""
 
     def __init__(self, execute: Execute, mutation: Mutation | None = None) -> None:
@@ -135,48 +142,48 @@ class SlotWorld:
 
 
 class SlotMachine(RuleBasedStateMachine):
-    """Rules over a world; a subclass says on which engine."""
+    """Rules over a simulation; a subclass says on which engine."""
 
-    def open_world(self) -> SlotWorld:
-        """A world of its own."""
+    def open_world(self) -> SlotSimulation:
+        """A simulation of its own."""
         raise NotImplementedError
 
     @initialize()
     def begin(self) -> None:
-        self.world = self.open_world()
+        self.simulation = self.open_world()
 
-    @precondition(lambda self: len(self.world.processes) < PROCESSES_MAX)
+    @precondition(lambda self: len(self.simulation.processes) < PROCESSES_MAX)
     @rule(accounts=st.lists(st.sampled_from(ACCOUNTS), min_size=1, max_size=3))
     def requests_come(self, accounts: list[str]) -> None:
         for account in accounts:
-            self.world.start(account)
+            self.simulation.start(account)
 
-    @precondition(lambda self: self.world.processes)
+    @precondition(lambda self: self.simulation.processes)
     @rule(turns=st.lists(TURN, min_size=1, max_size=8))
     def they_take_turns(self, turns: list[tuple[int, Fault | None]]) -> None:
         for who, fault in turns:
-            if self.world.processes:
-                self.world.step(who, fault)
-                self.world.check()
+            if self.simulation.processes:
+                self.simulation.step(who, fault)
+                self.simulation.check()
 
-    @precondition(lambda self: self.world.processes)
+    @precondition(lambda self: self.simulation.processes)
     @rule(who=st.integers(0, PROCESSES_MAX - 1), sent=st.booleans())
     def one_crashes(self, who: int, sent: bool) -> None:
-        self.world.crash(who, sent=sent)
+        self.simulation.crash(who, sent=sent)
 
-    @precondition(lambda self: self.world.lost)
+    @precondition(lambda self: self.simulation.lost)
     @rule(which=st.integers(0, 9))
     def a_lost_call_arrives(self, which: int) -> None:
-        self.world.run(self.world.lost.pop(which % len(self.world.lost)))
+        self.simulation.run(self.simulation.lost.pop(which % len(self.simulation.lost)))
 
     @rule(seconds=st.sampled_from((1, LIFE_S // 2, LIFE_S + 1)))
     def time_passes(self, seconds: int) -> None:
-        self.world.clock.time_s += seconds
+        self.simulation.clock.time_s += seconds
 
     @invariant()
     def the_limits_hold(self) -> None:
-        self.world.check()
+        self.simulation.check()
 
     def teardown(self) -> None:
-        if hasattr(self, "world"):
-            self.world.end()
+        if hasattr(self, "simulation"):
+            self.simulation.end()

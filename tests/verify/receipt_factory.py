@@ -25,7 +25,7 @@ ID = new_id(TIME_S, b"7654321")
 
 
 @dataclass(frozen=True)
-class Mint:
+class ReceiptFactory:
     """One stack: its root, and one receipt key with its certificate."""
 
     root: KeyFileSigner = field(

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Stage:
+class LedgerHarness:
     """An engine and an account on it; the account is made by `open`."""
 
     execute: Callable[[str, Item], Item]
@@ -63,7 +63,7 @@ class Stage:
         )
 
     def request(self, micros: int = 10, **changes: Any) -> HoldRequest:
-        """A hold with an id of its own at the stage's time."""
+        """A hold with an id of its own at the harness's time."""
         self._made += 1
         now_s = int(self.clock.time_s)
         request = HoldRequest(

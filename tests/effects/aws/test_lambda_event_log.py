@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from phigate.effects.aws.lambda_journal import LEVELS, METRICS, TEXT_CHARS_MAX, LambdaJournal
+from phigate.effects.aws.lambda_event_log import LEVELS, METRICS, TEXT_CHARS_MAX, LambdaEventLog
 from tests.fakes import FakeClock
 
 
 def noted(event: str, correlation_id: str = "", **fields: Any) -> dict[str, Any]:
     stream = io.StringIO()
-    journal = LambdaJournal(stream, FakeClock(), function="chat", stack="stack-ch")
-    journal.correlation_id = correlation_id
-    journal.note(event, **fields)
+    event_log = LambdaEventLog(stream, FakeClock(), function="chat", stack="stack-ch")
+    event_log.correlation_id = correlation_id
+    event_log.record(event, **fields)
     (line,) = stream.getvalue().splitlines()
     found: dict[str, Any] = json.loads(line)
     return found
