@@ -17,9 +17,13 @@ from phigate.effects.store.dynamodb import DynamoDB
 from phigate.wiring import environment
 
 
-def aws_endpoint(service: str, aws_region: str) -> str:
-    """Where a service answers."""
-    return f"https://{service}.{aws_region}.amazonaws.com"
+def aws_endpoint(service: str, aws_region: str, fips: bool) -> str:
+    """Where a service answers. Where AWS has no FIPS endpoint, that name has no address: nothing
+    goes to the other one instead.
+
+    https://aws.amazon.com/compliance/fips/
+    """
+    return f"https://{service}{'-fips' if fips else ''}.{aws_region}.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class LambdaEnvironment:
     """The real one by default. `base_url` replaces a provider's own endpoint, for tests alone."""
 
     environ: Callable[[], Mapping[str, str]] = environment
-    endpoint: Callable[[str, str], str] = aws_endpoint
+    endpoint: Callable[[str, str, bool], str] = aws_endpoint
     clock: Clock = field(default_factory=WallClock)
     log: TextIO = field(default_factory=lambda: sys.stdout)
     base_url: Callable[[str], str | None] = lambda _provider: None
@@ -48,6 +52,7 @@ class AwsClients:
         )
         try:
             self.settings: Settings = read_settings(environ, function)
+            self._fips = uses_fips(environ)
             self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.event_log)
         except (NoCredentials, SettingsRefused) as exc:
             self.event_log.record("start_failed", kind=type(exc).__name__, reason=str(exc))
@@ -72,7 +77,7 @@ class AwsClients:
     async def close(self) -> None:
         """Close every socket."""
         for service in self._services.values():
-            service.close()
+            await service.close()
         await self.dynamodb.close()
 
     def _service(self, name: str) -> AwsJson:
@@ -87,4 +92,16 @@ class AwsClients:
         return self._services[name]
 
     def _endpoint(self, service: str) -> str:
-        return self.outside.endpoint(service, self.settings.aws_region)
+        return self.outside.endpoint(service, self.settings.aws_region, self._fips)
+
+
+def uses_fips(environ: Mapping[str, str]) -> bool:
+    """Whether AWS is reached over its FIPS endpoints alone, as boto3 reads it. Raises
+    SettingsRefused: what boto3 would take for a no may be meant as a yes.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html
+    """
+    said = environ.get("AWS_USE_FIPS_ENDPOINT", "").lower()
+    if said not in ("", "true", "false"):
+        raise SettingsRefused("AWS_USE_FIPS_ENDPOINT is neither true nor false")
+    return said == "true"
