@@ -28,7 +28,7 @@ Json = dict[str, Any]
 CONNECT_TIMEOUT_S = 1.0  # DynamoDB in the same region connects in a few milliseconds
 CALL_TIMEOUT_S = 3.0  # its slowest calls take under 0.1 s; a lost packet costs a second
 CONNECTIONS_MAX = 256  # more than the calls that one process has in flight
-REPEAT_PAUSE_S = 0.05  # doubled after every try: 0.05, 0.1, 0.2, 0.4
+REPEAT_PAUSE_S = 0.05  # at most, and twice that after every try: 0.05, 0.1, 0.2, 0.4
 BOUNDS = Bounds(
     connections_max=CONNECTIONS_MAX,
     connect_timeout_s=CONNECT_TIMEOUT_S,
@@ -151,7 +151,7 @@ async def repeat(dynamo: Dynamo, clock: Clock, operation: str, payload: Json) ->
                 raise Overloaded("The account store did not answer in time; try again.") from exc
         except NotAccepted as exc:
             raise InternalError(f"The account store did not accept {operation}.") from exc
-        await clock.sleep(pause_s)
+        await clock.back_off(pause_s)
         pause_s *= 2
     raise AssertionError("LEDGER_TRIES_MAX is positive")
 
