@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from yarl import URL
 
 from phigate.core.clock import Clock
 from phigate.effects.handed_socket import SCHEME, handed_socket
@@ -56,7 +55,7 @@ class Posts:
         url = urlsplit(endpoint)
         self._handed_by = url.path if url.scheme == SCHEME else None
         # A socket has no host, and HTTP wants one.
-        self._url = URL(f"{url.scheme}://{url.netloc}/" if url.netloc else "http://localhost/")
+        self._url = f"{url.scheme}://{url.netloc}/" if url.netloc else "http://localhost/"
         self._clock = clock
         self._bounds = bounds
         self._places = asyncio.Semaphore(bounds.connections_max)
