@@ -9,7 +9,7 @@ from phigate.aws.settings import Function, Settings, SettingsRefused, read_setti
 from phigate.core.clock import Clock
 from phigate.effects.aws.credentials import CredentialsOf, NoCredentials, credentials_of
 from phigate.effects.aws.json_service import AwsJson
-from phigate.effects.aws.lambda_event_log import LambdaEventLog
+from phigate.effects.aws.lambda_event_log import SERVICE, LambdaEventLog, quiet_libraries
 from phigate.effects.aws.secrets_manager import SecretsManager
 from phigate.effects.clock import WallClock
 from phigate.effects.signing.kms_signer import KmsSigner
@@ -32,6 +32,20 @@ class LambdaEnvironment:
     log: TextIO = field(default_factory=lambda: sys.stdout)
     base_url: Callable[[str], str | None] = lambda _provider: None
 
+    def event_log(self, function: Function) -> LambdaEventLog:
+        """Where a function's lines go. What lives over invocations keeps it."""
+        environ = self.environ()
+        quiet_libraries()
+        return LambdaEventLog(
+            self.log,
+            self.clock,
+            function=function,
+            stack=environ.get("PHIGATE_STACK", ""),
+            service=environ.get("POWERTOOLS_SERVICE_NAME") or SERVICE,
+            version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", ""),
+            is_cold=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "provisioned-concurrency",
+        )
+
 
 class AwsClients:
     """The services of one function, made after its start.
@@ -39,13 +53,16 @@ class AwsClients:
     Nothing is fetched until it is used. Raises SettingsRefused, NoCredentials.
     """
 
-    def __init__(self, function: Function, outside: LambdaEnvironment) -> None:
+    def __init__(
+        self,
+        function: Function,
+        outside: LambdaEnvironment,
+        event_log: LambdaEventLog | None = None,
+    ) -> None:
         environ = outside.environ()
         self.outside = outside
         self.clock = outside.clock
-        self.event_log = LambdaEventLog(
-            outside.log, outside.clock, function=function, stack=environ.get("PHIGATE_STACK", "")
-        )
+        self.event_log = event_log or outside.event_log(function)
         try:
             self.settings: Settings = read_settings(environ, function)
             self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.event_log)
