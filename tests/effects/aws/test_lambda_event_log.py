@@ -9,11 +9,18 @@ from typing import Any
 import pytest
 
 from phigate.effects.aws.lambda_event_log import LEVELS, METRICS, TEXT_CHARS_MAX, LambdaEventLog
+from phigate.effects.aws.powertools_writer import PowertoolsWriter
 from tests.fakes import FakeClock
 
 
 def event_log_to(stream: io.StringIO, **more: Any) -> LambdaEventLog:
-    return LambdaEventLog(stream, FakeClock(), function="chat", stack="stack-ch", **more)
+    return LambdaEventLog(
+        lambda: PowertoolsWriter(stream, service="phigate", stack="stack-ch"),
+        FakeClock(),
+        function="chat",
+        stack="stack-ch",
+        **more,
+    )
 
 
 def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:

@@ -1,10 +1,7 @@
-"""A function's log and metrics, written by Powertools: one JSON object a line on standard output.
+"""What a function's log says: the line of an event, and what it counts.
 
-Law 1: an alarm looks at {stack}, a widget of rows at {stack, row}; `service` is never a dimension.
-Law 2: a metric is written whatever the log's level is, or an alarm would be deaf.
-Law 3: what belongs to a call is given with its line, and nothing is kept by the logger between two.
-Law 4: no exception is handed over, so its text cannot be written. A line holds names, ids, numbers.
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+Law 1: what belongs to an invocation is given with each of its lines; nothing keeps it between two.
+Law 2: a line holds names, ids and numbers. No exception is handed on, so none of its text is.
 """
 
 import logging
@@ -12,59 +9,47 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
-
-import orjson
-from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
-    AmazonCloudWatchEMFProvider,
-)
+from functools import cached_property
+from typing import Any, Protocol
 
 from phigate.core.clock import Clock
 
-NAMESPACE = "phigate"
-SERVICE = "phigate"  # where POWERTOOLS_SERVICE_NAME says nothing
 TEXT_CHARS_MAX = 300  # a reason is a sentence
 
 Value = str | int | float | bool
+Metrics = Mapping[str, tuple[str, float]]  # unit and value, by name
 
 # The keys of the invocation that is served. A task begins with those of the task that began it, so
 # calls that are served at once keep theirs apart.
 _INVOCATION: ContextVar[Mapping[str, Value] | None] = ContextVar("invocation", default=None)
 
 
+class LineWriter(Protocol):
+    """Writes one line, with its metrics."""
+
+    def write(self, level: int, line: Mapping[str, Any], metrics: Metrics, now_ms: int) -> None: ...
+
+
 class LambdaEventLog:
-    """See core.event_log.EventLog. One for all invocations of an execution environment."""
+    """See core.event_log.EventLog. One for all invocations of an execution environment; its writer
+    is made for the first line."""
 
     def __init__(
         self,
-        stream: TextIO,
+        make_writer: Callable[[], LineWriter],
         clock: Clock,
         *,
         function: str,
         stack: str,
-        service: str = SERVICE,
         version: str = "",
         is_cold: bool = True,
     ) -> None:
-        self._stream = stream
+        self._make_writer = make_writer
         self._clock = clock
         self._is_cold = is_cold
         self._about = {"function": function, "stack": stack}
         if version:
             self._about["function_version"] = version
-        self._logger = _logger(stream, service)
-        self._write: Mapping[int, Callable[..., None]] = {
-            logging.INFO: self._logger.info,
-            logging.WARNING: self._logger.warning,
-            logging.ERROR: self._logger.error,
-        }
-        # Each without a service of its own: else {stack} would become {stack, service}.
-        self._of_stack = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
-        self._of_row = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
-        # An alarm looks at a stack; it cannot add rows up.
-        self._of_row.dimension_sets.append({"stack": stack})
 
     @contextmanager
     def invocation(self, request_id: str, trace_id: str = "") -> Iterator[None]:
@@ -95,63 +80,12 @@ class LambdaEventLog:
         }
         if isinstance(routed := line.pop("routed", None), str):
             line["row"], line["region"], line["tier"] = (*routed.split("/"), "", "")[:3]
-        metrics = self._metrics(event, line, round(now_s * 1000))
         level = LEVELS.get(event, logging.INFO)
-        if self._logger.log_level <= level:
-            self._write[level](None, extra={"line": line | metrics})
-        elif metrics:
-            self._stream.write(orjson.dumps(metrics).decode() + "\n")
-            self._stream.flush()
+        self._writer.write(level, line, _metrics(event, line), round(now_s * 1000))
 
-    def _metrics(self, event: str, line: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
-        """The members that make metrics of a line; nothing where the event has none."""
-        metrics: dict[str, Any] = {}
-        for metric, unit, field in METRICS.get(event, ()):
-            value = 1 if field is None else line.get(field)
-            if isinstance(value, int | float):
-                metrics[metric] = {"Unit": unit, "Value": value}
-        if not metrics:
-            return {}
-        dimensions = {"stack": line["stack"], **({"row": row} if (row := line.get("row")) else {})}
-        provider = self._of_row if row else self._of_stack
-        members: dict[str, Any] = dict(provider.serialize_metric_set(metrics, dimensions, {}))
-        members["_aws"]["Timestamp"] = now_ms
-        return members
-
-
-class _OwnLogger(Logger):
-    """Powertools' Logger outside of the process' tree of loggers. In it a second Logger of the same
-    service would write to the first one's stream, TRACE would mean the root's level, and a handler
-    of the root could write each line once more."""
-
-    def _get_logger(self) -> logging.Logger:
-        return logging.Logger(self.service)
-
-
-class _LineFormatter(LambdaPowertoolsFormatter):
-    """A record's `line`, with what Powertools adds to it by itself."""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """Not asked for: a line has its time from the clock that its metrics have theirs from."""
-        return ""
-
-    def serialize(self, log: Any) -> str:
-        """See LambdaPowertoolsFormatter."""
-        standard = {name: log[name] for name in STANDARD if name in log}
-        return orjson.dumps({**standard, **log["line"]}).decode()
-
-
-def _logger(stream: TextIO, service: str) -> Logger:
-    options: dict[str, Any] = {
-        "service": service,
-        "stream": stream,
-        "logger_formatter": _LineFormatter(),
-        "sampling_rate": 0.0,  # nothing is written at DEBUG, so nothing is left to chance
-    }
-    try:
-        return _OwnLogger(**options)
-    except ValueError:  # POWERTOOLS_LOG_LEVEL holds no level's name: nothing is left out
-        return _OwnLogger(**options, level="INFO")
+    @cached_property
+    def _writer(self) -> LineWriter:
+        return self._make_writer()
 
 
 def quiet_libraries() -> None:
@@ -164,8 +98,16 @@ def _short(value: Value) -> Value:
     return value[:TEXT_CHARS_MAX] if isinstance(value, str) else value
 
 
-# What Powertools' formatter adds to a line by itself.
-STANDARD = ("level", "service", "xray_trace_id")
+def _metrics(event: str, line: Mapping[str, Any]) -> Metrics:
+    """What a line counts; nothing where its event has no metric."""
+    found: dict[str, tuple[str, float]] = {}
+    for metric, unit, field in METRICS.get(event, ()):
+        value = 1 if field is None else line.get(field)
+        if isinstance(value, int | float):
+            found[metric] = (unit, value)
+    return found
+
+
 # Metric, unit, and the field that holds it; None counts the event itself.
 Metric = tuple[str, str, str | None]
 _ATTEMPT: Metric = ("Attempts", "Count", None)
