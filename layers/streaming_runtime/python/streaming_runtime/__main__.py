@@ -32,7 +32,7 @@ _SINKS: Mapping[str, MakeSink] = {"streaming": StreamSink, "buffered": BufferSin
 
 def main(environment: MutableMapping[str, str]) -> int:
     """Run the function that the environment names."""
-    journal = StderrJournal()
+    journal = StderrJournal(environment)
     # The function's own code first, as in the managed runtime; PYTHONPATH names the layers.
     sys.path.insert(0, environment.get("LAMBDA_TASK_ROOT", "/var/task"))
     sys.path.append(str(_LAYERS / f"lib/python{_VERSION}/site-packages"))
