@@ -34,7 +34,7 @@ class PowertoolsWriter:
             logging.WARNING: self._logger.warning,
             logging.ERROR: self._logger.error,
         }
-        # Both without a service of their own: else {stack} would become {stack, service}.
+        # Dimensions are given with each line; a service of theirs would add itself to their own.
         self._of_stack = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
         self._of_row = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
         # An alarm looks at a stack; it cannot add rows up.
