@@ -1,5 +1,6 @@
 """With every variable of Powertools at its loudest, no content, no key and no secret is written."""
 
+import io
 import json
 import os
 import re
@@ -10,7 +11,8 @@ from pathlib import Path
 import aws_lambda_powertools
 import pytest
 
-from phigate.aws.settings import FUNCTIONS
+from phigate.aws.environment import TRUTHS, LambdaEnvironment
+from phigate.aws.settings import FUNCTIONS, SettingsRefused
 from tests.functions.loud_functions import CANARIES
 
 PACKAGE = Path(aws_lambda_powertools.__file__).parent
@@ -106,3 +108,21 @@ def test_every_line_is_one_object_with_the_keys_of_its_invocation(
             (directive,) = line["_aws"]["CloudWatchMetrics"]  # type: ignore[index]
             assert directive["Namespace"] == "phigate"
             assert directive["Dimensions"] in ([["stack"]], [["stack", "row"], ["stack"]])
+
+
+@pytest.mark.parametrize("word", ["", "loud"])
+@pytest.mark.parametrize("name", TRUTHS)
+def test_a_word_that_powertools_would_raise_at_stops_the_start(name: str, word: str) -> None:
+    """It would raise with the first line, which may be the one of a call that is charged."""
+    outside = LambdaEnvironment(environ=lambda: {name: word})
+    with pytest.raises(SettingsRefused, match=f"chat does not start: {name} is neither true nor"):
+        outside.event_log("chat")
+
+
+def test_no_other_variable_can_stop_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LOUDEST.keys() | LEVELS.keys():
+        monkeypatch.setenv(name, "no" if name in TRUTHS else "loud")
+    log = io.StringIO()
+    LambdaEnvironment(environ=lambda: dict(os.environ), log=log).event_log("chat").record("bug")
+    line = json.loads(log.getvalue())
+    assert (line["event"], line["service"], line["Bugs"]) == ("bug", "loud", 1)

@@ -37,8 +37,8 @@ class PowertoolsWriter:
         # Dimensions are given with each line; a service of theirs would add itself to their own.
         self._of_stack = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
         self._of_row = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
-        # An alarm looks at a stack; it cannot add rows up.
-        self._of_row.add_dimensions(stack=stack)
+        if stack:  # an alarm looks at a stack; it cannot add rows up
+            self._of_row.add_dimensions(stack=stack)
 
     def write(self, level: int, line: Mapping[str, Any], metrics: Metrics, now_ms: int) -> None:
         """See LineWriter."""
