@@ -11,6 +11,7 @@ import pytest
 from phigate.effects.aws.lambda_event_log import LEVELS, METRICS, TEXT_CHARS_MAX, LambdaEventLog
 from phigate.effects.aws.powertools_writer import PowertoolsWriter
 from tests.fakes import FakeClock
+from tests.template.cloudformation import ROOT
 
 
 def event_log_to(stream: io.StringIO, **more: Any) -> LambdaEventLog:
@@ -239,3 +240,23 @@ def test_a_failure_is_a_warning_and_a_bug_an_error() -> None:
 
 def test_a_text_is_cut() -> None:
     assert len(noted("sandbox_lost", reason="x" * 10_000)["reason"]) == TEXT_CHARS_MAX
+
+
+# Each writes more than it was given, or keeps it for the next call's lines.
+UNUSED = (
+    "inject_lambda_context",
+    "log_metrics",
+    "log_uncaught_exceptions",
+    "excepthook",
+    "append_keys",
+    "append_context_keys",
+    "set_correlation_id",
+    "exc_info",
+)
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_nothing_of_powertools_is_used_that_keeps_or_adds(name: str) -> None:
+    sources = [*(ROOT / "layers").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+    assert len(sources) > 200
+    assert [path for path in sources if name in path.read_text()] == []
