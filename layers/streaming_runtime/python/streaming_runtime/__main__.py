@@ -6,7 +6,6 @@ STREAMING_RUNTIME_RESPONSE=buffered and STREAMING_RUNTIME_FAILURES=module.attrib
 
 import asyncio
 import contextlib
-import functools
 import gc
 import os
 import signal
@@ -48,7 +47,7 @@ def main(environment: MutableMapping[str, str]) -> int:
             failures=_failures(environment.get("STREAMING_RUNTIME_FAILURES", "")),
             journal=journal,
             alarm=alarm,
-            trace=functools.partial(environment.__setitem__, "_X_AMZN_TRACE_ID"),
+            trace=journal.begin,
         )
     except (HandlerNotFound, KeyError) as error:
         report = start_report("Runtime.InitFailed", error)
