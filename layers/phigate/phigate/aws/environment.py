@@ -91,7 +91,7 @@ class AwsClients:
             raise
         self.dynamodb = DynamoDB(
             table=self.settings.table,
-            endpoint=self._endpoint("dynamodb"),
+            endpoint=self.endpoint("dynamodb"),
             region=self.settings.aws_region,
             credentials=self.credentials,
             clock=self.clock,
@@ -116,14 +116,15 @@ class AwsClients:
         if name not in self._services:
             self._services[name] = AwsJson(
                 service=name,
-                endpoint=self._endpoint(name),
+                endpoint=self.endpoint(name),
                 region=self.settings.aws_region,
                 credentials=self.credentials,
                 clock=self.clock,
             )
         return self._services[name]
 
-    def _endpoint(self, service: str) -> str:
+    def endpoint(self, service: str) -> str:
+        """Where a service answers this function."""
         return self.outside.endpoint(service, self.settings.aws_region, self._fips)
 
 

@@ -18,7 +18,7 @@ async def fargate(aws: AwsClients, tasks: Tasks) -> FargateSandboxes:
     secret = await secret_parameter(
         tasks.secret_name,
         aws_region=aws_region,
-        endpoint=aws.outside.endpoint("secretsmanager", aws_region),
+        endpoint=aws.endpoint("secretsmanager"),
     )
     if secret is None:
         raise SettingsRefused(
