@@ -2,6 +2,7 @@
 
 import pytest
 
+from phigate.core.release import RELEASE
 from phigate.core.request.fields import FIELDS, HANDLINGS
 from phigate.http.directory import directory
 from phigate.http.openapi import openapi_document
@@ -15,7 +16,12 @@ PLACES = {
     "provider": "ProviderPreferences",
     "debug": "Debug",
 }
-SCHEMAS = openapi_document(directory(GatewayHarness().gateway))["components"]["schemas"]
+DOCUMENT = openapi_document(directory(GatewayHarness().gateway))
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def test_the_document_tells_the_release() -> None:
+    assert DOCUMENT["info"]["version"] == RELEASE
 
 
 @pytest.mark.parametrize("path", FIELDS)
