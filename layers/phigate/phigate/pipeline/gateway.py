@@ -9,12 +9,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
+from phigate.core.background_tasks import BackgroundTasks
 from phigate.core.catalog.port import CatalogSource, CatalogView
 from phigate.core.clock import Clock
 from phigate.core.event_log import EventLog
 from phigate.core.ledger.port import KeyStore, Ledger
 from phigate.core.ledger.proof_count import ProofRefusal
-from phigate.core.limits import ADVICE_TIMEOUT_S, BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
+from phigate.core.limits import BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from phigate.core.receipts.days import DAY_S
 from phigate.core.receipts.port import ReceiptSigner
 from phigate.core.receipts.text_signer import TextSignature, TextSigner
@@ -177,8 +178,7 @@ class Gateway:
     _refusals: dict[str, int] = field(default_factory=dict)
     _timeouts: dict[str, int] = field(default_factory=dict)
     _timeouts_day: int = 0
-    _closing: set[asyncio.Future[None]] = field(default_factory=set)
-    _advising: set[asyncio.Future[None]] = field(default_factory=set)
+    _background: BackgroundTasks = field(default_factory=BackgroundTasks)
     _beside: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "beside"))
 
     async def beside(self, work: Callable[[], T], *, heavy: bool) -> T:
@@ -209,32 +209,17 @@ class Gateway:
         return self._timeouts[key_id]
 
     async def run_shielded(self, work: Coroutine[None, None, None]) -> None:
-        """Run `work` to its end even when the caller of this method is cancelled."""
-        await asyncio.shield(self.begun(work))
+        """See BackgroundTasks."""
+        await self._background.run_shielded(work)
 
-    def begun(self, work: Coroutine[None, None, None]) -> asyncio.Future[None]:
-        """Begin `work`, which runs to its end whatever becomes of who began it."""
-        return _kept(work, self._closing)
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Future[None]:
+        """See BackgroundTasks."""
+        return self._background.spawn(work)
 
     def spawn_best_effort(self, work: Coroutine[None, None, None]) -> None:
-        """Begin `work` that may be given up: nothing but advice is lost."""
-        _kept(work, self._advising)
+        """See BackgroundTasks."""
+        self._background.spawn_best_effort(work)
 
     async def wait_idle(self) -> None:
-        """Wait for the work that outlived its request, and for advice a moment: without streaming
-        the answer waits too."""
-        while self._closing:
-            await asyncio.wait(self._closing)
-        if self._advising:
-            _, late = await asyncio.wait(self._advising, timeout=ADVICE_TIMEOUT_S)
-            for work in late:
-                work.cancel()
-
-
-def _kept(
-    work: Coroutine[None, None, None], among: set[asyncio.Future[None]]
-) -> asyncio.Future[None]:
-    begun = asyncio.ensure_future(work)
-    among.add(begun)
-    begun.add_done_callback(among.discard)
-    return begun
+        """See BackgroundTasks. Without streaming the answer waits too."""
+        await self._background.wait_idle()

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from phigate.core.background_tasks import BackgroundTasks
 from phigate.core.clock import Clock
 from phigate.core.errors import GatewayError, SandboxError
 from phigate.core.event_log import EventLog
@@ -65,7 +66,7 @@ class FargateSandboxes:
         self._event_log = event_log
         self._image = image
         self._executor = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="ecs")
-        self._others: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self._regions: dict[str, _Region] = {}
         for region, place in places.items():
             client = make_client(place.aws_region)
@@ -88,19 +89,19 @@ class FargateSandboxes:
             raise SandboxError(f"There is no sandbox in {region}.")
         give_up_at_s = min(until_s, self._clock.now_s() + OPEN_TIMEOUT_S)
         lease = await self._claimed(place, request_id, until_s)
-        self._spawn(self._refill(place))
+        self._background.spawn(self._refill(place))
         for _ in range(STARTS_MAX):
             lease = lease or self._begin(place, request_id, until_s)
             try:
                 return await self._opened(place, lease, give_up_at_s)
             except (TaskLost, EcsFailed) as exc:
-                self._spawn(self._end(place, lease))
+                self._background.spawn(self._end(place, lease))
                 self._event_log.record("sandbox_lost", reason=str(exc))
                 if isinstance(exc, EcsFailed) or self._clock.now_s() >= give_up_at_s:
                     break
                 lease = None
             except BaseException:
-                self._spawn(self._end(place, lease))
+                self._background.spawn(self._end(place, lease))
                 raise
         raise SandboxError("No sandbox could be started in time.")
 
@@ -120,8 +121,7 @@ class FargateSandboxes:
 
     async def wait_idle(self) -> None:
         """Wait for every stop and refill under way; before a function's environment is frozen."""
-        while self._others:
-            await asyncio.gather(*self._others, return_exceptions=True)
+        await self._background.wait_idle()
 
     async def close(self) -> None:
         """The same, and the threads end."""
@@ -135,7 +135,7 @@ class FargateSandboxes:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            self._spawn(self._end_claimed(place, claiming))
+            self._background.spawn(self._end_claimed(place, claiming))
             raise
         except GatewayError:
             # A task can be started without the table.
@@ -183,8 +183,3 @@ class FargateSandboxes:
             await work
         except GatewayError:
             self._event_log.record("sandbox_records_failed")
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._others.add(task)
-        task.add_done_callback(self._others.discard)
