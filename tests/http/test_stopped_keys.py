@@ -32,7 +32,7 @@ from phigate.http.asgi import BASE_PATHS, PATHS, GatewayApp
 from phigate.http.directory import directory
 from phigate.pipeline.gateway import Stack
 from phigate.verify.roots import CATALOGS, CERTIFICATES
-from phigate.wiring import Parts, build_gateway, local_access
+from phigate.wiring import Parts, build_gateway, local_access, local_catalog
 from tests.builders import make_body
 from tests.fakes import FakeClock, RecordingEventLog
 
@@ -116,15 +116,19 @@ async def world_on(engine: Engine, folder: Path) -> AsyncIterator[KeyHarness]:
     catalog_bytes = canonical_bytes(document_from_texts(texts))
     signer = file_signer(folder, CATALOGS)
     await push_snapshot(dynamodb, catalog_bytes, signer, int(clock.now_s()))
+    event_log = RecordingEventLog()
+    access = local_access(catalog_from_bytes(catalog_bytes), "http://127.0.0.1:1", {})
     gateway, upstream = build_gateway(
         Parts(
             stack=Stack(name="local", region="CH", unproven_allowed=frozenset({"*"})),
             dynamodb=dynamodb,
             ledger=DynamoLedger(dynamodb, clock),
             clock=clock,
-            event_log=RecordingEventLog(),
-            trusted_keys={signer.kid: signer.public_key},
-            access=local_access(catalog_from_bytes(catalog_bytes), "http://127.0.0.1:1", {}),
+            event_log=event_log,
+            catalog=local_catalog(
+                dynamodb, clock, event_log, {signer.kid: signer.public_key}, access
+            ),
+            access=access,
             receipt_root=file_signer(folder, CERTIFICATES),
             issuer="http://gateway",
         )

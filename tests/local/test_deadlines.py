@@ -57,7 +57,7 @@ async def served(app: Any, work: Work, *, head_s: float = HEAD_S, body_s: float 
 
 def with_stage(harness: GatewayHarness, work: Work) -> None:
     """`work` with the port of the gateway."""
-    harness.gateway.stack = replace(harness.gateway.stack, body_timeout_s=BODY_S)
+    harness.use(stack=replace(harness.gateway.stack, body_timeout_s=BODY_S))
     asyncio.run(served(build_app(harness.gateway), work))
 
 

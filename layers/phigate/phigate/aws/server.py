@@ -17,12 +17,13 @@ from phigate.core.receipts.text_signer import TextSigner
 from phigate.core.sandbox.port import Sandboxes
 from phigate.core.types import Catalog, Row
 from phigate.effects.aws.credentials import NoCredentials
+from phigate.effects.aws.provider_credentials import ProviderCredentials
 from phigate.effects.aws.secrets_manager import SecretUnread
 from phigate.effects.aws.stack_catalog import StackCatalog
 from phigate.effects.signing.signer import PublicKey, SigningFailed
 from phigate.effects.store.breaker import DynamoBreaker
+from phigate.effects.store.catalog import DynamoCatalog
 from phigate.effects.store.ledger import DynamoLedger
-from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.http.asgi import GatewayApp
 from phigate.http.chat import Receive, Scope, Send
 from phigate.pipeline.gateway import Drawings, Gateway, Stack
@@ -120,14 +121,12 @@ class FunctionServer:
         try:
             await aws.credentials.fresh()
             trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras(aws))
-            access: dict[str, ProviderAccess] = {}
-            gateway, upstream = build_gateway(_parts(aws, trusted, access, self._extras))
-            served = _served(gateway, aws, access, self._extras)
-            gateway.catalog, gateway.key_refused = served, served.key_refused
-            gateway.no_sandbox = self._extras.no_sandbox
+            credentials = _provider_credentials(aws, self._extras)
+            catalog = _stack_catalog(aws, trusted, credentials)
+            gateway, upstream = build_gateway(_parts(aws, catalog, credentials, self._extras))
             self._gateway = gateway
             try:
-                await _check_catalog(served, aws.settings)
+                await _check_catalog(catalog, aws.settings)
                 yield self._make_surface(gateway)
             finally:
                 await gateway.wait_idle()
@@ -172,20 +171,26 @@ async def _check_catalog(served: StackCatalog, settings: Settings) -> None:
     await served.current()
 
 
-def _served(
-    gateway: Gateway, aws: AwsClients, access: dict[str, ProviderAccess], extras: FunctionParts
-) -> StackCatalog:
-    settings = aws.settings
-    return StackCatalog(
-        gateway.catalog,
-        secrets=aws.secrets(),
-        prefix=settings.secrets,
-        access=access,
-        fault_of=lambda catalog: region_fault(settings, catalog),
+def _provider_credentials(aws: AwsClients, extras: FunctionParts) -> ProviderCredentials:
+    return ProviderCredentials(
+        aws.secrets(),
+        prefix=aws.settings.secrets,
         clock=aws.clock,
         event_log=aws.event_log,
         calls=extras.calls,
         base_url=aws.outside.base_url,
+    )
+
+
+def _stack_catalog(
+    aws: AwsClients, trusted: dict[str, PublicKey], credentials: ProviderCredentials
+) -> StackCatalog:
+    settings = aws.settings
+    return StackCatalog(
+        DynamoCatalog(aws.dynamodb, aws.clock, aws.event_log, trusted),
+        providers_without_key=credentials.providers_without_key,
+        fault_of=lambda catalog: region_fault(settings, catalog),
+        event_log=aws.event_log,
     )
 
 
@@ -205,8 +210,8 @@ def stack_of(settings: Settings) -> Stack:
 
 def _parts(
     aws: AwsClients,
-    trusted: dict[str, PublicKey],
-    access: dict[str, ProviderAccess],
+    catalog: StackCatalog,
+    credentials: ProviderCredentials,
     extras: FunctionParts,
 ) -> Parts:
     settings = aws.settings
@@ -216,12 +221,14 @@ def _parts(
         ledger=DynamoLedger(aws.dynamodb, aws.clock),
         clock=aws.clock,
         event_log=aws.event_log,
-        trusted_keys=trusted,
-        access=access,
+        catalog=catalog,
+        access=credentials,
+        key_refused=credentials.key_refused,
         receipt_root=aws.kms(settings.receipt_key) if settings.receipt_key else None,
         signer=None if settings.receipt_key else NullReceiptSigner(),
         issuer=settings.issuer,
         sandboxes=extras.sandboxes,
+        no_sandbox=extras.no_sandbox,
         drawings=extras.drawings,
         text_signer=extras.text_signer,
         shared_breaker=DynamoBreaker(aws.dynamodb, aws.clock, aws.event_log),

@@ -16,7 +16,6 @@ from phigate.core.event_log import EventLog
 from phigate.core.ledger.port import KeyStore, Ledger
 from phigate.core.ledger.proof_count import ProofRefusal
 from phigate.core.limits import BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
-from phigate.core.receipts.days import DAY_S
 from phigate.core.receipts.port import ReceiptSigner
 from phigate.core.receipts.text_signer import TextSignature, TextSigner
 from phigate.core.receipts.upstream_signature import UpstreamSignature
@@ -27,6 +26,7 @@ from phigate.core.sandbox.port import Sandboxes
 from phigate.core.tools.tool_loop import Zones
 from phigate.core.types import REGIONS, Json, Task
 from phigate.core.upstream import Upstream
+from phigate.pipeline.key_counts import KeyCounts
 from phigate.verify.roots import Root
 
 T = TypeVar("T")
@@ -145,9 +145,9 @@ class Drawings:
     clean_error: Callable[[Json], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything that one process needs to serve requests."""
+    """Everything that one process needs to serve requests, built once; what changes is in parts."""
 
     stack: Stack
     keys: KeyStore
@@ -172,12 +172,7 @@ class Gateway:
     breaker: Breaker = field(default_factory=Breaker)
     # None where this process alone serves the stack.
     shared_breaker: SharedBreaker | None = None
-    breaker_synced_at_s: float | None = (
-        None  # when the catalog was read with which it was looked at
-    )
-    _refusals: dict[str, int] = field(default_factory=dict)
-    _timeouts: dict[str, int] = field(default_factory=dict)
-    _timeouts_day: int = 0
+    _key_counts: KeyCounts = field(default_factory=KeyCounts)
     _background: BackgroundTasks = field(default_factory=BackgroundTasks)
     _beside: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "beside"))
 
@@ -193,20 +188,15 @@ class Gateway:
 
     def count_refusal(self, key_id: str) -> None:
         """A refusal over the limit, which leaves no receipt of its own."""
-        self._refusals[key_id] = self._refusals.get(key_id, 0) + 1
+        self._key_counts.count_refusal(key_id)
 
     def take_refusals(self, key_id: str) -> int:
         """How many refusals of the key left no receipt since the last one that did."""
-        return self._refusals.pop(key_id, 0) if self._refusals else 0
+        return self._key_counts.take_refusals(key_id)
 
     def count_timeout(self, key_id: str, now_s: float) -> int:
         """How many attempts of the key have timed out in this process today, this one too."""
-        day = int(now_s) // DAY_S
-        if day != self._timeouts_day:
-            self._timeouts_day = day
-            self._timeouts.clear()
-        self._timeouts[key_id] = self._timeouts.get(key_id, 0) + 1
-        return self._timeouts[key_id]
+        return self._key_counts.count_timeout(key_id, now_s)
 
     async def run_shielded(self, work: Coroutine[None, None, None]) -> None:
         """See BackgroundTasks."""
