@@ -6,11 +6,13 @@ come with the lifespan, which under SnapStart begins after the restore.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from phigate.aws.environment import AwsClients, LambdaEnvironment
-from phigate.aws.settings import Function, Settings, SettingsRefused
+from phigate.aws.settings import DirectorySettings, ServedSettings, SettingsRefused, function_of
 from phigate.core.errors import Overloaded
 from phigate.core.receipts.port import SigningKey
 from phigate.core.receipts.text_signer import TextSigner
@@ -49,7 +51,8 @@ class FunctionParts:
     close: Callable[[], Awaitable[None]] | None = None
 
 
-MakeExtras = Callable[[AwsClients], Awaitable[FunctionParts]]
+S = TypeVar("S", bound=ServedSettings)
+MakeExtras = Callable[[AwsClients[S]], Awaitable[FunctionParts]]
 
 
 class FunctionServer:
@@ -57,14 +60,15 @@ class FunctionServer:
 
     def __init__(
         self,
-        function: Function,
+        model: type[S],
         outside: LambdaEnvironment,
         make_surface: Callable[[Gateway], GatewayApp],
-        make_extras: MakeExtras,
+        make_extras: MakeExtras[S],
     ) -> None:
-        self._aws = AwsClients(function, outside)
+        aws = AwsClients(model, outside)
+        self._aws: AwsClients[ServedSettings] = aws
         self._make_surface = make_surface
-        self._make_extras = make_extras
+        self._make_extras = functools.partial(make_extras, aws)
         self._surface: GatewayApp | None = None
         self._gateway: Gateway | None = None
         self._extras = FunctionParts()
@@ -120,7 +124,7 @@ class FunctionServer:
         aws = self._aws
         try:
             await aws.credentials.fresh()
-            trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras(aws))
+            trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras())
             credentials = _provider_credentials(aws, self._extras)
             catalog = _stack_catalog(aws, trusted, credentials)
             gateway, upstream = build_gateway(_parts(aws, catalog, credentials, self._extras))
@@ -145,21 +149,20 @@ class RegionRefused(Exception):
 STARTS_REFUSED = (NoCredentials, RegionRefused, SecretUnread, SettingsRefused, SigningFailed)
 
 
-def region_fault(settings: Settings, catalog: Catalog) -> str | None:
+def region_fault(settings: ServedSettings, catalog: Catalog) -> str | None:
     """Why this catalog may not be served here; None when it may."""
-    for name in settings.jurisdictions:
+    aws_region = settings.common.aws_region
+    for name in settings.server.residency.jurisdictions:
         defaults = catalog.regions.get(name)
         if defaults is None:
             return f"the catalog does not know {name}"
-        if settings.aws_region not in defaults.aws_regions:
+        if aws_region not in defaults.aws_regions:
             allowed = ", ".join(defaults.aws_regions)
-            return (
-                f"{name} is served from {allowed}, and this stack stands in {settings.aws_region}"
-            )
+            return f"{name} is served from {allowed}, and this stack stands in {aws_region}"
     return None
 
 
-async def _check_catalog(served: StackCatalog, settings: Settings) -> None:
+async def _check_catalog(served: StackCatalog, settings: ServedSettings) -> None:
     """A wrong region stops the start. A catalog that is not there yet does not: calls are refused
     until it is. Raises RegionRefused."""
     try:
@@ -167,11 +170,13 @@ async def _check_catalog(served: StackCatalog, settings: Settings) -> None:
     except Overloaded:
         return
     if (fault := region_fault(settings, view.catalog)) is not None:
-        raise RegionRefused(f"{settings.function} does not start: {fault}")
+        raise RegionRefused(f"{function_of(type(settings))} does not start: {fault}")
     await served.current()
 
 
-def _provider_credentials(aws: AwsClients, extras: FunctionParts) -> ProviderCredentials:
+def _provider_credentials(
+    aws: AwsClients[ServedSettings], extras: FunctionParts
+) -> ProviderCredentials:
     return ProviderCredentials(
         aws.secrets(),
         prefix=aws.settings.secrets,
@@ -183,7 +188,7 @@ def _provider_credentials(aws: AwsClients, extras: FunctionParts) -> ProviderCre
 
 
 def _stack_catalog(
-    aws: AwsClients, trusted: dict[str, PublicKey], credentials: ProviderCredentials
+    aws: AwsClients[ServedSettings], trusted: dict[str, PublicKey], credentials: ProviderCredentials
 ) -> StackCatalog:
     settings = aws.settings
     return StackCatalog(
@@ -194,27 +199,31 @@ def _stack_catalog(
     )
 
 
-def stack_of(settings: Settings) -> Stack:
+def stack_of(settings: ServedSettings) -> Stack:
     """The stack as the gateway knows it. Without streaming every deadline is API Gateway's."""
+    server = settings.server
     stack = Stack(
-        name=settings.stack,
-        region=settings.region,
-        regions=settings.jurisdictions,
-        unproven_allowed=settings.unproven_allowed,
-        receipts_required=settings.receipts_required,
+        name=settings.common.stack,
+        region=server.residency.region,
+        regions=server.residency.jurisdictions,
+        unproven_allowed=server.unproven_allowed,
     )
-    if settings.streaming:
+    if isinstance(settings, DirectorySettings):
+        return stack  # it answers no chat
+    stack = replace(stack, receipts_required=settings.receipts.required)
+    if settings.is_streaming:
         return stack
     return replace(stack, json_timeout_s=BUFFERED_TIMEOUT_S, stream_timeout_s=BUFFERED_TIMEOUT_S)
 
 
 def _parts(
-    aws: AwsClients,
+    aws: AwsClients[ServedSettings],
     catalog: StackCatalog,
     credentials: ProviderCredentials,
     extras: FunctionParts,
 ) -> Parts:
     settings = aws.settings
+    receipts = None if isinstance(settings, DirectorySettings) else settings.receipts
     return Parts(
         stack=stack_of(settings),
         dynamodb=aws.dynamodb,
@@ -224,9 +233,9 @@ def _parts(
         catalog=catalog,
         access=credentials,
         key_refused=credentials.key_refused,
-        receipt_root=aws.kms(settings.receipt_key) if settings.receipt_key else None,
-        signer=None if settings.receipt_key else NullReceiptSigner(),
-        issuer=settings.issuer,
+        receipt_root=None if receipts is None else aws.kms(receipts.key),
+        signer=NullReceiptSigner() if receipts is None else None,
+        issuer=settings.server.issuer,
         sandboxes=extras.sandboxes,
         no_sandbox=extras.no_sandbox,
         drawings=extras.drawings,
@@ -249,7 +258,7 @@ class NullReceiptSigner:
         """See ReceiptSigner."""
 
 
-async def _trusted_keys(aws: AwsClients) -> dict[str, PublicKey]:
+async def _trusted_keys(aws: AwsClients[ServedSettings]) -> dict[str, PublicKey]:
     """The key that signs catalogs, by its name. Raises SigningFailed."""
     jwk = await aws.kms(aws.settings.catalog_key).jwk()
     return {jwk["kid"]: ec_public_key(jwk)}
