@@ -3,9 +3,8 @@
 import pytest
 
 from phigate.core.request.fields import FIELDS, HANDLINGS
-from phigate.http.directory import directory
+from phigate.http.app import ENDPOINTS
 from phigate.http.openapi import openapi_document
-from tests.pipeline.gateway_harness import GatewayHarness
 
 PLACES = {
     "stream_options": "StreamOptions",
@@ -15,7 +14,7 @@ PLACES = {
     "provider": "ProviderPreferences",
     "debug": "Debug",
 }
-SCHEMAS = openapi_document(directory(GatewayHarness().gateway))["components"]["schemas"]
+SCHEMAS = openapi_document(ENDPOINTS)["components"]["schemas"]
 
 
 @pytest.mark.parametrize("path", FIELDS)

@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import orjson
@@ -27,9 +26,8 @@ from phigate.effects.store.admin import DynamoAdmin, create_table
 from phigate.effects.store.catalog import push_snapshot
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger
-from phigate.http.app import build_app
+from phigate.http.app import ENDPOINTS, build_app
 from phigate.http.asgi import BASE_PATHS, PATHS, GatewayApp
-from phigate.http.directory import directory
 from phigate.pipeline.gateway import Stack
 from phigate.verify.roots import CATALOGS, CERTIFICATES
 from phigate.wiring import Parts, build_gateway, local_access, local_catalog
@@ -134,9 +132,8 @@ async def world_on(engine: Engine, folder: Path) -> AsyncIterator[KeyHarness]:
         )
     )
     endpoints: list[tuple[str, str]] = [("POST", path) for path in PATHS.values()]
-    for route in directory(gateway).routes:
-        found: Any = route
-        endpoints += [(method, found.path) for method in sorted(found.methods - {"HEAD"})]
+    for route in ENDPOINTS:
+        endpoints += [(method, route.path) for method in sorted(route.methods - {"HEAD"})]
     try:
         yield KeyHarness(
             build_app(gateway), dynamodb, DynamoAdmin(dynamodb, clock), clock, endpoints
