@@ -133,7 +133,9 @@ async def world_on(engine: Engine, folder: Path) -> AsyncIterator[KeyHarness]:
     )
     endpoints: list[tuple[str, str]] = [("POST", path) for path in PATHS.values()]
     for route in ENDPOINTS:
-        endpoints += [(method, route.path) for method in sorted(route.methods - {"HEAD"})]
+        endpoints += [
+            (method, route.path) for method in sorted((route.methods or set()) - {"HEAD"})
+        ]
     try:
         yield KeyHarness(
             build_app(gateway), dynamodb, DynamoAdmin(dynamodb, clock), clock, endpoints
