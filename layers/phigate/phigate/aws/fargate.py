@@ -11,6 +11,7 @@ from phigate.aws.settings import (
     SettingsRefused,
     SweeperSettings,
 )
+from phigate.effects.aws.secret_parameter import secret_parameter
 from phigate.effects.sandbox.ecs_tasks import TaskPlacement
 from phigate.effects.sandbox.fargate_sandbox import FargateSandboxes
 
@@ -22,11 +23,16 @@ async def fargate(
 
     Raises SecretUnread; SettingsRefused for a secret that is empty.
     """
-    secret = await aws.secrets().text(settings.secret_name)
+    aws_region = aws.settings.common.aws_region
+    secret = await secret_parameter(
+        settings.secret_name,
+        aws_region=aws_region,
+        endpoint=aws.outside.endpoint("secretsmanager", aws_region),
+    )
     if secret is None:
         raise SettingsRefused(f"{aws.function} does not start: the sandbox secret is empty")
     place = TaskPlacement(
-        aws_region=aws.settings.common.aws_region,
+        aws_region=aws_region,
         cluster=settings.cluster,
         task_definition=settings.task_definition,
         subnets=settings.subnets,
