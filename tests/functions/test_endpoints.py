@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 
 from phigate.aws.environment import AwsClients, LambdaEnvironment, aws_endpoint
-from phigate.aws.settings import SettingsRefused
+from phigate.aws.settings import ChatSettings, SettingsRefused
 from tests.functions.aws_stack import ENVIRONMENT
 
 SERVICES = ("dynamodb", "kms", "secretsmanager")
@@ -58,9 +58,9 @@ def test_a_function_believes_the_variable_or_does_not_start(said: str) -> None:
     outside = LambdaEnvironment(environ=lambda: environ, endpoint=endpoint, log=io.StringIO())
     if SAID[said] is None:
         with pytest.raises(SettingsRefused, match="AWS_USE_FIPS_ENDPOINT"):
-            AwsClients("chat", outside)
+            AwsClients(ChatSettings, outside)
         return
-    clients = AwsClients("chat", outside)
+    clients = AwsClients(ChatSettings, outside)
     clients.kms("key")
     clients.secrets()
     assert asked == [(service, SAID[said]) for service in SERVICES]

@@ -4,9 +4,8 @@ import pytest
 
 from phigate.core.release import RELEASE
 from phigate.core.request.fields import FIELDS, HANDLINGS
-from phigate.http.directory import directory
+from phigate.http.app import ENDPOINTS
 from phigate.http.openapi import openapi_document
-from tests.pipeline.gateway_harness import GatewayHarness
 
 PLACES = {
     "stream_options": "StreamOptions",
@@ -16,7 +15,7 @@ PLACES = {
     "provider": "ProviderPreferences",
     "debug": "Debug",
 }
-DOCUMENT = openapi_document(directory(GatewayHarness().gateway))
+DOCUMENT = openapi_document(ENDPOINTS)
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 

@@ -5,9 +5,15 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Generic, TextIO, TypeVar
 
-from phigate.aws.settings import Function, Settings, SettingsRefused, read_settings
+from phigate.aws.settings import (
+    Function,
+    FunctionSettings,
+    SettingsRefused,
+    function_of,
+    read_settings,
+)
 from phigate.core.clock import Clock
 from phigate.effects.aws.credentials import CredentialsOf, NoCredentials, credentials_of
 from phigate.effects.aws.json_service import AwsJson
@@ -22,6 +28,8 @@ SERVICE = "phigate"  # where POWERTOOLS_SERVICE_NAME says nothing
 # Powertools raises where one of these holds another word, and it is made for the first line alone.
 TRUTHS = ("POWERTOOLS_DEBUG", "POWERTOOLS_DEV", "POWERTOOLS_LOG_DEDUPLICATION_DISABLED")
 _TRUTH = re.compile("1|y|yes|t|true|on|0|n|no|f|false|off", re.IGNORECASE)
+
+S_co = TypeVar("S_co", bound=FunctionSettings, covariant=True)
 
 
 def aws_endpoint(service: str, aws_region: str, fips: bool) -> str:
@@ -66,37 +74,43 @@ class LambdaEnvironment:
         )
 
 
-class AwsClients:
-    """The services of one function, made after its start.
+class AwsClients(Generic[S_co]):
+    """The services of one function, made after its start; `model` is that of its settings.
 
     Nothing is fetched until it is used. Raises SettingsRefused, NoCredentials.
     """
 
     def __init__(
         self,
-        function: Function,
+        model: type[S_co],
         outside: LambdaEnvironment,
         event_log: LambdaEventLog | None = None,
     ) -> None:
         environ = outside.environ()
         self.outside = outside
         self.clock = outside.clock
-        self.event_log = event_log or outside.event_log(function)
+        self.function = function_of(model)
+        self.event_log = event_log or outside.event_log(self.function)
         try:
-            self.settings: Settings = read_settings(environ, function)
+            self._settings = read_settings(environ, model)
             self._fips = uses_fips(environ)
             self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.event_log)
         except (NoCredentials, SettingsRefused) as exc:
             self.event_log.record("start_failed", kind=type(exc).__name__, reason=str(exc))
             raise
         self.dynamodb = DynamoDB(
-            table=self.settings.table,
+            table=self.settings.common.table,
             endpoint=self.endpoint("dynamodb"),
-            region=self.settings.aws_region,
+            region=self.settings.common.aws_region,
             credentials=self.credentials,
             clock=self.clock,
         )
         self._services: dict[str, AwsJson] = {}
+
+    @property
+    def settings(self) -> S_co:
+        """Read once, at the start."""
+        return self._settings
 
     def kms(self, key_id: str) -> KmsSigner:
         """A key that KMS holds; all keys share the connections."""
@@ -117,7 +131,7 @@ class AwsClients:
             self._services[name] = AwsJson(
                 service=name,
                 endpoint=self.endpoint(name),
-                region=self.settings.aws_region,
+                region=self.settings.common.aws_region,
                 credentials=self.credentials,
                 clock=self.clock,
             )
@@ -125,7 +139,7 @@ class AwsClients:
 
     def endpoint(self, service: str) -> str:
         """Where a service answers this function."""
-        return self.outside.endpoint(service, self.settings.aws_region, self._fips)
+        return self.outside.endpoint(service, self.settings.common.aws_region, self._fips)
 
 
 def uses_fips(environ: Mapping[str, str]) -> bool:

@@ -78,7 +78,7 @@ class CodeSession:
         once its answer has gone."""
         if self._opening is not None:
             opening, self._opening = self._opening, None
-            self._ticket.leaving = self._ticket.gateway.begun(_ended(opening))
+            self._ticket.leaving = self._ticket.gateway.spawn(_ended(opening))
 
     async def _while_here(self, work: Coroutine[None, None, T]) -> T:
         """The work's result, while there is somebody to tell it. Raises CallerGone."""
