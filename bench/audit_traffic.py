@@ -17,8 +17,8 @@ from bench.audit_plan import LAPSING_PROVIDER, Call, SetClock, Traffic, Written
 from phigate.core.attributes import number
 from phigate.core.catalog.snapshot import catalog_from_bytes
 from phigate.core.ledger import writes as account_writes
-from phigate.core.ledger.account import Hold
 from phigate.core.ledger.cost import cost, total
+from phigate.core.ledger.hold import StoredHold
 from phigate.core.receipts.days import DAY_S
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.port import SigningKey
@@ -91,7 +91,7 @@ class Simulation:
             yield from self._planted(call, key, plant)
             return
         chance = self._random.random()
-        hold = Hold(call.id, call.seq, HELD_MICROS, call.time_s + 960)
+        hold = StoredHold(call.id, call.seq, HELD_MICROS, call.time_s + 960)
         account = self.traffic.account
         if chance < 0.01:
             noted = replace(hold, used_micros=self._random.choice((0, 0, 1_200)))
@@ -110,7 +110,7 @@ class Simulation:
             yield item
 
     def _stored(self, call: Call, record_signed: Signed, micros: int) -> Item:
-        hold = Hold(call.id, call.seq, HELD_MICROS, call.time_s + 960)
+        hold = StoredHold(call.id, call.seq, HELD_MICROS, call.time_s + 960)
         item: Item = account_writes.receipt(
             TABLE, self.traffic.account, hold, micros, record_signed
         )["Item"]

@@ -17,7 +17,8 @@ from phigate.core.errors import (
     PhigateError,
     RateLimited,
 )
-from phigate.core.ledger.port import Held, HoldRefused, HoldRequest
+from phigate.core.ledger.hold import OpenHold
+from phigate.core.ledger.port import HoldRefused, HoldRequest
 from phigate.core.limits import DRAIN_TIMEOUT_S, HOLD_GRACE_S, UNSEEN_TIMEOUTS_PER_DAY
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import Charge, Digest, Ended, Facts, digest, nonce, sandbox_told
@@ -50,7 +51,7 @@ class Ticket:
         self.pinned: RoutingHeaders | None = None
         self._request_sha256: str | None = None
         self.order: RequestPlan | None = None
-        self.held: Held | None = None
+        self.held: OpenHold | None = None
         self.tally = UsageMeter()
         self.image: str | None = None  # of the sandbox, once there is one
         self.runs: list[Run] = []
@@ -204,17 +205,13 @@ class Ticket:
         used = self.charge.charged_micros if self.charge is not None else 0
         needed = max(held.micros, used + order.hold_micros)
         self.order = order
-        raised = await self.gateway.ledger.extend_hold(
-            account=held.account,
-            hold_id=held.id,
-            old_micros=held.micros,
-            new_micros=needed,
-            used_micros=used,
-        )
-        if raised:
-            self.held = replace(held, micros=needed)
+        # Before it is sent: when its outcome stays unknown, usage may have been noted.
+        self.held = noting = held.noting(used)
+        extended = await self.gateway.ledger.extend_hold(noting, needed, used)
+        if extended is not None:
+            self.held = extended
             self._noted_micros = used
-        return raised
+        return extended is not None
 
     async def receipt(self, verdict: str, ended: Ended, row: Row | None) -> None:
         """Sign and write the record; from here on the charge is certain. Raises Overloaded."""
@@ -228,21 +225,17 @@ class Ticket:
             self.held, verdict, ended, row, is_certified=key.expires_at_s is not None
         )
         self._in_doubt = True  # until the store has answered, nothing else may be written
-        written = await self.gateway.ledger.put_receipt(
-            account=self.principal.account,
-            hold_id=self.id,
-            cost_micros=micros,
-            record=signed(facts, key),
-        )
+        self.held = writing = self.held.writing(micros)
+        self.held = await self.gateway.ledger.put_receipt(writing, signed(facts, key))
         self._in_doubt = False
         self._charged_micros = micros
-        self._settled = written == "late"
+        self._settled = self.held.state == "late"
 
     async def settle(self) -> None:
         """Charge what the receipt says and return the rest; shielded from cancellation."""
         if self.held is not None and self._charged_micros is not None and not self._settled:
             self._settled = True
-            await self.gateway.run_shielded(self._settle(self.held, self._charged_micros))
+            await self.gateway.run_shielded(self._settle(self.held))
 
     async def refuse(self, error: PhigateError, body: bytes) -> Mapping[str, str]:
         """The receipt of a refusal or failure, which is answered with `body`; the headers that name
@@ -293,17 +286,15 @@ class Ticket:
             event, id=self.id, attempts=len(self.attempts), **fields, ms=max(0, ms)
         )
 
-    def _standing(self) -> tuple[Held, Requirements]:
+    def _standing(self) -> tuple[OpenHold, Requirements]:
         if self.held is None or self.order is None:
             raise OutOfOrder("a charge needs a hold")
         return self.held, self.order.asked
 
-    async def _settle(self, held: Held, micros: int) -> None:
+    async def _settle(self, held: OpenHold) -> None:
         ledger = self.gateway.ledger
         try:
-            await ledger.settle(
-                account=held.account, hold_id=held.id, held_micros=held.micros, cost_micros=micros
-            )
+            await ledger.settle(held)
             if held.expired:
                 await ledger.sweep(held.account, int(self.gateway.clock.now_s()))
         except GatewayError as exc:
@@ -346,7 +337,7 @@ class Ticket:
         return pinned is not None and self.gateway.stack.requires_receipt(pinned.phi)
 
     def _facts(
-        self, held: Held, verdict: str, ended: Ended, row: Row | None, *, is_certified: bool
+        self, held: OpenHold, verdict: str, ended: Ended, row: Row | None, *, is_certified: bool
     ) -> Facts:
         order, pinned = self.order, self.pinned
         return Facts(
