@@ -33,7 +33,7 @@ from phigate.core.receipts.record import (
 )
 from phigate.core.types import Agreement, Attempt, Catalog, Json, Row, Usage
 from phigate.effects.signing.receipt_signer import EphemeralKeySigner
-from phigate.pipeline.charge.receipt import signed
+from phigate.pipeline.charge.receipt import sign_record
 from phigate.wire.jws import signing_input
 
 TABLE = "phigate"
@@ -99,11 +99,11 @@ class Simulation:
         elif chance < 0.012:
             yield account_writes.stray(TABLE, account, hold)["Item"]
         elif chance < 0.06:
-            yield self._stored(call, signed(self._refusal(call), key), 0)
+            yield self._stored(call, sign_record(self._refusal(call), key), 0)
         else:
             facts = self._answer(call, phi=self._random.random() < 0.5)
             micros = 0 if facts.charge is None else facts.charge.charged_micros
-            item = self._stored(call, signed(facts, key), micros)
+            item = self._stored(call, sign_record(facts, key), micros)
             if chance < 0.065:
                 # The sweeper was first: the record took a tombstone's place.
                 item |= {"st": {"S": "late"}, "p": number(0)}

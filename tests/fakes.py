@@ -28,7 +28,7 @@ from phigate.core.ledger.port import (
 )
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
-from phigate.core.sandbox.port import Ran
+from phigate.core.sandbox.port import RunResult
 from phigate.core.sandbox.runs import Language
 from phigate.core.types import Catalog, Principal
 from phigate.core.upstream import Fetched, Head, UpstreamFetch, UpstreamRequest
@@ -255,7 +255,7 @@ class FakeLedger:
 
 
 # What a sandbox does with a program: it comes back, raises, or something happens first.
-SandboxScript = Ran | Exception | Callable[[], object]
+SandboxScript = RunResult | Exception | Callable[[], object]
 
 
 class FakeSandboxes:
@@ -280,11 +280,11 @@ class FakeSandboxes:
         self.opened[-1]["until_s"] = until_s
         return FakeSandbox(self)
 
-    def play(self, program: tuple[str, str, float]) -> Ran:
+    def play(self, program: tuple[str, str, float]) -> RunResult:
         """What becomes of one program."""
         self.programs.append(program)
         step = self._plays.pop(0)
-        while not isinstance(step, Ran):
+        while not isinstance(step, RunResult):
             if isinstance(step, Exception):
                 raise step
             step()
@@ -302,7 +302,7 @@ class FakeSandbox:
         self._sandboxes = sandboxes
         self._is_open = True
 
-    async def run(self, language: Language, code: str, timeout_s: float) -> Ran:
+    async def run(self, language: Language, code: str, timeout_s: float) -> RunResult:
         """As the Protocol says."""
         assert self._is_open, "a sandbox is not used after its end"
         return self._sandboxes.play((language, code, timeout_s))
@@ -465,7 +465,7 @@ class FakeExchange:
         self._before = list(script.before)
         self._body = list(script.body)
 
-    async def head(self, wait_s: float) -> Head | None:
+    async def headers(self, wait_s: float) -> Head | None:
         """As the Protocol says; others have their turn, as while a real one waits."""
         await asyncio.sleep(0)
         while self._before:
@@ -473,7 +473,7 @@ class FakeExchange:
                 return None
         return Head(self._script.status, self._script.content_type)
 
-    async def piece(self, wait_s: float) -> bytes | None:
+    async def next_chunk(self, wait_s: float) -> bytes | None:
         """As the Protocol says."""
         while self._body:
             piece = await self._next(self._body, wait_s)

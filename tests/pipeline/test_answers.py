@@ -132,7 +132,7 @@ def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
     harness = GatewayHarness(good(body))
     told = harness.chat(body, TIERS[tier])
     receipt_id = told.headers["x-phi-receipt"]
-    sent = call(body).body or b""
+    sent = call(body).body.content or b""
     if tier == "phi":
         key = nonce(KEY, receipt_id)
         hashes = [hmac.digest(key, each, "sha256").hex() for each in (sent, told.body)]

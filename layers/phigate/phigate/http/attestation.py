@@ -6,7 +6,7 @@ from phigate import attestation as redpill
 from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of
 from phigate.http.receipts import own_receipt
-from phigate.pipeline.gateway import Gateway, InboundRequest
+from phigate.pipeline.gateway import Gateway
 
 
 class RedPill:
@@ -23,8 +23,7 @@ class RedPill:
         signing_algo: str | None = None,
     ) -> Response:
         """The signature of an answer, to the account that made the call."""
-        call = InboundRequest("chat", headers_of(request.scope), b"")
-        principal = await redpill.admitted(self._gateway, call)
+        principal = await redpill.admitted(self._gateway, headers_of(request.scope))
         stored = await own_receipt(self._gateway, principal, receipt_id)
         return json_answer(await redpill.signature(self._gateway, stored, model, signing_algo))
 
@@ -39,7 +38,7 @@ class RedPill:
         """The attestation report of a confidential row."""
         content = await redpill.report(
             self._gateway,
-            InboundRequest("chat", headers_of(request.scope), b""),
+            headers_of(request.scope),
             model=model,
             nonce=nonce,
             algo=signing_algo,

@@ -1,6 +1,7 @@
 """The endpoints that answer about the gateway: models, prices, a dry run, the account, health."""
 
 import functools
+from collections.abc import Mapping
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -14,8 +15,10 @@ from phigate.http.attestation import RedPill
 from phigate.http.chat import headers_of, read_body
 from phigate.http.pricing_page import pricing_page
 from phigate.http.receipts import Receipts
-from phigate.pipeline.gateway import Gateway, InboundRequest
-from phigate.pipeline.serve import authenticate, dry_run
+from phigate.pipeline.authenticate import authenticate
+from phigate.pipeline.dry_run import dry_run
+from phigate.pipeline.gateway import Gateway
+from phigate.pipeline.inbound_request import InboundBody, InboundRequest
 
 
 def directory(gateway: Gateway) -> APIRouter:
@@ -59,13 +62,13 @@ class Directory:
     async def route(self, request: Request) -> Response:
         """The dry run."""
         timeout_s = self._gateway.stack.body_timeout_s
-        call = _call(request)
-        call.arriving = functools.partial(read_body, request.receive, timeout_s)
-        return json_answer(await dry_run(self._gateway, call))
+        body = InboundBody(receive=functools.partial(read_body, request.receive, timeout_s))
+        inbound = InboundRequest("chat", headers_of(request.scope), body)
+        return json_answer(await dry_run(self._gateway, inbound))
 
     async def account(self, request: Request) -> Response:
         """The caller's account; right after an answer it may still show the hold."""
-        return json_answer(await _account(self._gateway, _call(request)))
+        return json_answer(await _account(self._gateway, headers_of(request.scope)))
 
     async def healthz(self) -> Response:
         """Alive, and what was counted since the start."""
@@ -89,10 +92,6 @@ _ENDPOINTS: tuple[tuple[str, str, Endpoints, str, str], ...] = (
 )
 
 
-def _call(request: Request) -> InboundRequest:
-    return InboundRequest("chat", headers_of(request.scope))
-
-
 async def _card(gateway: Gateway, card: str | None) -> Json:
     catalog = (await gateway.catalog.current()).catalog
     live = pricing_card(catalog)
@@ -105,8 +104,8 @@ async def _card(gateway: Gateway, card: str | None) -> Json:
     return content
 
 
-async def _account(gateway: Gateway, call: InboundRequest) -> Json:
-    principal = await authenticate(gateway, call)
+async def _account(gateway: Gateway, headers: Mapping[str, str]) -> Json:
+    principal = await authenticate(gateway, headers)
     view = await gateway.ledger.account(principal.account)
     if view is None:
         raise Overloaded("The account could not be read; try again.")

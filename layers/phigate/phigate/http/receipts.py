@@ -10,8 +10,8 @@ from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import Principal
 from phigate.http.answers import json_answer
 from phigate.http.chat import headers_of
-from phigate.pipeline.gateway import Gateway, InboundRequest
-from phigate.pipeline.serve import authenticate
+from phigate.pipeline.authenticate import authenticate
+from phigate.pipeline.gateway import Gateway
 from phigate.verify.receipt_body import jws_of, receipt_body
 from phigate.verify.roots import jwks
 
@@ -27,8 +27,7 @@ class Receipts:
 
     async def receipt(self, request: Request, receipt_id: str) -> Response:
         """A receipt, to the account that made the call: JSON, or the bare JWS by Accept."""
-        call = InboundRequest("chat", headers_of(request.scope), b"")
-        principal = await authenticate(self._gateway, call)
+        principal = await authenticate(self._gateway, headers_of(request.scope))
         stored = await own_receipt(self._gateway, principal, receipt_id)
         signed = stored.signed
         certificate = (
