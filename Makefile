@@ -75,6 +75,10 @@ help: ## list the targets
 run: setup-run setup-sandbox-once ## start the local stack: PORT=8080 STATE=.phigate CATALOG=folder
 	@exec $(BIN)/phigate local --port $(PORT) --state "$(STATE)" $(if $(CATALOG),--catalog "$(CATALOG)")
 
+# Two workers, which take from each other what is left: some files hold nearly all the seconds.
+WORKERS := --numprocesses 2 --dist worksteal
+UNIT := tests/core tests/wire tests/adapters tests/verify tests/pipeline
+
 .PHONY: test
 test: setup-dev setup-sandbox-once ## every check: format, lint, types, arrows, catalog, tests (slow suites have own targets)
 	@$(PYTHON) local/install_dynoxide.py --required $(BIN)/dynoxide
@@ -83,7 +87,11 @@ test: setup-dev setup-sandbox-once ## every check: format, lint, types, arrows, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/phigate catalog check
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
+
+.PHONY: test-unit
+test-unit: setup-dev ## the pure rooms alone, in less than a minute: no engine, no sandbox, no process
+	$(BIN)/pytest $(WORKERS) $(UNIT)
 
 .PHONY: fix
 fix: setup-dev ## format the code and repair what ruff can

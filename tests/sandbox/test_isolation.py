@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_sandbox_after_a_broken_one_finds_nothing_of_it() -> None:
 
 
 @bwrap_only
-def test_ordinary_user_has_the_same_sandbox(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_ordinary_user_has_the_same_sandbox() -> None:
     system = Path(f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}")
     if os.geteuid() != 0 or not system.exists():
         pytest.skip("needs root to stop being it, and the system's Python in this version")
@@ -88,18 +89,19 @@ def test_ordinary_user_has_the_same_sandbox(tmp_path_factory: pytest.TempPathFac
     )
     if reachable.returncode != 0:
         pytest.skip("an ordinary user cannot read this project's folder")
-    venv = tmp_path_factory.mktemp("venv")
-    for folder in (venv, venv.parent, venv.parent.parent):
-        folder.chmod(0o755)
-    (venv / "bin").mkdir()
-    (venv / "bin" / "python").symlink_to(system)
-    (venv / "lib").symlink_to(VENV / "lib")
-    (venv / "fonts").symlink_to(VENV / "fonts")
-    with serving("bwrap", "--venv", str(venv), user=65534, python=str(system)) as server:
-        assert server.run("import os, numpy; os.getuid()")["value"] == "65534"
-        refused = server.run("import socket; socket.socket()")
-        assert "Operation not permitted" in refused["stderr"]
-        bomb = "for number in range(10**7): open(f'/tmp/i{number}', 'w').close()"
-        assert server.run(bomb)["limits"] == ["disk"]
-        assert server.run("1 + 1")["value"] == "2"
-        assert server.end() == 0
+    # pytest's own folders are closed to other users.
+    with TemporaryDirectory() as folder:
+        venv = Path(folder)
+        venv.chmod(0o755)
+        (venv / "bin").mkdir()
+        (venv / "bin" / "python").symlink_to(system)
+        (venv / "lib").symlink_to(VENV / "lib")
+        (venv / "fonts").symlink_to(VENV / "fonts")
+        with serving("bwrap", "--venv", str(venv), user=65534, python=str(system)) as server:
+            assert server.run("import os, numpy; os.getuid()")["value"] == "65534"
+            refused = server.run("import socket; socket.socket()")
+            assert "Operation not permitted" in refused["stderr"]
+            bomb = "for number in range(10**7): open(f'/tmp/i{number}', 'w').close()"
+            assert server.run(bomb)["limits"] == ["disk"]
+            assert server.run("1 + 1")["value"] == "2"
+            assert server.end() == 0

@@ -934,9 +934,18 @@ MUTANTS: dict[str, tuple[Subject, str]] = {
 }
 
 
-@pytest.mark.parametrize(("subject", "law"), MUTANTS.values(), ids=MUTANTS)
-def test_the_check_catches(subject: Subject, law: str) -> None:
-    in_turn = itertools.zip_longest(*(cases() for cases in CASES.values()))
+# The cases that show a mutant; all cases in turn show the others soon (one mutant took a minute).
+SHOWN_BY = {
+    "take an override for an enclave": "overrides",
+    "take a row that drops a parameter": "strict preferences",
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_check_catches(mutant: str) -> None:
+    subject, law = MUTANTS[mutant]
+    domains = [SHOWN_BY[mutant]] if mutant in SHOWN_BY else list(CASES)
+    in_turn = itertools.zip_longest(*(CASES[name]() for name in domains))
     every_case = (case for cases in in_turn for case in cases if case is not None)
     assert any(law in laws_broken(subject, case) for case in every_case)
 

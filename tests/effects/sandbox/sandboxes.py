@@ -13,13 +13,15 @@ from pathlib import Path
 from phigate.core.sandbox.port import RunResult, Sandbox, Sandboxes
 from phigate.effects.clock import WallClock
 from phigate.effects.sandbox.pool import LocalSandboxes
-from phigate.effects.sandbox.server import Launch, bwrap_launch
+from phigate.effects.sandbox.server import STOP_TIMEOUT_S, Launch, bwrap_launch
 from tests.fakes import RecordingEventLog
 
 ROOT = Path(__file__).resolve().parents[3]
 VENV = ROOT / ".phigate-tools" / "sandbox"
 SECRET = b"a stack's secret of enough bytes"
 WAIT_S = 30.0
+# Only a script that never exits waits this long.
+EXIT_TIMEOUT_S = 0.1
 LONG_S = 240.0
 
 RESULT = {
@@ -58,12 +60,18 @@ def real_launch() -> Launch:
     return bwrap_launch(python=sys.executable, root=ROOT, venv=VENV)
 
 
-def scripted(folder: Path, script: str, start_timeout_s: float = WAIT_S) -> Launch:
+def scripted(
+    folder: Path,
+    script: str,
+    start_timeout_s: float = WAIT_S,
+    stop_timeout_s: float = STOP_TIMEOUT_S,
+) -> Launch:
     """A server that is a few lines of Python; `flag` is a folder that its runs share."""
     head = "import os, signal, sys, time, pathlib\n"
     head += f"flag = pathlib.Path({str(folder)!r})\n"
     head += "def say(line): print(line, flush=True)\n"
-    return Launch((sys.executable, "-I", "-c", head + script), folder, start_timeout_s)
+    command = (sys.executable, "-I", "-c", head + script)
+    return Launch(command, folder, start_timeout_s, stop_timeout_s, EXIT_TIMEOUT_S)
 
 
 # What a server says that is ready, and then waits for its end.

@@ -25,14 +25,11 @@ from tests.effects.sandbox.sandboxes import (
 
 pytestmark = pytest.mark.anyio
 
-# The local stack runs on uvloop, a function on asyncio's loop; they start processes differently.
-LOOPS = {"asyncio": False, "uvloop": True}
 
-
-@pytest.fixture(scope="module", params=list(LOOPS.values()), ids=list(LOOPS))
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Both loops."""
-    return ("asyncio", {"use_uvloop": request.param})
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop of the local stack, which alone has a pool; test_local.py runs on asyncio's."""
+    return ("asyncio", {"use_uvloop": True})
 
 
 # What a server does instead of becoming ready, and what the caller is told.
@@ -218,7 +215,7 @@ async def test_a_server_that_ignores_its_end_is_ended_by_force(tmp_path: Path) -
     script = (
         f"signal.signal(15, signal.SIG_IGN)\n{READY.replace('signal.pause()', 'time.sleep(99)')}"
     )
-    async with pool_of(scripted(tmp_path, script), size=0) as pool:
+    async with pool_of(scripted(tmp_path, script, stop_timeout_s=0.2), size=0) as pool:
         sandbox = await opened(pool)
         await sandbox.close()
         assert processes(tmp_path) == set()

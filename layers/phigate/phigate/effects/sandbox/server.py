@@ -32,11 +32,14 @@ _COMPLAINT_BYTES = 300
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """The server's command without the flags that are set here, and the folder it starts in."""
+    """The server's command without the flags that are set here, the folder it starts in, and how
+    long it may take to start, to stop when it is told to, and to exit when its output has ended."""
 
     command: tuple[str, ...]
     folder: Path
     start_timeout_s: float = START_TIMEOUT_S
+    stop_timeout_s: float = STOP_TIMEOUT_S
+    exit_timeout_s: float = EXIT_TIMEOUT_S
 
 
 def bwrap_launch(*, python: str, root: Path, venv: Path) -> Launch:
@@ -57,12 +60,15 @@ class ServerFailed(Exception):  # named by what happened
 class SandboxServer:
     """A running server. Make it with `start_server`, end it with `end`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, token: str, started_s: float) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, launch: Launch, token: str, started_s: float
+    ) -> None:
         self.token = token
         self.started_s = started_s
         self.base_url = ""
         self.complaint = b""
         self._process = process
+        self._launch = launch
         self._listening = asyncio.ensure_future(self._listen())
         self._discarding: asyncio.Task[None] | None = None
 
@@ -88,21 +94,22 @@ class SandboxServer:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(self._launch.stop_timeout_s):
                 await self._process.wait()
         except TimeoutError:
             # It leads a process group of its own; its jail ends with it, by the kernel.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            await self.wait(STOP_TIMEOUT_S)
+            await self.wait(STOP_TIMEOUT_S)  # the kernel ends it
         finally:
             # Only a pipe that was read to its end is closed before its reader is collected.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEFTOVER_TIMEOUT_S):
                     await asyncio.gather(self._listening, self._discard_rest())
 
-    async def become_ready(self, timeout_s: float) -> None:
+    async def become_ready(self) -> None:
         """Wait for its two lines. Raises ServerFailed."""
+        timeout_s = self._launch.start_timeout_s
         is_listening = False
         try:
             async with asyncio.timeout(timeout_s):
@@ -114,7 +121,7 @@ class SandboxServer:
                         return
                 # The end of its output, or a line that nobody knows: what it says is the reason.
                 self._discard_rest()
-                await self.wait(EXIT_TIMEOUT_S)
+                await self.wait(self._launch.exit_timeout_s)
                 if self.is_alive:
                     # Only now: a signal to a process that is just ending hides its exit code.
                     self._process.terminate()
@@ -174,9 +181,9 @@ async def start_server(launch: Launch, *, token: str, started_s: float) -> Sandb
         )
     except OSError as exc:
         raise ServerFailed(f"{exc.strerror}: {launch.command[0]}", is_for_good=False) from exc
-    server = SandboxServer(process, token, started_s)
+    server = SandboxServer(process, launch, token, started_s)
     try:
-        await server.become_ready(launch.start_timeout_s)
+        await server.become_ready()
     except BaseException:
         await server.end()
         raise
