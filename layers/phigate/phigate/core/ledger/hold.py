@@ -75,7 +75,7 @@ class OpenHold:
         """Before its receipt is sent: until the outcome is known, nothing else may follow."""
         if not 0 <= cost_micros <= self.micros:
             raise IllegalTransition("a cost is not negative and not above its hold")
-        return replace(self.after("write"), cost_micros=cost_micros)
+        return replace(self, state=transition(self.state, "write"), cost_micros=cost_micros)
 
 
 def transition(state: State, event: Event) -> State:

@@ -34,22 +34,30 @@ class RequestContext:
 
     def with_routing(self, routing: RoutingHeaders) -> "RequestContext":
         """Once the headers are read. The request is hashed before its body is given away."""
-        known = replace(self, routing=routing)
-        return replace(known, request_sha256=known.hash_request())
+        request_sha256 = self._hash_request(routing.phi)
+        return replace(self, routing=routing, request_sha256=request_sha256)
 
     def with_plan(self, plan: RequestPlan) -> "RequestContext":
         """Once it is decided where the request may go."""
         return replace(self, plan=plan)
 
+    @property
+    def is_hashed_as_phi(self) -> bool:
+        """A request whose headers could not be read is hashed as if it were PHI."""
+        return self.routing is None or self.routing.phi
+
     def hash_request(self) -> str:
         """The hash of the body as it came."""
-        request = self.new_digest()
-        request.update(self.request.body.content or b"")
-        return request.hexdigest()
+        return self.request_sha256 or self._hash_request(self.is_hashed_as_phi)
 
     def new_digest(self) -> Digest:
-        """A fresh hash. A request whose headers could not be read is hashed as if it were PHI."""
-        return digest(self.routing is None or self.routing.phi, self.phi_nonce)
+        """A fresh hash, for what is answered."""
+        return digest(self.is_hashed_as_phi, self.phi_nonce)
+
+    def _hash_request(self, phi: bool) -> str:
+        request = digest(phi, self.phi_nonce)
+        request.update(self.request.body.content or b"")
+        return request.hexdigest()
 
     @property
     def needs_certificate(self) -> bool:

@@ -118,7 +118,7 @@ def _facts(
         attempts=meter.attempts,
         catalog_sha256=plan.catalog.sha256 if plan else None,
         card_sha256=plan.catalog.card_sha256 if plan else None,
-        request_sha256=context.request_sha256 or context.hash_request(),
+        request_sha256=context.hash_request(),
         response_sha256=response.hexdigest(),
         ended=outcome.ended,
         row=outcome.row,
