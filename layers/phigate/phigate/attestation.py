@@ -38,7 +38,8 @@ from phigate.pipeline.authenticate import authenticate
 from phigate.pipeline.dry_run import plan_only
 from phigate.pipeline.gateway import Gateway
 from phigate.pipeline.inbound_request import InboundBody, InboundRequest
-from phigate.pipeline.plan import RequestPlan, refused
+from phigate.pipeline.plan import RequestPlan
+from phigate.pipeline.refusals import refused
 from phigate.verify.certificate import read_certificate
 from phigate.verify.receipt_body import jws_of
 from phigate.wire.jws import decode

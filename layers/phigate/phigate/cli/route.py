@@ -25,13 +25,8 @@ from phigate.effects.zones import SystemZones
 from phigate.formats.chat import ROUTE
 from phigate.pipeline.gateway import Stack
 from phigate.pipeline.inbound_request import InboundBody, InboundRequest
-from phigate.pipeline.plan import (
-    RequestPlan,
-    decision,
-    plan_request,
-    read_routing_headers,
-    refused,
-)
+from phigate.pipeline.plan import RequestPlan, decision, plan_request, read_routing_headers
+from phigate.pipeline.refusals import refused
 
 _STDIN = Path("-")
 _COST = "GREATEST COST USD"

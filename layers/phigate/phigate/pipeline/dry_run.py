@@ -5,13 +5,8 @@ from phigate.formats.chat import ROUTE
 from phigate.pipeline.authenticate import authenticate
 from phigate.pipeline.gateway import Gateway
 from phigate.pipeline.inbound_request import InboundRequest
-from phigate.pipeline.plan import (
-    RequestPlan,
-    count_refused,
-    decision,
-    read_plan,
-    read_routing_headers,
-)
+from phigate.pipeline.plan import RequestPlan, decision, read_plan, read_routing_headers
+from phigate.pipeline.refusals import count_refused
 
 
 async def dry_run(gateway: Gateway, request: InboundRequest) -> Json:

@@ -4,35 +4,26 @@ The same function answers `POST /v1/route`, so a dry run and a live call cannot 
 """
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from phigate.core.catalog.port import CatalogView
 from phigate.core.errors import (
-    CallerError,
-    InsufficientCredit,
-    InvalidApiKey,
     InvalidRequest,
     KeyPolicyViolated,
     ModelNotFound,
-    NoRoute,
-    PhiBlocked,
-    RateLimited,
     RegionNotServed,
     RequestTimeout,
     RequestTooLarge,
     UnsupportedEncoding,
 )
 from phigate.core.ledger.cost import text_bytes, tokens_affordable, worst_case
-from phigate.core.ledger.port import CountRefusal, HoldRefused
 from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
 from phigate.core.request.canonical import canonical
 from phigate.core.request.debug import DebugOptions, debug_options
 from phigate.core.request.read import RoutingHeaders, check_policy, read_headers, read_requirements
-from phigate.core.routing.gate import Code
 from phigate.core.routing.route import AUTO, Route, decide, rows_of_model
 from phigate.core.tools.tool_loop import ServerTools, Zones, offered, server_tools
-from phigate.core.types import Catalog, ConfidentialBy, Json, KeyPolicy, Requirements, Row
+from phigate.core.types import Catalog, Json, KeyPolicy, Requirements, Row
 from phigate.formats.caller_format import CallerFormat, ReadBody
 from phigate.pipeline.gateway import Gateway, Stack
 from phigate.pipeline.inbound_request import InboundRequest
@@ -208,14 +199,6 @@ def fit_to_credit(plan: RequestPlan, room_micros: int) -> RequestPlan | None:
     )
 
 
-def refused(code: Code, asked: Requirements) -> CallerError:
-    """The refusal of a route without candidates."""
-    kind, message = _REFUSALS[code]
-    never = asked.phi and asked.task == "math"  # whatever else were asked
-    why = _NEVER_PHI if never else _CONFIDENTIAL.get(asked.confidential, "")
-    return kind(message.format(region=asked.region) + why)
-
-
 def decision(plan: RequestPlan) -> Json:
     """The plan as `POST /v1/route` shows it."""
     asked, route = plan.asked, plan.route
@@ -240,18 +223,6 @@ def decision(plan: RequestPlan) -> Json:
         "cost_max_micro": plan.hold_micros,
         "max_tokens": default if asked.tokens_out is None else asked.tokens_out,
     }
-
-
-def hold_refused(
-    plan: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
-) -> CallerError:
-    """The answer to a hold that was not written."""
-    return _HOLD_REFUSALS[refused.reason](plan, refused, policy, now_s)
-
-
-def count_refused(reason: CountRefusal, policy: KeyPolicy, now_s: float) -> CallerError:
-    """The answer to a call that was not counted."""
-    return _disabled_key() if reason == "key" else _over_rate(policy, now_s)
 
 
 def _may_run_programs(body: Json, routing: RoutingHeaders, catalog: Catalog) -> bool:
@@ -321,91 +292,3 @@ def _as_confidential(asked: Requirements, policy: KeyPolicy) -> Requirements:
             param="provider.confidential",
         )
     return replace(asked, confidential="policy")
-
-
-_NEVER_PHI = (
-    " No agreement covers the math agent's sandbox, so /v1/math takes general traffic only."
-)
-# What else a refusal says, by what makes an enclave necessary.
-_CONFIDENTIAL: Mapping[ConfidentialBy | None, str] = {
-    "name": " Every row of this model is confidential, so no other may answer for it, unless "
-    "provider.confidential is false.",
-    "policy": " This key's policy allows confidential rows only.",
-    "preference": " provider.confidential allows confidential rows only.",
-}
-_REFUSALS: Mapping[Code, tuple[type[CallerError], str]] = {
-    "phi_blocked": (
-        PhiBlocked,
-        "No provider in region {region} has an agreement in force that permits PHI for this "
-        "request. It was not sent anywhere. POST /v1/route shows every row and its rule.",
-    ),
-    "key_policy": (
-        KeyPolicyViolated,
-        "None of the models that this key may use serves this request in region {region}.",
-    ),
-    "no_route": (
-        NoRoute,
-        "No live model serves this request in region {region} within what was asked. "
-        "POST /v1/route shows every row and the rule that removed it.",
-    ),
-}
-
-
-def _disabled(
-    plan: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
-) -> CallerError:
-    return _disabled_key()
-
-
-def _disabled_key() -> CallerError:
-    return InvalidApiKey("The key is disabled.")
-
-
-def _no_credit(
-    plan: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
-) -> CallerError:
-    available = refused.available_micros
-    affordable = tokens_affordable(plan.route.candidates, plan.asked, available)
-    what = "credit" if refused.reason == "credit" else "of this key's spending limit for today"
-    extra = {"needed_micro": plan.hold_micros, "available_micro": available}
-    advice = "not even one token of an answer is covered; add credit, or send a shorter prompt."
-    if affordable:
-        extra["max_tokens_affordable"] = affordable
-        advice = f"add credit, or ask for at most {affordable} output tokens with max_tokens."
-    return InsufficientCredit(
-        f"The request may cost up to {plan.hold_micros} micro-USD and {available} {what} "
-        f"{'is' if refused.reason == 'credit' else 'are'} left: {advice}",
-        extra=extra,
-    )
-
-
-def _too_fast(
-    plan: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
-) -> CallerError:
-    return _over_rate(policy, now_s)
-
-
-def _over_rate(policy: KeyPolicy, now_s: float) -> CallerError:
-    return RateLimited(
-        f"This key may call {policy.rpm} times a minute.",
-        headers={"retry-after": str(60 - int(now_s) % 60)},
-    )
-
-
-def _too_many(
-    plan: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
-) -> CallerError:
-    return RateLimited(
-        "The account has too many requests under way; wait for some to end.",
-        headers={"retry-after": "1"},
-    )
-
-
-_HOLD_REFUSALS = {
-    "key": _disabled,
-    "credit": _no_credit,
-    "spend_limit": _no_credit,
-    "rate": _too_fast,
-    "holds": _too_many,
-    "refusals": _too_fast,
-}

@@ -17,12 +17,13 @@ from phigate.pipeline.authenticate import authenticate
 from phigate.pipeline.call.row_health import sync_shared
 from phigate.pipeline.call.upstream_signature import keep_upstream_signature
 from phigate.pipeline.charge.context import RequestContext, begin_request
-from phigate.pipeline.charge.finalize import receipt_headers
+from phigate.pipeline.charge.finalize import finalizing, receipt_headers
 from phigate.pipeline.charge.hold import Hold, hold_plan
 from phigate.pipeline.charge.receipt import ensure_signing_key
 from phigate.pipeline.gateway import Gateway
 from phigate.pipeline.inbound_request import InboundRequest
-from phigate.pipeline.plan import read_plan, read_routing_headers, refused
+from phigate.pipeline.plan import read_plan, read_routing_headers
+from phigate.pipeline.refusals import refused
 from phigate.pipeline.tools.loop import ToolLoop
 
 
@@ -48,9 +49,10 @@ async def serve(
                 raise refused(plan.route.code, plan.asked)
             await ensure_signing_key(context, plan)
             hold = await hold_plan(context, plan)
-            tools = ToolLoop(hold, plan, out)
             parts = AnswerParts(hold, plan, out, caller_format, context.new_digest())
-            await answer_request(parts, tools)
+            async with finalizing(hold, parts.response):
+                tools = ToolLoop(hold, plan, out)
+                await answer_request(parts, tools)
         except PhigateError as error:
             await refuse(error, context, hold, caller_format, out)
         await _clean_up(gateway, tools, hold)

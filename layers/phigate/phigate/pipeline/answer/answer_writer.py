@@ -11,7 +11,7 @@ from phigate.core.receipts.record import Digest, Ended
 from phigate.core.response import CallerGone, ResponseWriter
 from phigate.core.types import Json
 from phigate.formats.caller_format import CallerFormat
-from phigate.pipeline.call.failover import OpenStream, WholeAnswer
+from phigate.pipeline.call.upstream_answer import OpenStream, WholeAnswer
 from phigate.pipeline.charge.hold import Hold
 from phigate.pipeline.plan import RequestPlan
 

@@ -10,7 +10,8 @@ from phigate.core.response import CallerGone
 from phigate.core.types import Json
 from phigate.pipeline.answer.answer_writer import Answer, AnswerParts, Turn, ended_now
 from phigate.pipeline.answer.headers import answer_headers, charge_headers, stamp
-from phigate.pipeline.call.failover import Failover, WholeAnswer
+from phigate.pipeline.call.failover import Failover
+from phigate.pipeline.call.upstream_answer import WholeAnswer
 from phigate.pipeline.plan import RequestPlan
 from phigate.pipeline.tools.loop import ToolLoop
 from phigate.wire.openai import answer as openai

@@ -12,9 +12,9 @@ from phigate.pipeline.answer.answer_writer import Answer, AnswerParts, AnswerWri
 from phigate.pipeline.answer.debug import debug_members
 from phigate.pipeline.answer.json import JsonWriter
 from phigate.pipeline.answer.sse import SseWriter
-from phigate.pipeline.call.failover import OpenStream, WholeAnswer
+from phigate.pipeline.call.upstream_answer import OpenStream, WholeAnswer
 from phigate.pipeline.charge.context import log_end
-from phigate.pipeline.charge.finalize import finalizing, issue_receipt
+from phigate.pipeline.charge.finalize import issue_receipt
 from phigate.pipeline.charge.receipt import Outcome
 from phigate.pipeline.plan import RequestPlan
 from phigate.pipeline.tools.loop import ToolLoop
@@ -22,11 +22,10 @@ from phigate.pipeline.tools.loop import ToolLoop
 
 async def answer_request(parts: AnswerParts, tools: ToolLoop) -> None:
     """Answer a request whose hold stands. Raises PhigateError for what is answered with an error
-    instead."""
+    instead, and CallerGone."""
     writer: AnswerWriter = (SseWriter if parts.plan.stream else JsonWriter)(parts, tools)
     try:
-        async with finalizing(parts.hold, parts.response):
-            await _Answering(parts, tools, writer).run()
+        await _Answering(parts, tools, writer).run()
     finally:
         writer.close()
 

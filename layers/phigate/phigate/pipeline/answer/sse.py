@@ -18,7 +18,8 @@ from phigate.core.response import CallerGone
 from phigate.core.types import Json
 from phigate.pipeline.answer.answer_writer import Answer, AnswerParts, Turn, ended_now
 from phigate.pipeline.answer.headers import answer_headers, stamp
-from phigate.pipeline.call.failover import Failover, OpenStream
+from phigate.pipeline.call.failover import Failover
+from phigate.pipeline.call.upstream_answer import OpenStream
 from phigate.pipeline.call.upstream_response import ResponseReader
 from phigate.pipeline.plan import RequestPlan
 from phigate.pipeline.tools.loop import ToolLoop

@@ -29,13 +29,15 @@ from phigate.core.request.prompt_cache import hides_cached
 from phigate.core.response import CallerGone, ResponseWriter
 from phigate.core.routing.gate import may_attempt, refusal_code
 from phigate.core.routing.route import Attempts
-from phigate.core.types import Attempt, Json, Row
+from phigate.core.types import Attempt, Row
 from phigate.pipeline.call.hashed_exchange import hash_exchange
 from phigate.pipeline.call.row_health import record_failure, record_success
+from phigate.pipeline.call.upstream_answer import OpenStream, WholeAnswer
 from phigate.pipeline.call.upstream_request import RowUnsuited, check_status, upstream_request
 from phigate.pipeline.call.upstream_response import ResponseReader
 from phigate.pipeline.charge.hold import Hold
-from phigate.pipeline.plan import RequestPlan, refused
+from phigate.pipeline.plan import RequestPlan
+from phigate.pipeline.refusals import refused
 from phigate.wire.openai.cached import UncachedDecoder, wire_without_cached, without_cached
 
 T = TypeVar("T")
@@ -45,40 +47,6 @@ OPERATOR_OUTCOMES = frozenset({"http_401", "http_402", "http_403", "http_404"})
 # Those that another key may end.
 KEY_OUTCOMES = frozenset({"http_401", "http_403"})
 _JSON = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class WholeAnswer:
-    """A whole answer in canonical form."""
-
-    row: Row
-    body: Json
-    dropped: tuple[str, ...]
-    exchanged: WireBodies | None = None
-    fits: bool = True  # the schema that was asked for, as far as the adapter can tell
-    is_assembled: bool = False  # of a stream: its large parts are written out already
-
-    @property
-    def upstream_id(self) -> object:
-        """What the upstream calls its answer."""
-        return self.body.get("id")
-
-
-@dataclass(frozen=True, slots=True)
-class OpenStream:
-    """A stream whose first event has come and is no error. Who has it closes `reader`."""
-
-    row: Row
-    reader: ResponseReader
-    decoder: StreamDecoder
-    chunks: list[Json]
-    dropped: tuple[str, ...]
-    exchanged: WireBodies | None = None
-
-    @property
-    def upstream_id(self) -> object:
-        """What the upstream calls its answer."""
-        return self.chunks[0].get("id")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from phigate.core.ledger.port import HoldRefused, HoldRequest
 from phigate.core.limits import HOLD_GRACE_S
 from phigate.pipeline.charge.context import RequestContext
 from phigate.pipeline.charge.receipt import Receipt
-from phigate.pipeline.plan import RequestPlan, hold_refused
+from phigate.pipeline.plan import RequestPlan
+from phigate.pipeline.refusals import hold_refused
 
 
 class Hold:
