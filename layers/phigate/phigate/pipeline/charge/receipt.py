@@ -12,6 +12,7 @@ import orjson
 from phigate.core.errors import Overloaded
 from phigate.core.ledger.hold import OpenHold
 from phigate.core.limits import DRAIN_TIMEOUT_S
+from phigate.core.receipts.members import record
 from phigate.core.receipts.port import SigningKey
 from phigate.core.receipts.record import (
     RECEIPT_ALG,
@@ -21,7 +22,6 @@ from phigate.core.receipts.record import (
     Facts,
     Signed,
     hash_text,
-    record,
 )
 from phigate.core.types import Agreement, Attempt, Row
 from phigate.pipeline.charge.context import RequestContext
