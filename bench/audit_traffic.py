@@ -17,8 +17,8 @@ from bench.audit_plan import LAPSING_PROVIDER, Call, SetClock, Traffic, Written
 from phigate.core.attributes import number
 from phigate.core.catalog.snapshot import catalog_from_bytes
 from phigate.core.ledger import writes as account_writes
-from phigate.core.ledger.account import Hold
 from phigate.core.ledger.cost import cost, total
+from phigate.core.ledger.hold import StoredHold
 from phigate.core.receipts.days import DAY_S
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.members import record
@@ -33,7 +33,7 @@ from phigate.core.receipts.record import (
 )
 from phigate.core.types import Agreement, Attempt, Catalog, Json, Row, Usage
 from phigate.effects.signing.receipt_signer import EphemeralKeySigner
-from phigate.pipeline.charge.receipt import signed
+from phigate.pipeline.charge.receipt import sign_record
 from phigate.wire.jws import signing_input
 
 TABLE = "phigate"
@@ -91,7 +91,7 @@ class Simulation:
             yield from self._planted(call, key, plant)
             return
         chance = self._random.random()
-        hold = Hold(call.id, call.seq, HELD_MICROS, call.time_s + 960)
+        hold = StoredHold(call.id, call.seq, HELD_MICROS, call.time_s + 960)
         account = self.traffic.account
         if chance < 0.01:
             noted = replace(hold, used_micros=self._random.choice((0, 0, 1_200)))
@@ -99,18 +99,18 @@ class Simulation:
         elif chance < 0.012:
             yield account_writes.stray(TABLE, account, hold)["Item"]
         elif chance < 0.06:
-            yield self._stored(call, signed(self._refusal(call), key), 0)
+            yield self._stored(call, sign_record(self._refusal(call), key), 0)
         else:
             facts = self._answer(call, phi=self._random.random() < 0.5)
             micros = 0 if facts.charge is None else facts.charge.charged_micros
-            item = self._stored(call, signed(facts, key), micros)
+            item = self._stored(call, sign_record(facts, key), micros)
             if chance < 0.065:
                 # The sweeper was first: the record took a tombstone's place.
                 item |= {"st": {"S": "late"}, "p": number(0)}
             yield item
 
     def _stored(self, call: Call, record_signed: Signed, micros: int) -> Item:
-        hold = Hold(call.id, call.seq, HELD_MICROS, call.time_s + 960)
+        hold = StoredHold(call.id, call.seq, HELD_MICROS, call.time_s + 960)
         item: Item = account_writes.receipt(
             TABLE, self.traffic.account, hold, micros, record_signed
         )["Item"]

@@ -6,14 +6,14 @@ Takes the flags of `phigate local`. For benches only: every call is free.
 import argparse
 import sys
 from pathlib import Path
-from typing import Literal
 
 import uvloop
 
 from local.__main__ import CATALOG
 from local.stack import Options, serve
 from phigate.core.clock import Clock
-from phigate.core.ledger.port import CountRefusal, Held, HoldRefused, HoldRequest
+from phigate.core.ledger.hold import OpenHold, StoredHold
+from phigate.core.ledger.port import CountRefusal, HoldRefused, HoldRequest
 from phigate.core.receipts.record import Signed
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger
@@ -22,9 +22,12 @@ from phigate.effects.store.ledger import DynamoLedger
 class NoLedger(DynamoLedger):
     """Grants every hold and writes nothing; reads (accounts, receipts) are the real ones."""
 
-    async def hold(self, request: HoldRequest) -> Held | HoldRefused:
+    async def hold(self, request: HoldRequest) -> OpenHold | HoldRefused:
         """A hold that is not written."""
-        return Held(request.account, request.id, request.micros, 0, 1, request.micros)
+        stored = StoredHold(request.id, 0, request.micros, request.expires_at_s)
+        return OpenHold(
+            request.account, stored, calls_this_minute=1, available_micros=request.micros
+        )
 
     async def count_call(
         self, *, account: str, key_id: str, now_s: int, rpm: int
@@ -32,15 +35,11 @@ class NoLedger(DynamoLedger):
         """A call that is not counted."""
         return None
 
-    async def put_receipt(
-        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
-    ) -> Literal["done", "late"]:
+    async def put_receipt(self, hold: OpenHold, record: Signed) -> OpenHold:
         """A receipt that is not written."""
-        return "done"
+        return hold.after("done")
 
-    async def settle(
-        self, *, account: str, hold_id: str, held_micros: int, cost_micros: int
-    ) -> None:
+    async def settle(self, hold: OpenHold) -> None:
         """Nothing to charge."""
 
 

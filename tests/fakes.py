@@ -18,17 +18,17 @@ from phigate.core.attributes import binary, flag, mapping, number, text
 from phigate.core.catalog.port import CatalogView
 from phigate.core.clock import Clock
 from phigate.core.ledger.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
+from phigate.core.ledger.hold import OpenHold
 from phigate.core.ledger.port import (
     AccountView,
     CountRefusal,
-    Held,
     HoldRefused,
     HoldRequest,
     Swept,
 )
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
-from phigate.core.sandbox.port import Ran
+from phigate.core.sandbox.port import RunResult
 from phigate.core.sandbox.runs import Language
 from phigate.core.types import Catalog, Principal
 from phigate.core.upstream import Fetched, Head, UpstreamFetch, UpstreamRequest
@@ -210,10 +210,10 @@ class FakeLedger:
         self.records: dict[str, Signed] = {}
         self._ledger = DynamoLedger(self.dynamo, clock)
 
-    async def hold(self, request: HoldRequest) -> Held | HoldRefused:
+    async def hold(self, request: HoldRequest) -> OpenHold | HoldRefused:
         """As the Protocol says."""
         held = await self._ledger.hold(request)
-        line = held.micros if isinstance(held, Held) else held.reason
+        line = held.micros if isinstance(held, OpenHold) else held.reason
         self.log.append(("hold", request.id, line))
         return held
 
@@ -227,39 +227,23 @@ class FakeLedger:
         self.log.append(("count", key_id, refusal))
         return refusal
 
-    async def extend_hold(
-        self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int
-    ) -> bool:
+    async def extend_hold(self, hold: OpenHold, micros: int, used_micros: int) -> OpenHold | None:
         """As the Protocol says."""
-        raised = await self._ledger.extend_hold(
-            account=account,
-            hold_id=hold_id,
-            old_micros=old_micros,
-            new_micros=new_micros,
-            used_micros=used_micros,
-        )
-        self.log.append(("raise", hold_id, raised and new_micros))
-        return raised
+        extended = await self._ledger.extend_hold(hold, micros, used_micros)
+        self.log.append(("raise", hold.id, extended is not None and micros))
+        return extended
 
-    async def put_receipt(
-        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
-    ) -> Literal["done", "late"]:
+    async def put_receipt(self, hold: OpenHold, record: Signed) -> OpenHold:
         """As the Protocol says."""
-        state = await self._ledger.put_receipt(
-            account=account, hold_id=hold_id, cost_micros=cost_micros, record=record
-        )
-        self.log.append(("receipt", hold_id, cost_micros, state))
-        self.records[hold_id] = record
-        return state
+        written = await self._ledger.put_receipt(hold, record)
+        self.log.append(("receipt", hold.id, hold.cost_micros, written.state))
+        self.records[hold.id] = record
+        return written
 
-    async def settle(
-        self, *, account: str, hold_id: str, held_micros: int, cost_micros: int
-    ) -> None:
+    async def settle(self, hold: OpenHold) -> None:
         """As the Protocol says."""
-        await self._ledger.settle(
-            account=account, hold_id=hold_id, held_micros=held_micros, cost_micros=cost_micros
-        )
-        self.log.append(("settle", hold_id, cost_micros))
+        await self._ledger.settle(hold)
+        self.log.append(("settle", hold.id, hold.cost_micros))
 
     async def sweep(self, account: str, now_s: int) -> Swept:
         """As the Protocol says."""
@@ -275,7 +259,7 @@ class FakeLedger:
 
 
 # What a sandbox does with a program: it comes back, raises, or something happens first.
-SandboxScript = Ran | Exception | Callable[[], object]
+SandboxScript = RunResult | Exception | Callable[[], object]
 
 
 class FakeSandboxes:
@@ -300,11 +284,11 @@ class FakeSandboxes:
         self.opened[-1]["until_s"] = until_s
         return FakeSandbox(self)
 
-    def play(self, program: tuple[str, str, float]) -> Ran:
+    def play(self, program: tuple[str, str, float]) -> RunResult:
         """What becomes of one program."""
         self.programs.append(program)
         step = self._plays.pop(0)
-        while not isinstance(step, Ran):
+        while not isinstance(step, RunResult):
             if isinstance(step, Exception):
                 raise step
             step()
@@ -322,7 +306,7 @@ class FakeSandbox:
         self._sandboxes = sandboxes
         self._is_open = True
 
-    async def run(self, language: Language, code: str, timeout_s: float) -> Ran:
+    async def run(self, language: Language, code: str, timeout_s: float) -> RunResult:
         """As the Protocol says."""
         assert self._is_open, "a sandbox is not used after its end"
         return self._sandboxes.play((language, code, timeout_s))
@@ -485,7 +469,7 @@ class FakeExchange:
         self._before = list(script.before)
         self._body = list(script.body)
 
-    async def head(self, wait_s: float) -> Head | None:
+    async def headers(self, wait_s: float) -> Head | None:
         """As the Protocol says; others have their turn, as while a real one waits."""
         await asyncio.sleep(0)
         while self._before:
@@ -493,7 +477,7 @@ class FakeExchange:
                 return None
         return Head(self._script.status, self._script.content_type)
 
-    async def piece(self, wait_s: float) -> bytes | None:
+    async def next_chunk(self, wait_s: float) -> bytes | None:
         """As the Protocol says."""
         while self._body:
             piece = await self._next(self._body, wait_s)

@@ -215,8 +215,11 @@ async def _exchanged(
     pieces = []
     try:
         async with asyncio.timeout(JSON_TIMEOUT_S):
-            head = await exchange.head(JSON_TIMEOUT_S)
-            while head is not None and (piece := await exchange.piece(JSON_TIMEOUT_S)) is not None:
+            head = await exchange.headers(JSON_TIMEOUT_S)
+            while (
+                head is not None
+                and (piece := await exchange.next_chunk(JSON_TIMEOUT_S)) is not None
+            ):
                 pieces.append(piece)
     except (TimeoutError, UpstreamFailed) as exc:
         outcome = getattr(exc, "outcome", "timeout")

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from phigate.core.ledger.port import Held, HoldRefused, HoldRequest
+from phigate.core.ledger.hold import OpenHold
+from phigate.core.ledger.port import HoldRefused, HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.effects.clock import WallClock
 from phigate.effects.store.dynamodb import DynamoDB
@@ -26,7 +27,7 @@ def amounts(terminal: Terminal, account: str = "clinic") -> dict[str, int]:
 def hold(terminal: Terminal, key_id: str, expires_at_s: int) -> None:
     """Leave a hold behind, as a gateway that crashed does."""
 
-    async def held(dynamodb: DynamoDB) -> Held | HoldRefused:
+    async def held(dynamodb: DynamoDB) -> OpenHold | HoldRefused:
         request = HoldRequest(
             account="clinic",
             key_id=key_id,
@@ -38,7 +39,7 @@ def hold(terminal: Terminal, key_id: str, expires_at_s: int) -> None:
         )
         return await DynamoLedger(dynamodb, WallClock()).hold(request)
 
-    assert isinstance(terminal.ask(held), Held)
+    assert isinstance(terminal.ask(held), OpenHold)
 
 
 def test_a_reference_is_credited_once(terminal: Terminal) -> None:

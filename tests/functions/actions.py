@@ -74,13 +74,13 @@ KINDS: Mapping[str, str] = {
 # By action, the kinds that each function was seen to do it with; its role allows these alone.
 ITEMS: Mapping[Function, Mapping[str, str]] = {
     "chat": {
-        "GetItem": "A# BREAKER CATALOG K# R#",
+        "GetItem": "A# BREAKER CATALOG K#",
         "PutItem": "BREAKER CERT# R#",
         "UpdateItem": "A# R#",
     },
     "math": {
         "DeleteItem": "T#",
-        "GetItem": "A# BREAKER CATALOG K# R#",
+        "GetItem": "A# BREAKER CATALOG K#",
         "PutItem": "BREAKER CERT# R# T#",
         "Query": "T#",
         "UpdateItem": "A# R# T# X#",

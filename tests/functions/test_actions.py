@@ -28,8 +28,9 @@ from phigate.aws.settings import FUNCTIONS, SETTINGS, Function, MathSettings
 from phigate.aws.sweeper import Sweeper
 from phigate.core.errors import SandboxError
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk, stale_counters
+from phigate.core.ledger.hold import OpenHold
 from phigate.core.ledger.keys import key_sha256
-from phigate.core.ledger.port import Held, HoldRequest
+from phigate.core.ledger.port import HoldRequest
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.record import Signed
 from phigate.core.receipts.upstream_signature import UpstreamSignature
@@ -172,40 +173,39 @@ def test_a_role_refuses_what_was_not_recorded(function: Function, aws_stack: Aws
 
 
 def holds_are_raised_and_swept(aws_stack: AwsStack, function: Function) -> None:
-    """A hold is raised, swept while its call is under way, and answered late by what does not
-    remember it; what a confidential upstream has signed is kept beside."""
+    """A hold is extended, swept while its call is under way, and answered late, by a call that then
+    sweeps what others left; what a confidential upstream has signed is kept beside."""
     key, now_s = aws_stack.ask(another_account), int(time.time())
-    account, hold_id = asyncio.run(raised(aws_stack, function, key, now_s))
-    swept = aws_stack.ask(lambda db: DynamoLedger(db, WallClock()).sweep(account, now_s + 61))
+    hold = asyncio.run(extended(aws_stack, function, key, now_s))
+    swept = aws_stack.ask(lambda db: DynamoLedger(db, WallClock()).sweep(hold.account, now_s + 61))
     assert swept.expired == 1
-    asyncio.run(answered_late(aws_stack, function, account, hold_id))
+    asyncio.run(answered_late(aws_stack, function, hold))
 
 
-async def raised(aws_stack: AwsStack, function: Function, key: str, now_s: int) -> tuple[str, str]:
-    """The account, and the hold."""
+async def extended(aws_stack: AwsStack, function: Function, key: str, now_s: int) -> OpenHold:
     aws = AwsClients(SETTINGS[function], aws_stack.outside(function, WallClock(), **TASKS))
     principal = await DynamoKeys(aws.dynamodb, aws.clock).lookup(key_sha256(key))
     assert principal is not None
     account, ledger = principal.account, DynamoLedger(aws.dynamodb, aws.clock)
     hold_id = new_id(now_s, secrets.token_bytes(7))
     asked = HoldRequest(account, principal.key_id, hold_id, 100, now_s + 60, now_s, 600)
-    assert isinstance(await ledger.hold(asked), Held)
-    assert await ledger.extend_hold(
-        account=account, hold_id=hold_id, old_micros=100, new_micros=200, used_micros=50
-    )
+    held = await ledger.hold(asked)
+    assert isinstance(held, OpenHold)
+    hold = await ledger.extend_hold(held.noting(50), 200, 50)
+    assert hold is not None
     await aws.close()
-    return account, hold_id
+    return hold
 
 
-async def answered_late(
-    aws_stack: AwsStack, function: Function, account: str, hold_id: str
-) -> None:
+async def answered_late(aws_stack: AwsStack, function: Function, hold: OpenHold) -> None:
     aws = AwsClients(SETTINGS[function], aws_stack.outside(function, WallClock(), **TASKS))
     ledger = DynamoLedger(aws.dynamodb, aws.clock)
     receipts = DynamoReceipts(aws.dynamodb, aws.clock)
-    put = await ledger.put_receipt(account=account, hold_id=hold_id, cost_micros=80, record=RECORD)
-    assert put == "late"
-    await receipts.put_upstream(account, hold_id, UpstreamSignature("a:b", "0x1", "0x2", "ecdsa"))
+    written = await ledger.put_receipt(hold.writing(80), RECORD)
+    assert written.state == "late"
+    await ledger.sweep(hold.account, int(time.time()))
+    signature = UpstreamSignature("a:b", "0x1", "0x2", "ecdsa")
+    await receipts.put_upstream(hold.account, hold.id, signature)
     await aws.close()
 
 

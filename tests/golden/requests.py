@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from phigate.core.errors import SandboxError
-from phigate.core.sandbox.port import Ran
+from phigate.core.sandbox.port import RunResult
 from phigate.core.types import Json, KeyPolicy
 from tests.builders import NOW_S, make_body
 from tests.fakes import Script
@@ -85,7 +85,7 @@ def called(name: str, arguments: Json, call_id: str = "c1") -> Json:
     return {"id": call_id, "type": "function", "function": function}
 
 
-def ran(**changes: Any) -> Ran:
+def ran(**changes: Any) -> RunResult:
     """A program that printed 42."""
     members: dict[str, Any] = {
         "language": "python",
@@ -97,7 +97,7 @@ def ran(**changes: Any) -> Ran:
         "limits": (),
         "wall_ms": 12,
     }
-    return Ran(**{**members, **changes})
+    return RunResult(**{**members, **changes})
 
 
 def anthropic(text: str = "Hi", **members: Any) -> Script:

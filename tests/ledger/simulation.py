@@ -10,15 +10,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from phigate.core.attributes import int_at, map_at
+from phigate.core.clock import Clock
 from phigate.core.errors import Overloaded
-from phigate.core.ledger.account import ReceiptState, account_pk, holds, receipt_pk, verdict_of
+from phigate.core.ledger.account import (
+    ACCOUNT_SK,
+    ReceiptState,
+    account_pk,
+    hold_at,
+    holds,
+    receipt_pk,
+    state_of,
+    verdict_of,
+)
+from phigate.core.ledger.hold import OpenHold, StoredHold
 from phigate.core.ledger.port import HoldRefused, HoldRequest
 from phigate.core.ledger.receipt_item import stored_receipt
 from phigate.core.receipts.ids import new_id
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 from phigate.effects.store.admin import CreditRefUsed, DynamoAdmin
-from phigate.effects.store.dynamodb import Dynamo, DynamoError
+from phigate.effects.store.dynamodb import Dynamo, DynamoError, read_item
 from phigate.effects.store.ledger import DynamoLedger
 from tests.fakes import FakeClock, FakeDynamo, Fault, Item, fault_error
 
@@ -38,7 +49,7 @@ Mutation = Callable[[Dynamo], Dynamo]
 class Plan:
     """One call: what it holds, raises (more, used), costs in percent of its hold, and how it ends.
 
-    `forgets`: every step is done by a process that remembers nothing of the ones before.
+    `forgets`: every step is done by a process that knows of the hold what is stored of it.
     """
 
     micros: int
@@ -117,7 +128,7 @@ class LedgerSimulation:
         _open(execute, account)
 
     def ledger(self) -> DynamoLedger:
-        """A process of its own: its memory is empty."""
+        """The ledger of a process."""
         return DynamoLedger(self._dynamo(), self.clock)
 
     def start_call(self, plan: Plan) -> None:
@@ -278,42 +289,36 @@ class LedgerSimulation:
             plan = replace(plan, raises=(), cost_percent=0, voids=False)
         if isinstance(held, HoldRefused):
             return
-        micros = held.micros
-        name = {"account": self.account, "hold_id": hold_id}
         if plan.voids:
             # Nothing in the pipeline voids a hold without a receipt; its number would be a gap.
             self._voided.add(held.seq)
-            ledger = self.ledger() if plan.forgets else ledger
-            await ledger.settle(**name, held_micros=micros, cost_micros=0)
+            await ledger.settle(await self._known(held, plan))
             return
-        micros = await self._raise(ledger, name, micros, plan)
-        cost = micros * plan.cost_percent // 100
-        ledger = self.ledger() if plan.forgets else ledger
-        state = await ledger.put_receipt(**name, cost_micros=cost, record=RECORD)
+        held = await self._extend(ledger, held, plan)
+        cost = held.micros * plan.cost_percent // 100
+        writing = (await self._known(held, plan)).writing(cost)
+        written = await ledger.put_receipt(writing, RECORD)
         self.told[hold_id] = cost
-        for _ in range(plan.settles if state == "done" else 0):
-            ledger = self.ledger() if plan.forgets else ledger
-            await ledger.settle(**name, held_micros=micros, cost_micros=cost)
+        for _ in range(plan.settles if written.state == "done" else 0):
+            await ledger.settle(await self._known(written, plan))
 
-    async def _raise(
-        self, ledger: DynamoLedger, name: dict[str, str], micros: int, plan: Plan
-    ) -> int:
-        """Raise until one is refused or gets no answer; what is held after it, as far as known."""
+    async def _extend(self, ledger: DynamoLedger, held: OpenHold, plan: Plan) -> OpenHold:
+        """Extend until one is refused or gets no answer; the hold after it, as far as known."""
         for more, used in plan.raises:
-            ledger = self.ledger() if plan.forgets else ledger
+            noted = min(used, held.micros)
+            held = (await self._known(held, plan)).noting(noted)
             try:
-                raised = await ledger.extend_hold(
-                    **name,
-                    old_micros=micros,
-                    new_micros=micros + more,
-                    used_micros=min(used, micros),
-                )
+                extended = await ledger.extend_hold(held, held.micros + more, noted)
             except Overloaded:
-                return micros
-            if not raised:
-                return micros
-            micros += more
-        return micros
+                return held
+            if extended is None:
+                return held
+            held = extended
+        return held
+
+    async def _known(self, held: OpenHold, plan: Plan) -> OpenHold:
+        """The hold as its process knows it, or as one that knows only what is stored."""
+        return await stored_of(self._dynamo(), self.clock, held) if plan.forgets else held
 
     async def _sweep(self, now_s: int) -> None:
         try:
@@ -380,6 +385,23 @@ class LedgerSimulation:
 
 
 OPENING_MICROS = 100
+
+
+async def stored_of(dynamo: Dynamo, clock: Clock, held: OpenHold) -> OpenHold:
+    """A hold by what is stored of it alone."""
+    item = await read_item(dynamo, clock, account_pk(held.account), ACCOUNT_SK)
+    found = await read_item(dynamo, clock, receipt_pk(held.account, held.id), held.id)
+    verdict = None if found is None else verdict_of(found)
+    stored = hold_at(item or {}, held.id)
+    if stored is not None and verdict is not None and stored.seq != verdict.seq:
+        stored = None
+    seq = held.seq if verdict is None else verdict.seq
+    return OpenHold(
+        account=held.account,
+        stored=stored or StoredHold(held.id, seq, held.micros, held.stored.expires_at_s),
+        state=state_of(stored, verdict),
+        cost_micros=0 if verdict is None else verdict.cost_micros,
+    )
 
 
 def _open(execute: Execute, account: str) -> None:

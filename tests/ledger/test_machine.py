@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from phigate.core.ledger.account import IllegalTransition
-from phigate.core.ledger.port import Held, HoldRequest
+from phigate.core.ledger.hold import IllegalTransition, OpenHold
+from phigate.core.ledger.port import HoldRequest
 from phigate.effects.clock import WallClock
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger
@@ -95,7 +95,7 @@ def test_of_32_clients_exactly_as_many_succeed_as_credit_lasts(real_store: RealS
             now_s=START_S,
             rpm=600,
         )
-        return isinstance(await DynamoLedger(dynamo, WallClock()).hold(request), Held)
+        return isinstance(await DynamoLedger(dynamo, WallClock()).hold(request), OpenHold)
 
     async def everybody() -> list[bool]:
         try:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from phigate.core.errors import Overloaded
-from phigate.core.ledger.account import IllegalTransition
-from phigate.core.ledger.port import Held, HoldRefused, HoldRequest, Swept
+from phigate.core.ledger.hold import IllegalTransition, OpenHold, StoredHold
+from phigate.core.ledger.port import HoldRefused, HoldRequest, Swept
 from phigate.core.limits import HOLDS_MAX, LEDGER_TRIES_MAX, REFUSALS_PER_MINUTE_MAX
 from phigate.core.receipts.record import Signed
 from phigate.effects.store.admin import CreditRefUsed, NoSuchAccount
@@ -16,6 +16,7 @@ from phigate.effects.store.ledger import DynamoLedger
 from tests.fakes import FAULTS, FakeDynamo, Fault
 from tests.ledger.conftest import RealStore
 from tests.ledger.ledger_harness import NOW_S, LedgerHarness, drive
+from tests.ledger.simulation import stored_of
 
 RECORD = Signed(
     payload=b'{"row":"simulated","tokens_in":100,"tokens_out":50}' * 8,
@@ -34,30 +35,39 @@ def harness(request: pytest.FixtureRequest) -> LedgerHarness:
     return LedgerHarness(store.execute, store.account())
 
 
-def held_by(ledger: DynamoLedger, request: HoldRequest) -> Held:
+def held_by(ledger: DynamoLedger, request: HoldRequest) -> OpenHold:
     """A hold that stands."""
     held = drive(ledger.hold(request))
-    assert isinstance(held, Held), held
+    assert isinstance(held, OpenHold), held
     return held
 
 
-def hold(harness: LedgerHarness, **changes: Any) -> Held:
+def hold(harness: LedgerHarness, **changes: Any) -> OpenHold:
     """A hold of a process that is not heard of again."""
     return held_by(harness.ledger(), harness.request(**changes))
 
 
-def named(held: Held) -> dict[str, Any]:
-    """How the ledger's methods name a hold."""
-    return {"account": held.account, "hold_id": held.id}
+def write(ledger: DynamoLedger, held: OpenHold, cost_micros: int) -> OpenHold:
+    """The hold once its receipt is written."""
+    return drive(ledger.put_receipt(held.writing(cost_micros), RECORD))
+
+
+def extend(ledger: DynamoLedger, held: OpenHold, micros: int, used_micros: int) -> OpenHold | None:
+    """The hold once it is extended; None where it is not."""
+    return drive(ledger.extend_hold(held.noting(used_micros), micros, used_micros))
 
 
 def test_a_call_costs_what_its_receipt_says_and_the_rest_comes_back(harness: LedgerHarness) -> None:
     harness.open(1_000)
     ledger = harness.ledger()
     held = held_by(ledger, harness.request(400))
-    assert held == Held(harness.account, held.id, 400, 1, 1, 600)
-    assert drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD)) == "done"
-    drive(ledger.settle(**named(held), held_micros=400, cost_micros=48))
+    stored = StoredHold(held.id, 1, 400, NOW_S + 100)
+    assert held == OpenHold(
+        harness.account, stored, "held", 0, calls_this_minute=1, available_micros=600
+    )
+    written = write(ledger, held, 48)
+    assert (written.state, written.cost_micros) == ("done", 48)
+    drive(ledger.settle(written))
     view = harness.view()
     assert (view.available_micros, view.held_micros, view.spent_micros) == (952, 0, 48)
     receipt = drive(harness.ledger().receipt(harness.account, held.id))
@@ -70,8 +80,7 @@ def test_a_call_takes_three_writes_and_no_read(harness: LedgerHarness) -> None:
     ledger = harness.ledger()
     harness.sent.clear()
     held = held_by(ledger, harness.request(400))
-    drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
-    drive(ledger.settle(**named(held), held_micros=400, cost_micros=48))
+    drive(ledger.settle(write(ledger, held, 48)))
     assert len(harness.sent) == 3
 
 
@@ -168,8 +177,7 @@ def test_the_spend_limit_counts_holds_and_charges_of_the_utc_day(harness: Ledger
     over = drive(harness.ledger().hold(harness.request(50, **limit)))
     assert isinstance(over, HoldRefused)
     assert over.reason == "spend_limit"
-    drive(ledger.put_receipt(**named(held), cost_micros=45, record=RECORD))
-    drive(ledger.settle(**named(held), held_micros=60, cost_micros=45))
+    drive(ledger.settle(write(ledger, held, 45)))
     assert hold(harness, micros=55, **limit).micros == 55
     assert isinstance(drive(harness.ledger().hold(harness.request(1, **limit))), HoldRefused)
     harness.clock.time_s += 86_400
@@ -182,8 +190,7 @@ def test_a_hold_settled_after_midnight_pays_back_to_its_own_day(harness: LedgerH
     held = held_by(ledger, harness.request(60, spend_limit_micros=100))
     harness.clock.time_s += 86_400
     hold(harness, micros=100, spend_limit_micros=100)
-    drive(ledger.put_receipt(**named(held), cost_micros=45, record=RECORD))
-    drive(ledger.settle(**named(held), held_micros=60, cost_micros=45))
+    drive(ledger.settle(write(ledger, held, 45)))
     days = {name[-8:]: entry["N"] for name, entry in harness.item()["d"]["M"].items()}
     assert days == {"20260921": "45", "20260922": "100"}
 
@@ -192,10 +199,13 @@ def test_a_raise_past_the_spend_limit_is_refused(harness: LedgerHarness) -> None
     harness.open(1_000)
     ledger = harness.ledger()
     held = held_by(ledger, harness.request(60, spend_limit_micros=100))
-    more: dict[str, Any] = {"old_micros": 60, "used_micros": 5}
-    assert drive(ledger.extend_hold(**named(held), **more, new_micros=101)) is False
-    assert drive(ledger.extend_hold(**named(held), **more, new_micros=100)) is True
-    assert drive(ledger.extend_hold(**named(held), **more, new_micros=100)) is True
+    assert extend(ledger, held, 101, 5) is None
+    extended = extend(ledger, held, 100, 5)
+    assert extended is not None
+    assert (extended.state, extended.micros, extended.stored.used_micros) == ("used", 100, 5)
+    # Once more by what was known before, and by what is known now.
+    assert extend(ledger, held, 100, 5) == extended
+    assert extend(ledger, extended, 100, 5) == extended
     assert harness.view().held_micros == 100
 
 
@@ -203,8 +213,7 @@ def test_a_raise_that_credit_does_not_cover_leaves_the_hold(harness: LedgerHarne
     harness.open(100)
     ledger = harness.ledger()
     held = held_by(ledger, harness.request(60))
-    more: dict[str, Any] = {"old_micros": 60, "new_micros": 101, "used_micros": 5}
-    assert drive(ledger.extend_hold(**named(held), **more)) is False
+    assert extend(ledger, held, 101, 5) is None
     assert (harness.view().held_micros, harness.view().available_micros) == (60, 40)
 
 
@@ -212,8 +221,7 @@ def test_a_hold_past_its_time_costs_what_it_noted(harness: LedgerHarness) -> Non
     harness.open(100)
     ledger = harness.ledger()
     held = held_by(ledger, harness.request(60))
-    more: dict[str, Any] = {"old_micros": 60, "new_micros": 80, "used_micros": 5}
-    drive(ledger.extend_hold(**named(held), **more))
+    extend(ledger, held, 80, 5)
     assert drive(harness.ledger().sweep(harness.account, NOW_S + 99)) == Swept(
         harness.account, 0, 0, 0
     )
@@ -231,10 +239,10 @@ def test_a_call_that_ended_before_its_settle_is_settled_by_its_receipt(
     harness.open(100)
     ledger = harness.ledger()
     held = held_by(ledger, harness.request(60))
-    drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
+    written = write(ledger, held, 48)
     swept = drive(harness.ledger().sweep(harness.account, NOW_S + 100))
     assert swept == Swept(harness.account, expired=0, settled=1, charged_micros=48)
-    drive(ledger.settle(**named(held), held_micros=60, cost_micros=48))
+    drive(ledger.settle(written))
     assert harness.view().spent_micros == 48
 
 
@@ -245,7 +253,7 @@ def test_a_late_call_pays_the_difference_once(harness: LedgerHarness) -> None:
     drive(harness.ledger().sweep(harness.account, NOW_S + 100))
     hold(harness, micros=60)
     for _ in range(2):
-        assert drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD)) == "late"
+        assert write(ledger, held, 48).state == "late"
     view = harness.view()
     assert (view.available_micros, view.held_micros, view.spent_micros) == (-48, 60, 48)
     receipt = drive(harness.ledger().receipt(harness.account, held.id))
@@ -307,31 +315,33 @@ def test_a_refusal_may_follow_a_hold_of_unknown_outcome_under_the_same_id(
     with pytest.raises(Overloaded):
         drive(ledger.hold(request))
     held = held_by(ledger, replace(request, micros=0, is_refusal=True))
-    drive(ledger.put_receipt(**named(held), cost_micros=0, record=RECORD))
-    drive(ledger.settle(**named(held), held_micros=held.micros, cost_micros=0))
+    drive(ledger.settle(write(ledger, held, 0)))
     assert (harness.view().available_micros, harness.view().holds) == (100, 0)
 
 
-def settle_by_sweeper(harness: LedgerHarness, ledger: DynamoLedger, held: Held) -> None:
+def settle_by_sweeper(harness: LedgerHarness, written: OpenHold) -> None:
     """The sweeper comes."""
     drive(harness.ledger().sweep(harness.account, NOW_S + 100))
 
 
-def settle_again(harness: LedgerHarness, ledger: DynamoLedger, held: Held) -> None:
-    """The process that made the hold settles once more, from memory or without it."""
-    drive(harness.ledger().settle(**named(held), held_micros=60, cost_micros=48))
+def settle_by_what_is_stored(harness: LedgerHarness, written: OpenHold) -> None:
+    """A process settles that knows of the hold what is stored of it."""
+    stored = drive(stored_of(harness, harness.clock, written))
+    drive(harness.ledger().settle(stored))
 
 
-def settle_first_after_sweeper(harness: LedgerHarness, ledger: DynamoLedger, held: Held) -> None:
-    """The process that made the hold settles for the first time, by what it remembers."""
-    drive(ledger.settle(**named(held), held_micros=60, cost_micros=48))
+def settle_first_after_sweeper(harness: LedgerHarness, written: OpenHold) -> None:
+    """The process that made the hold settles for the first time, by what it knows."""
+    drive(harness.ledger().settle(written))
 
 
 @pytest.mark.parametrize(
-    "then", [settle_by_sweeper, settle_again, settle_first_after_sweeper], ids=lambda f: f.__name__
+    "then",
+    [settle_by_sweeper, settle_by_what_is_stored, settle_first_after_sweeper],
+    ids=lambda f: f.__name__,
 )
 def test_a_settled_hold_that_a_stray_write_puts_back_is_not_charged_again(
-    harness: LedgerHarness, then: Callable[[LedgerHarness, DynamoLedger, Held], None]
+    harness: LedgerHarness, then: Callable[[LedgerHarness, OpenHold], None]
 ) -> None:
     harness.open(200)
     ledger = harness.ledger()
@@ -339,11 +349,11 @@ def test_a_settled_hold_that_a_stray_write_puts_back_is_not_charged_again(
     harness.sent.clear()
     held = held_by(ledger, request)
     stray = harness.sent[0]
-    drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
+    written = write(ledger, held, 48)
     drive(harness.ledger().sweep(harness.account, NOW_S + 100))
     harness.execute("UpdateItem", stray)
     assert harness.view().held_micros == 60
-    then(harness, ledger, held)
+    then(harness, written)
     drive(harness.ledger().sweep(harness.account, NOW_S + 100))
     view = harness.view()
     assert (view.spent_micros, view.held_micros, view.available_micros) == (48, 0, 152)
@@ -354,12 +364,12 @@ def test_a_raise_of_unknown_outcome_may_have_noted_usage(harness: LedgerHarness)
     lost: list[Fault | None] = ["lost_after"] * LEDGER_TRIES_MAX
     ledger = harness.ledger([None, *lost])
     held = held_by(ledger, harness.request(60))
+    noting = held.noting(5)
     with pytest.raises(Overloaded):
-        drive(ledger.extend_hold(**named(held), old_micros=60, new_micros=80, used_micros=5))
+        drive(ledger.extend_hold(noting, 80, 5))
     with pytest.raises(IllegalTransition):
-        drive(ledger.settle(**named(held), held_micros=60, cost_micros=0))
-    drive(ledger.put_receipt(**named(held), cost_micros=7, record=RECORD))
-    drive(ledger.settle(**named(held), held_micros=60, cost_micros=7))
+        drive(ledger.settle(noting))
+    drive(ledger.settle(write(ledger, noting, 7)))
     assert (harness.view().available_micros, harness.view().held_micros) == (93, 0)
 
 
@@ -380,32 +390,23 @@ def test_a_receipt_above_its_hold_is_not_charged_but_named(harness: LedgerHarnes
     assert (harness.view().spent_micros, harness.view().held_micros) == (0, 60)
 
 
-Wrong = Callable[[DynamoLedger, Held], Any]
+Wrong = Callable[[DynamoLedger, OpenHold], Any]
 ILLEGAL: dict[str, Wrong] = {
-    "a charge without a receipt": lambda ledger, held: ledger.settle(
-        **named(held), held_micros=60, cost_micros=1
-    ),
-    "a receipt above the hold": lambda ledger, held: ledger.put_receipt(
-        **named(held), cost_micros=61, record=RECORD
-    ),
+    "a charge without a receipt": lambda ledger, held: ledger.settle(replace(held, cost_micros=1)),
+    "a receipt above the hold": lambda ledger, held: ledger.put_receipt(held.writing(61), RECORD),
     "a receipt that pays the caller": lambda ledger, held: ledger.put_receipt(
-        **named(held), cost_micros=-1, record=RECORD
+        held.writing(-1), RECORD
     ),
     "a receipt without a hold": lambda ledger, held: ledger.put_receipt(
-        account=held.account, hold_id="A" * 16, cost_micros=0, record=RECORD
+        replace(held, state="absent").writing(0), RECORD
     ),
+    "a receipt that nobody knows of": lambda ledger, held: ledger.put_receipt(held, RECORD),
     "a charge without a hold": lambda ledger, held: ledger.settle(
-        account=held.account, hold_id="A" * 16, held_micros=5, cost_micros=5
+        replace(held, state="absent", cost_micros=5)
     ),
-    "a raise that lowers": lambda ledger, held: ledger.extend_hold(
-        **named(held), old_micros=60, new_micros=59, used_micros=0
-    ),
-    "a raise of another amount": lambda ledger, held: ledger.extend_hold(
-        **named(held), old_micros=50, new_micros=70, used_micros=0
-    ),
-    "usage above what is held": lambda ledger, held: ledger.extend_hold(
-        **named(held), old_micros=60, new_micros=70, used_micros=71
-    ),
+    "a raise that lowers": lambda ledger, held: ledger.extend_hold(held.noting(0), 59, 0),
+    "a raise whose usage nobody knows of": lambda ledger, held: ledger.extend_hold(held, 70, 5),
+    "usage above what is held": lambda ledger, held: ledger.extend_hold(held.noting(71), 70, 71),
 }
 
 
@@ -418,31 +419,41 @@ def test_an_illegal_step_is_named_and_writes_nothing(
     ledger = harness.ledger()
     held = held_by(ledger, harness.request(60))
     before = harness.item()
+    known = held if remembers else drive(stored_of(harness, harness.clock, held))
     with pytest.raises(IllegalTransition):
-        drive(ILLEGAL[name](ledger if remembers else harness.ledger(), held))
+        drive(ILLEGAL[name](ledger, known))
     assert harness.item() == before
     assert drive(harness.ledger().receipt(harness.account, held.id)) is None
+
+
+def test_a_raise_of_another_amount_is_refused_and_writes_nothing(harness: LedgerHarness) -> None:
+    harness.open(100)
+    ledger = harness.ledger()
+    held = held_by(ledger, harness.request(60))
+    before = harness.item()
+    other = replace(held, stored=replace(held.stored, micros=50))
+    assert extend(ledger, other, 70, 0) is None
+    assert harness.item() == before
 
 
 def test_a_hold_that_notes_usage_is_not_voided(harness: LedgerHarness) -> None:
     harness.open(100)
     ledger = harness.ledger()
-    held = held_by(ledger, harness.request(60))
-    more: dict[str, Any] = {"old_micros": 60, "new_micros": 60, "used_micros": 5}
-    drive(ledger.extend_hold(**named(held), **more))
+    extended = extend(ledger, held_by(ledger, harness.request(60)), 60, 5)
+    assert extended is not None
     with pytest.raises(IllegalTransition):
-        drive(ledger.settle(**named(held), held_micros=60, cost_micros=0))
+        drive(ledger.settle(extended))
 
 
 def test_a_hold_is_not_voided_while_its_receipt_is_in_doubt(harness: LedgerHarness) -> None:
     harness.open(100)
     lost: list[Fault | None] = ["lost_after"] * LEDGER_TRIES_MAX
     ledger = harness.ledger([None, *lost])
-    held = held_by(ledger, harness.request(60))
+    writing = held_by(ledger, harness.request(60)).writing(48)
     with pytest.raises(Overloaded):
-        drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
+        drive(ledger.put_receipt(writing, RECORD))
     with pytest.raises(IllegalTransition):
-        drive(ledger.settle(**named(held), held_micros=60, cost_micros=0))
+        drive(ledger.settle(writing))
     drive(harness.ledger().sweep(harness.account, NOW_S + 100))
     assert (harness.view().spent_micros, harness.view().available_micros) == (48, 52)
 
@@ -450,12 +461,11 @@ def test_a_hold_is_not_voided_while_its_receipt_is_in_doubt(harness: LedgerHarne
 def test_a_receipt_keeps_its_cost(harness: LedgerHarness) -> None:
     harness.open(100)
     ledger = harness.ledger()
-    held = held_by(ledger, harness.request(60))
-    drive(ledger.put_receipt(**named(held), cost_micros=48, record=RECORD))
+    other = write(ledger, held_by(ledger, harness.request(60)), 48).writing(20)
     with pytest.raises(IllegalTransition):
-        drive(ledger.put_receipt(**named(held), cost_micros=20, record=RECORD))
+        drive(ledger.put_receipt(other, RECORD))
     with pytest.raises(IllegalTransition):
-        drive(ledger.settle(**named(held), held_micros=60, cost_micros=20))
+        drive(ledger.settle(other))
 
 
 def test_credit_comes_once_per_reference(harness: LedgerHarness) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from local import engine
 from local.engine import Engine, EngineFailed
-from phigate.core.ledger.port import Held, HoldRequest
+from phigate.core.ledger.hold import OpenHold
+from phigate.core.ledger.port import HoldRequest
 from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
 from phigate.effects.store.admin import DynamoAdmin, create_table
@@ -77,7 +78,7 @@ async def holds_at_once(dynamo: DynamoDB) -> int:
 
     async def hold(number: int) -> bool:
         request = HoldRequest("acme", "k1", f"AAAAAAAAAAAA{number:04}", 10, 100, 1, 600)
-        return isinstance(await DynamoLedger(dynamo, WallClock()).hold(request), Held)
+        return isinstance(await DynamoLedger(dynamo, WallClock()).hold(request), OpenHold)
 
     return sum(await asyncio.gather(*(hold(number) for number in range(CLIENTS))))
 

@@ -21,8 +21,10 @@ from phigate.effects.signing.text_signer import Eip191Signer
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts
 from phigate.effects.zones import SystemZones
-from phigate.pipeline import serve as pipeline
-from phigate.pipeline.gateway import Gateway, InboundRequest, ReceiptsRequired, Stack
+from phigate.formats.chat import CHAT
+from phigate.pipeline.gateway import Gateway, ReceiptsRequired, Stack
+from phigate.pipeline.inbound_request import InboundBody, InboundRequest
+from phigate.pipeline.serve import serve
 from phigate.pipeline.tools.figures import DRAWINGS
 from phigate.verify.certificate import Certificate, read_certificate
 from phigate.verify.receipt import Bundle, Evidence, verify
@@ -205,7 +207,7 @@ class GatewayHarness:
     ) -> None:
         """The same on the running loop. `body` None is the shortest good body."""
         self.out = out or RecordingResponseWriter(self.clock)
-        await pipeline.serve(self.gateway, call(body, headers, key=key, task=task), self.out)
+        await serve(self.gateway, CHAT, call(body, headers, key=key, task=task), self.out)
 
     def told(self) -> Told:
         """What the last call's caller got; asserts that the answer was begun and ended once."""
@@ -310,7 +312,7 @@ def call(
     """A call as it came in."""
     raw = body if isinstance(body, bytes) else json.dumps(body or make_body()).encode()
     bearer = {} if key is None else {"authorization": f"Bearer {key}"}
-    return InboundRequest(task, {**bearer, **(headers or {})}, raw)
+    return InboundRequest(task, {**bearer, **(headers or {})}, InboundBody(raw))
 
 
 def completion(content: Any = "Hi", *, usage: Any = USAGE, **members: Any) -> Json:

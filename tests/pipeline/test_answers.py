@@ -12,7 +12,8 @@ import pytest
 
 from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
 from phigate.core.errors import UpstreamFailed
-from phigate.core.ledger.port import Held, HoldRefused, HoldRequest
+from phigate.core.ledger.hold import OpenHold
+from phigate.core.ledger.port import HoldRefused, HoldRequest
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json, KeyPolicy, Row
 from tests.builders import GEMMA_PRICE, NOW_S, make_agreement, make_body, make_row
@@ -131,7 +132,7 @@ def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
     harness = GatewayHarness(good(body))
     told = harness.chat(body, TIERS[tier])
     receipt_id = told.headers["x-phi-receipt"]
-    sent = call(body).body or b""
+    sent = call(body).body.content or b""
     if tier == "phi":
         key = nonce(KEY, receipt_id)
         hashes = [hmac.digest(key, each, "sha256").hex() for each in (sent, told.body)]
@@ -380,10 +381,10 @@ def test_usage_that_cannot_be_true_is_estimated_and_can_be_recomputed(
 class ShortLedger(FakeLedger):
     """Answers a hold with less than was asked for: what no bound of the meter allows."""
 
-    async def hold(self, request: HoldRequest) -> Held | HoldRefused:
+    async def hold(self, request: HoldRequest) -> OpenHold | HoldRefused:
         held = await super().hold(request)
-        assert isinstance(held, Held)
-        return replace(held, micros=3)
+        assert isinstance(held, OpenHold)
+        return replace(held, stored=replace(held.stored, micros=3))
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)

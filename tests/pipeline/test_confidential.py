@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from phigate.core.types import Json, KeyPolicy, Row
-from phigate.pipeline import serve as pipeline
+from phigate.pipeline.dry_run import dry_run
 from tests.builders import make_body, make_catalog, make_place, make_price, make_row
 from tests.fakes import Script
 from tests.pipeline.gateway_harness import GOOD_STREAM, GatewayHarness, answers, call, fails
@@ -169,7 +169,7 @@ def test_a_last_turn_of_little_credit_is_answered_by_no_other_kind_of_row() -> N
 
 def test_a_dry_run_says_what_a_live_call_would() -> None:
     came = call({"model": "ark-one"})
-    decided = asyncio.run(pipeline.dry_run(staged().gateway, came))
+    decided = asyncio.run(dry_run(staged().gateway, came))
     assert [candidate["row"] for candidate in decided["candidates"]] == ["ark-one", "ark-two"]
     assert decided["rejections"] == [{"row": "acme-one", "rule": "capability_confidential"}]
     assert decided["confidential"] == "name"

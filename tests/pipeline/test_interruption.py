@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import pytest
 
 from phigate.core.errors import InternalError, SandboxError, UpstreamFailed
-from phigate.core.sandbox.port import Ran
+from phigate.core.sandbox.port import RunResult
 from phigate.core.types import Json, Task
 from phigate.effects.store.ledger import DynamoLedger
-from phigate.pipeline import serve as pipeline
+from phigate.formats.chat import CHAT
+from phigate.pipeline.serve import serve
 from tests.builders import make_body
 from tests.fakes import RecordingResponseWriter, SandboxScript, Script
 from tests.pipeline.await_points import Observed, Pass, watch
@@ -72,7 +73,7 @@ PROGRAM = answers(
         }
     ]
 )
-RAN = Ran("python", 0, "", "", "42", (), (), 12)
+RAN = RunResult("python", 0, "", "", "42", (), (), 12)
 CALLED = answers(choices=[{"index": 0, "message": {"role": "assistant", "tool_calls": [CALL]}}])
 CALLED_STREAM = streams(
     chunk(choices=[{"index": 0, "delta": {"tool_calls": [{"index": 0, **CALL}]}}]),
@@ -194,7 +195,7 @@ async def _serve(harness: GatewayHarness, scene: Scene, interruption: Interrupti
     harness.use(ledger=Observed(DynamoLedger(dynamo, harness.clock), "ledger", passes))
     harness.out = RecordingResponseWriter(harness.clock)
     out = Observed(harness.out, "out", passes)
-    serving = pipeline.serve(harness.gateway, call(scene.body, task=scene.task), out)
+    serving = serve(harness.gateway, CHAT, call(scene.body, task=scene.task), out)
     interruption.task = asyncio.create_task(serving)
     with contextlib.suppress(asyncio.CancelledError, Killed, InternalError):
         await interruption.task
@@ -246,7 +247,7 @@ def test_a_cancelled_request_is_never_free_once_an_upstream_was_called(
 ) -> None:
     scene = SCENES[name]
     _, counted = play(scene, act, nth=0)
-    first = counted.points.index("before exchange.head") + 1
+    first = counted.points.index("before exchange.headers") + 1
     for nth in range(first, len(counted.points) + 1):
         harness, _ = play(scene, act, nth)
         where = f"{nth}: {counted.points[nth - 1]}"

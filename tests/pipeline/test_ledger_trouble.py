@@ -1,5 +1,6 @@
 """A store that does not answer: what the caller is told, and that one request has one receipt."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from phigate.core.errors import InternalError, Overloaded, PhigateError
 from phigate.core.types import Json
 from tests.fakes import Script
-from tests.pipeline.await_points import failing, sweeps_at, watch
+from tests.pipeline.await_points import at, failing, sweeps_at, watch
 from tests.pipeline.gateway_harness import (
     DONE,
     GOOD_STREAM,
@@ -144,3 +145,41 @@ def test_a_call_that_finds_holds_past_their_time_sweeps_them() -> None:
     harness.pass_time(10_000)
     assert harness.chat(PLAIN).status == 200
     assert harness.account()["held"] == 0
+
+
+@pytest.mark.parametrize("point", ["before ledger.settle", "after ledger.settle"])
+def test_a_bug_after_a_failures_receipt_still_names_it(point: str) -> None:
+    harness = GatewayHarness(*[fails(500)] * 3)
+    watch(harness, failing(point, lambda: RuntimeError("a bug")))
+    with pytest.raises(InternalError) as raised:
+        asyncio.run(harness.serve(PLAIN))
+    assert raised.value.headers == {"x-phi-receipt": harness.record["id"]}
+    assert harness.event_log.fields("bug") == [{"kind": "RuntimeError"}]
+    settled(harness, 0)
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_who_is_cancelled_twice_after_the_settle_has_abandoned_nothing(body: Json) -> None:
+    harness = GatewayHarness(good(body))
+
+    async def cancelled_twice() -> None:
+        serving = asyncio.create_task(harness.serve(body))
+
+        def cancel_again() -> None:
+            asyncio.get_running_loop().call_soon(_cancel, serving)
+
+        def cancel() -> None:
+            serving.cancel()
+            asyncio.get_running_loop().call_soon(cancel_again)
+
+        watch(harness, at("before ledger.settle", cancel))
+        await asyncio.wait([serving])
+        await harness.gateway.wait_idle()
+
+    asyncio.run(cancelled_twice())
+    assert harness.event_log.fields("abandoned_hold") == []
+    settled(harness, USAGE_MICROS)
+
+
+def _cancel(serving: asyncio.Task[None]) -> None:
+    serving.cancel()

@@ -9,7 +9,7 @@ import pytest
 
 from phigate.core.errors import InternalError, RateLimited, SandboxError
 from phigate.core.limits import FIGURES_MAX, MATH_TIMEOUT_S, MATH_TURNS_MAX, PROGRAMS_MAX
-from phigate.core.sandbox.port import Ran
+from phigate.core.sandbox.port import RunResult
 from phigate.core.types import Json
 from tests.builders import make_body, make_catalog, make_row
 from tests.fakes import FakeSandboxes, SandboxScript, Script, StaticCatalog
@@ -29,7 +29,7 @@ MERMAID = "```mermaid\nflowchart TD\nclick A call x()\nA-->B\n```"
 LOOK_UP = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 
 
-def ran(**changes: Any) -> Ran:
+def ran(**changes: Any) -> RunResult:
     """A program that printed 42."""
     members: dict[str, Any] = {
         "language": "python",
@@ -41,7 +41,7 @@ def ran(**changes: Any) -> Ran:
         "limits": (),
         "wall_ms": 12,
     }
-    return Ran(**{**members, **changes})
+    return RunResult(**{**members, **changes})
 
 
 def program(code: str = "print(6 * 7)", language: str = "python", call_id: str = "c1") -> Json:

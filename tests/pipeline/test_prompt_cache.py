@@ -359,7 +359,7 @@ def test_a_salt_that_a_row_cannot_honour_is_dropped_and_named(row: Json) -> None
 def test_a_dry_run_takes_a_salt_as_a_call_does() -> None:
     harness = GatewayHarness()
     body = make_body(model="acme-one", cache_salt="ward-7")
-    assert call(body).body == json.dumps(body).encode()
+    assert call(body).body.content == json.dumps(body).encode()
     assert harness.chat(make_body(model="acme-one", cache_salt=7)).error["param"] == "cache_salt"
 
 

@@ -35,7 +35,7 @@ def test_a_receipt_holds_before_a_stranger_with_the_very_bytes(body: Json, phi: 
     receipt_id = told.headers["x-phi-receipt"]
     evidence = Evidence(
         roots=harness.roots,
-        request=call(body).body,
+        request=call(body).body.content,
         response=told.body,
         nonce=nonce(KEY, receipt_id) if phi else None,
     )
@@ -50,7 +50,9 @@ def test_general_answers_carry_the_text_that_redpill_knows_and_phi_does_not() ->
     told = harness.chat(PLAIN)
     signed = harness.ledger.records[told.headers["x-phi-receipt"]]
     certificate = harness.certificate(signed.kid)
-    hashes = [hashlib.sha256(each).hexdigest() for each in (call(PLAIN).body or b"", told.body)]
+    hashes = [
+        hashlib.sha256(each).hexdigest() for each in (call(PLAIN).body.content or b"", told.body)
+    ]
     text = hash_text(*hashes).encode()
     assert signature_holds(certificate.jwk, "EdDSA", text, signed.text_signature)
     phi = harness.chat(PLAIN, PHI)
@@ -143,7 +145,7 @@ def test_the_nonce_of_another_call_does_not_open_the_hash() -> None:
     harness = GatewayHarness(answers(), answers())
     first, second = (harness.chat(PLAIN, PHI) for _ in range(2))
     ids = [told.headers["x-phi-receipt"] for told in (first, second)]
-    body = call(PLAIN).body or b""
+    body = call(PLAIN).body.content or b""
     (record, _) = harness.records
     assert record["request_sha256"] == hmac.digest(nonce(KEY, ids[0]), body, "sha256").hex()
     assert record["request_sha256"] != hmac.digest(nonce(KEY, ids[1]), body, "sha256").hex()

@@ -48,7 +48,7 @@ def report(made: GatewayHarness, get: object = None, **asked: str | None) -> byt
         "address": None,
         **asked,
     }
-    return asyncio.run(redpill.report(made.gateway, call({}), **wanted))
+    return asyncio.run(redpill.report(made.gateway, call({}).headers, **wanted))
 
 
 def test_the_report_is_passed_on_byte_by_byte() -> None:
@@ -204,7 +204,7 @@ def assert_signed_by(address: str, told: Json) -> None:
 
 
 def admitted(made: GatewayHarness) -> None:
-    asyncio.run(redpill.admitted(made.gateway, call({})))
+    asyncio.run(redpill.admitted(made.gateway, call({}).headers))
 
 
 def test_a_key_may_ask_so_often_in_a_minute_and_is_told_when_to_come_back() -> None:

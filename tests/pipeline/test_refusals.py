@@ -30,8 +30,11 @@ from phigate.core.ledger.keys import make_key
 from phigate.core.limits import REFUSALS_PER_MINUTE_MAX
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json, KeyPolicy, Row, Task
-from phigate.pipeline import serve as pipeline
-from phigate.pipeline.gateway import BodyLate, InboundRequest, Stack
+from phigate.formats.chat import CHAT
+from phigate.pipeline.dry_run import dry_run
+from phigate.pipeline.gateway import Stack
+from phigate.pipeline.inbound_request import BodyLate, InboundBody, InboundRequest
+from phigate.pipeline.serve import serve
 from tests.builders import NOW_S, make_agreement, make_body, make_row
 from tests.fakes import RecordingResponseWriter
 from tests.pipeline.await_points import failing, watch
@@ -159,9 +162,9 @@ def made(case: Case, harness: GatewayHarness | None = None) -> tuple[GatewayHarn
         item["w"]["M"][f"k1:{int(NOW_S) // 60}"] = {"N": str(case.calls_before)}
     came = call(case.raw or case.body, case.headers, key=case.key, task=case.task)
     if case.raw is None:
-        came = replace(came, body=None)
+        came = replace(came, body=InboundBody(None))
     harness.out = RecordingResponseWriter(harness.clock)
-    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    asyncio.run(serve(harness.gateway, CHAT, came, harness.out))
     return harness, harness.told()
 
 
@@ -367,8 +370,9 @@ def test_a_catalog_that_was_never_read_is_overloaded() -> None:
 def test_a_header_of_two_keys_is_no_key() -> None:
     harness = GatewayHarness()
     harness.out = RecordingResponseWriter(harness.clock)
-    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}, Bearer {KEY}"}, b"{}")
-    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    headers = {"authorization": f"Bearer {KEY}, Bearer {KEY}"}
+    came = InboundRequest("chat", headers, InboundBody(b"{}"))
+    asyncio.run(serve(harness.gateway, CHAT, came, harness.out))
     assert harness.told().status == 401
 
 
@@ -376,7 +380,7 @@ def test_a_dry_run_decides_as_a_live_call_and_is_counted_alone() -> None:
     rows = (*ROWS[:2], make_row("cove-three", agreement=None))
     harness = GatewayHarness(rows=rows)
     came = call({"model": "bolt-two", "max_tokens": 10}, {"x-phi": "1"})
-    decided = asyncio.run(pipeline.dry_run(harness.gateway, came))
+    decided = asyncio.run(dry_run(harness.gateway, came))
     assert decided == {
         "region": "CH",
         "phi": True,
@@ -405,21 +409,21 @@ def test_a_dry_run_decides_as_a_live_call_and_is_counted_alone() -> None:
 def test_dry_runs_and_calls_share_the_rate_of_their_key() -> None:
     harness = GatewayHarness(answers(), answers(), policy=KeyPolicy(rpm=3))
     route = {"model": "bolt-two"}
-    asyncio.run(pipeline.dry_run(harness.gateway, call(route)))
+    asyncio.run(dry_run(harness.gateway, call(route)))
     assert harness.chat().headers["x-ratelimit-remaining-requests"] == "1"
-    asyncio.run(pipeline.dry_run(harness.gateway, call(route)))
+    asyncio.run(dry_run(harness.gateway, call(route)))
     assert harness.chat().status == 429
     with pytest.raises(RateLimited) as refused:
-        asyncio.run(pipeline.dry_run(harness.gateway, call(b"not even JSON")))
+        asyncio.run(dry_run(harness.gateway, call(b"not even JSON")))
     assert refused.value.headers == {"retry-after": str(60 - int(NOW_S) % 60)}
     harness.pass_time(60)
-    asyncio.run(pipeline.dry_run(harness.gateway, call(route)))
+    asyncio.run(dry_run(harness.gateway, call(route)))
 
 
 def test_counts_of_past_minutes_do_not_pile_up() -> None:
     harness = GatewayHarness()
     for _ in range(10):
-        asyncio.run(pipeline.dry_run(harness.gateway, call({"model": "bolt-two"})))
+        asyncio.run(dry_run(harness.gateway, call({"model": "bolt-two"})))
         harness.pass_time(60)
     item = harness.ledger.dynamo.items[account_pk(ACCOUNT), ACCOUNT_SK]
     assert len(item["w"]["M"]) == 1
@@ -428,13 +432,13 @@ def test_counts_of_past_minutes_do_not_pile_up() -> None:
 def test_a_dry_run_with_a_disabled_key_is_401() -> None:
     harness = GatewayHarness(key_id="off")  # found, as it still is where it is cached
     with pytest.raises(InvalidApiKey, match="disabled"):
-        asyncio.run(pipeline.dry_run(harness.gateway, call({"model": "bolt-two"})))
+        asyncio.run(dry_run(harness.gateway, call({"model": "bolt-two"})))
 
 
 def test_a_dry_run_with_an_unknown_key_writes_and_reads_nothing() -> None:
     harness = GatewayHarness()
     with pytest.raises(InvalidApiKey):
-        asyncio.run(pipeline.dry_run(harness.gateway, call({}, key=make_key("live", bytes(32)))))
+        asyncio.run(dry_run(harness.gateway, call({}, key=make_key("live", bytes(32)))))
     assert harness.ledger.dynamo.calls == {}
 
 
@@ -446,19 +450,19 @@ async def never() -> bytes:
 @pytest.mark.parametrize("key", ["", "phi_live_nonsense", make_key("live", bytes(32))])
 def test_a_bad_key_is_refused_before_the_body_is_read(key: str) -> None:
     harness = GatewayHarness()
-    came = InboundRequest("chat", {"authorization": f"Bearer {key}"}, arriving=never)
-    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    came = InboundRequest("chat", {"authorization": f"Bearer {key}"}, InboundBody(receive=never))
+    asyncio.run(serve(harness.gateway, CHAT, came, harness.out))
     assert harness.told().status == 401
     with pytest.raises(InvalidApiKey):
-        asyncio.run(pipeline.dry_run(harness.gateway, came))
+        asyncio.run(dry_run(harness.gateway, came))
 
 
 def test_a_key_over_its_rate_is_refused_a_dry_run_before_the_body_is_read() -> None:
     harness = GatewayHarness(policy=KeyPolicy(rpm=1))
-    asyncio.run(pipeline.dry_run(harness.gateway, call({"model": "bolt-two"})))
-    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, arriving=never)
+    asyncio.run(dry_run(harness.gateway, call({"model": "bolt-two"})))
+    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, InboundBody(receive=never))
     with pytest.raises(RateLimited):
-        asyncio.run(pipeline.dry_run(harness.gateway, came))
+        asyncio.run(dry_run(harness.gateway, came))
 
 
 def test_a_body_that_comes_too_late_is_408_with_a_receipt() -> None:
@@ -467,8 +471,8 @@ def test_a_body_that_comes_too_late_is_408_with_a_receipt() -> None:
     async def late() -> bytes:
         raise BodyLate
 
-    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, arriving=late)
-    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, InboundBody(receive=late))
+    asyncio.run(serve(harness.gateway, CHAT, came, harness.out))
     told = harness.told()
     assert (told.status, told.error["code"]) == (408, "request_timeout")
     assert told.headers["connection"] == "close"
@@ -483,15 +487,15 @@ def test_a_body_that_was_cut_is_no_request() -> None:
     async def cut() -> bytes:
         raise InvalidRequest("The body ended before it was whole.")
 
-    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, arriving=cut)
-    asyncio.run(pipeline.serve(harness.gateway, came, harness.out))
+    came = InboundRequest("chat", {"authorization": f"Bearer {KEY}"}, InboundBody(receive=cut))
+    asyncio.run(serve(harness.gateway, CHAT, came, harness.out))
     assert (harness.log, harness.records, harness.upstream.requests) == ([], [], [])
 
 
 def test_a_dry_run_of_a_refusal_names_its_code() -> None:
     harness = GatewayHarness(rows=(make_row(agreement=None),))
     came = call({"model": "acme-one"}, {"x-phi": "1"})
-    decided = asyncio.run(pipeline.dry_run(harness.gateway, came))
+    decided = asyncio.run(dry_run(harness.gateway, came))
     assert (decided["decision"], decided["code"]) == ("refused", "phi_blocked")
     assert decided["candidates"] == []
 

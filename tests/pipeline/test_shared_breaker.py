@@ -12,7 +12,7 @@ from phigate.core.limits import BREAKER_FAILURES, BREAKER_OPEN_S, BREAKER_WINDOW
 from phigate.core.types import Json
 from phigate.effects.store.breaker import DynamoBreaker
 from phigate.effects.store.dynamodb import Dynamo
-from phigate.pipeline.call import row_health as outcomes
+from phigate.pipeline.call import row_health
 from tests.builders import NOW_S, make_catalog, make_row
 from tests.fakes import (
     FAULTS,
@@ -270,7 +270,9 @@ class Fleet:
             self._begin(process, self._random.uniform(0, 3))
         while self._ends[0][0] < NOW_S + seconds:
             self.clock.time_s, _, process, fails = heapq.heappop(self._ends)
-            (outcomes.failed if fails else outcomes.succeeded)(process.gateway, ROW)
+            (row_health.record_failure if fails else row_health.record_success)(
+                process.gateway, ROW
+            )
             await process.gateway.wait_idle()
             # What failed is answered by another row before the next call comes.
             self._begin(process, self._random.uniform(2, 4) if fails else 0.2)

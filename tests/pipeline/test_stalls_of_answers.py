@@ -20,6 +20,7 @@ from phigate.core.limits import (
     UPSTREAM_BODY_BYTES_MAX,
 )
 from phigate.core.types import Json
+from phigate.formats.chat import CHAT
 from phigate.pipeline import serve as pipeline
 from tests.builders import make_body, make_row
 from tests.fakes import RecordingResponseWriter, Script
@@ -178,7 +179,7 @@ async def longest_step_s(harness: GatewayHarness, body: Json) -> float:
 
 
 async def serve(harness: GatewayHarness, body: Json, out: RecordingResponseWriter) -> None:
-    await pipeline.serve(harness.gateway, call(body), out)
+    await pipeline.serve(harness.gateway, CHAT, call(body), out)
 
 
 def script(answer: bytes, *, is_stream: bool) -> Script:

@@ -19,7 +19,7 @@ import pytest
 
 from phigate.core.errors import PhigateError
 from phigate.core.limits import BODY_BYTES_MAX
-from phigate.pipeline import serve as pipeline
+from phigate.pipeline.dry_run import dry_run
 from tests.builders import make_row
 from tests.fakes import Script
 from tests.pipeline.gateway_harness import GatewayHarness, answers, call
@@ -97,7 +97,7 @@ async def dry(body: bytes) -> None:
     """A dry run, whatever comes of it."""
     harness = GatewayHarness(rows=DIALECTS["openai"])
     with contextlib.suppress(PhigateError):
-        await pipeline.dry_run(harness.gateway, call(body))
+        await dry_run(harness.gateway, call(body))
 
 
 WAYS: dict[str, Callable[[bytes], Awaitable[None]]] = {

@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from phigate import attestation as redpill
 from phigate.cli.audit_page import as_json
 from phigate.core.catalog.snapshot import canonical_bytes, document_from_texts
+from phigate.core.ledger.hold import OpenHold
 from phigate.core.ledger.keys import key_sha256, policy_to_json
-from phigate.core.ledger.port import Held, HoldRequest
+from phigate.core.ledger.port import HoldRequest
 from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.record import Signed
 from phigate.core.routing.gate import EVERY_UNPROVEN
 from phigate.core.types import Json, KeyPolicy, Task
 from phigate.core.upstream import Fetched
@@ -194,7 +196,7 @@ class Release:
                 rpm=600,
             )
         )
-        assert isinstance(held, Held)
+        assert isinstance(held, OpenHold)
 
 
 class SweptFirst:
@@ -207,11 +209,12 @@ class SweptFirst:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    async def put_receipt(self, **written: Any) -> Any:
+    async def put_receipt(self, hold: OpenHold, record: Signed) -> OpenHold:
         """As the Protocol says, too late."""
         self._release.clock.time_s += 2_000
         await self._release.sweep()
-        return await self._ledger.put_receipt(**written)
+        written: OpenHold = await self._ledger.put_receipt(hold, record)
+        return written
 
 
 def tell(release: Release) -> None:

@@ -8,7 +8,8 @@ endpoints cost others, the key that certifies receipts and the upstream.
 """
 
 import re
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from urllib.parse import urlencode
 
 import orjson
@@ -33,9 +34,12 @@ from phigate.core.receipts.record import Signed, hash_text
 from phigate.core.routing.route import rows_of_model
 from phigate.core.types import Catalog, Json, Principal, Row
 from phigate.core.upstream import UpstreamFetch
-from phigate.pipeline.gateway import Gateway, InboundRequest
-from phigate.pipeline.plan import RequestPlan, refused
-from phigate.pipeline.serve import authenticate, ordered
+from phigate.pipeline.authenticate import authenticate
+from phigate.pipeline.dry_run import plan_only
+from phigate.pipeline.gateway import Gateway
+from phigate.pipeline.inbound_request import InboundBody, InboundRequest
+from phigate.pipeline.plan import RequestPlan
+from phigate.pipeline.refusals import refused
 from phigate.verify.certificate import read_certificate
 from phigate.verify.receipt_body import jws_of
 from phigate.wire.jws import decode
@@ -47,9 +51,9 @@ _NONCE = re.compile(rf"(?:[0-9a-fA-F]{{2}}){{1,{NONCE_BYTES_MAX}}}")
 _ADDRESS = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
 
 
-async def admitted(gateway: Gateway, call: InboundRequest) -> Principal:
+async def admitted(gateway: Gateway, headers: Mapping[str, str]) -> Principal:
     """The caller, counted. Raises InvalidApiKey, RateLimited, Overloaded."""
-    principal = await authenticate(gateway, call)
+    principal = await authenticate(gateway, headers)
     now_s = int(gateway.clock.now_s())
     refusal = await gateway.receipts.count_proof(principal.account, principal.key_id, now_s)
     if refusal == "key":
@@ -82,7 +86,7 @@ async def signature(
 
 async def report(
     gateway: Gateway,
-    call: InboundRequest,
+    headers: Mapping[str, str],
     *,
     model: str | None,
     nonce: str | None,
@@ -93,7 +97,7 @@ async def report(
 
     Raises CallerError, UpstreamError.
     """
-    await admitted(gateway, call)  # before anything is said of the query
+    principal = await admitted(gateway, headers)  # before anything is said of the query
     if model is None:
         raise InvalidRequest("model must name a confidential model.", param="model")
     query = {"nonce": _checked("nonce", nonce, _NONCE, f"1 to {NONCE_BYTES_MAX} bytes in hex")}
@@ -103,12 +107,14 @@ async def report(
         what = "an Ethereum address or an Ed25519 key in hex"
         query["signing_address"] = _checked("signing_address", address, _ADDRESS, what)
     body = orjson.dumps({"model": model, "provider": _CONFIDENTIAL})
-    order = await ordered(gateway, replace(call, body=body))
-    row = _confidential_row(order)
+    # The same question as of a chat call that has this body.
+    request = InboundRequest("chat", headers, InboundBody(body))
+    plan = await plan_only(gateway, request, principal)
+    row = _confidential_row(plan)
     path = "/attestation/report?" + urlencode({"model": row.model, **query})
-    request = UpstreamFetch(row, order.asked.region, path, REPORT_TIMEOUT_S, REPORT_BYTES_MAX)
+    fetch = UpstreamFetch(row, plan.asked.region, path, REPORT_TIMEOUT_S, REPORT_BYTES_MAX)
     try:
-        fetched = await gateway.upstream.fetch(request)
+        fetched = await gateway.upstream.fetch(fetch)
     except UpstreamFailed as failed:
         gateway.event_log.record("report_failed", row=row.id, outcome=failed.outcome)
         raise _no_report(failed.outcome) from None
@@ -170,19 +176,19 @@ async def _ed25519(gateway: Gateway, _: StoredReceipt, signed: Signed, __: str) 
     }
 
 
-def _confidential_row(order: RequestPlan) -> Row:
+def _confidential_row(plan: RequestPlan) -> Row:
     """The row whose upstream is asked. Raises NotFound, or what a chat call is refused with."""
-    candidates = order.route.candidates
+    candidates = plan.route.candidates
     if candidates:
         return candidates[0]
-    named = rows_of_model(order.catalog, order.asked.model)
+    named = rows_of_model(plan.catalog, plan.asked.model)
     if not any(row.confidential for row in named):
         raise NotFound(
             "The model is not confidential: no enclave serves it, so there is no attestation. "
             "GET /v1/models names the models that are.",
             param="model",
         )
-    raise refused(order.route.code or "no_route", order.asked)
+    raise refused(plan.route.code or "no_route", plan.asked)
 
 
 def _is_object(body: bytes) -> bool:

@@ -9,25 +9,27 @@ import pytest
 from phigate.core.attributes import mapping, number, text
 from phigate.core.ledger import writes
 from phigate.core.ledger.account import (
-    STEPS,
-    Event,
-    Hold,
-    IllegalTransition,
     ReceiptState,
-    State,
     check_account,
     stale_counters,
     state_of,
     swept_charge,
-    transition,
     verdict_of,
+)
+from phigate.core.ledger.hold import (
+    STEPS,
+    Event,
+    IllegalTransition,
+    State,
+    StoredHold,
+    transition,
 )
 from phigate.core.ledger.port import HoldRequest
 from phigate.core.receipts.record import Signed
 
-HOLD = Hold(id="AGqxO4AAAAAAAAAA", seq=7, micros=100, expires_at_s=1_790_000_100)
-USED = Hold(id=HOLD.id, seq=7, micros=100, expires_at_s=HOLD.expires_at_s, used_micros=9)
-LIMITED = Hold(
+HOLD = StoredHold(id="AGqxO4AAAAAAAAAA", seq=7, micros=100, expires_at_s=1_790_000_100)
+USED = StoredHold(id=HOLD.id, seq=7, micros=100, expires_at_s=HOLD.expires_at_s, used_micros=9)
+LIMITED = StoredHold(
     id=HOLD.id,
     seq=7,
     micros=100,
@@ -43,7 +45,7 @@ LATE = ReceiptState("late", seq=7, cost_micros=48, swept_micros=9)
 OF_ANOTHER_SEQ = ReceiptState("done", seq=6, cost_micros=48, swept_micros=0)
 
 # (hold, verdict) -> the state, and what a sweeper charges where there is something to sweep.
-STATES: dict[str, tuple[Hold | None, ReceiptState | None, State, int | None]] = {
+STATES: dict[str, tuple[StoredHold | None, ReceiptState | None, State, int | None]] = {
     "nothing stands": (None, None, "absent", None),
     "a hold stands": (HOLD, None, "held", None),
     "a hold that notes usage": (USED, None, "used", None),

@@ -12,7 +12,7 @@ import pytest
 
 from phigate.core.attributes import inflate
 from phigate.core.ledger import writes
-from phigate.core.ledger.account import Hold
+from phigate.core.ledger.hold import StoredHold
 from phigate.core.ledger.receipt_item import RECORD_WORDS, stored_receipt
 from phigate.core.limits import RECEIPT_BYTES_MAX
 from phigate.core.receipts.members import record
@@ -37,7 +37,7 @@ CHARGE = Charge(
     held_micros=100,
 )
 AGREEMENT = make_agreement()
-HOLD = Hold(id="AGtJ0gDc8mfYaX9p", seq=7, micros=100, expires_at_s=1_800_001_000)
+HOLD = StoredHold(id="AGtJ0gDc8mfYaX9p", seq=7, micros=100, expires_at_s=1_800_001_000)
 ANSWER = Facts(
     id="AGtJ0gDc8mfYaX9p",
     account="clinic",

@@ -117,7 +117,7 @@ def test_what_others_have_counted_opens(
     breaker = Breaker()
     if succeeded_at_s:
         breaker.succeeded(ROW, succeeded_at_s)
-    opened = breaker.heard({ROW: at_s}, 100)
+    opened = breaker.merge_shared({ROW: at_s}, 100)
     assert opened == breaker.open_rows([ROW], 100) == (CLOSED if until_s is None else OPEN)
     if until_s is not None:
         assert breaker.open_rows([ROW], until_s - 0.1) == OPEN
@@ -130,15 +130,15 @@ FIVE: Counted = {ROW: (96, 97, 98, 99, 100)}
 
 def test_a_row_that_others_opened_is_closed_by_a_success_here() -> None:
     breaker = Breaker()
-    breaker.heard(FIVE, 100)
+    breaker.merge_shared(FIVE, 100)
     breaker.succeeded(ROW, 101)
     assert breaker.open_rows([ROW], 101) == CLOSED
-    assert breaker.heard(FIVE, 102) == breaker.open_rows([ROW], 102) == CLOSED
+    assert breaker.merge_shared(FIVE, 102) == breaker.open_rows([ROW], 102) == CLOSED
 
 
 def test_a_row_that_others_opened_is_opened_again_by_one_failed_try() -> None:
     breaker = Breaker()
-    breaker.heard(FIVE, 100)
+    breaker.merge_shared(FIVE, 100)
     assert breaker.open_rows([ROW], 130) == CLOSED
     assert breaker.failed(ROW, 131)
     assert breaker.open_rows([ROW], 160) == OPEN
@@ -146,7 +146,7 @@ def test_a_row_that_others_opened_is_opened_again_by_one_failed_try() -> None:
 
 def test_others_do_not_put_off_the_try_of_a_row_that_is_open_here() -> None:
     breaker = failing([0, 0, 0, 0, 0])
-    assert breaker.heard({ROW: (25, 26, 27, 28, 29)}, 29) == CLOSED
+    assert breaker.merge_shared({ROW: (25, 26, 27, 28, 29)}, 29) == CLOSED
     assert breaker.open_rows([ROW], 30) == CLOSED
 
 
@@ -251,7 +251,7 @@ def test_three_processes_open_a_row_exactly_at_the_fifth_failure(
         else:
             breakers[who].succeeded(ROW, now_s)
             counted = without(counted, ROW, now_s)
-        opened = [bool(breaker.heard(counted, now_s)) for breaker in breakers]
+        opened = [bool(breaker.merge_shared(counted, now_s)) for breaker in breakers]
         if any(opened):
             assert len(of_late) == BREAKER_FAILURES
             assert all(opened), "everybody who looks knows"
@@ -285,7 +285,7 @@ def test_whatever_is_counted_every_candidate_is_tried_and_the_order_within_stays
         elif what == "succeeds":
             breaker.succeeded(str(value), now_s)
         elif isinstance(value, dict):
-            breaker.heard(
+            breaker.merge_shared(
                 {row: tuple(now_s + at for at in at_s) for row, at_s in value.items()}, now_s
             )
         elif isinstance(value, float):

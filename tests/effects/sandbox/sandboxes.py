@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from phigate.core.sandbox.port import Ran, Sandbox, Sandboxes
+from phigate.core.sandbox.port import RunResult, Sandbox, Sandboxes
 from phigate.effects.clock import WallClock
 from phigate.effects.sandbox.pool import LocalSandboxes
 from phigate.effects.sandbox.server import STOP_TIMEOUT_S, Launch, bwrap_launch
@@ -103,7 +103,7 @@ async def opened(sandboxes: Sandboxes, account: str = "acme", live_s: float = LO
     return await sandboxes.open(account=account, request_id="r", region="CH", until_s=until_s)
 
 
-async def two(sandbox: Sandbox) -> Ran:
+async def two(sandbox: Sandbox) -> RunResult:
     """The sum of one and one."""
     ran = await sandbox.run("python", "1 + 1", 20.0)
     assert ran.value == "2", ran

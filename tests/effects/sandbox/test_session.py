@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from phigate.core.errors import SandboxError
-from phigate.core.sandbox.port import Ran
+from phigate.core.sandbox.port import RunResult
 from phigate.effects.clock import WallClock
 from phigate.effects.sandbox.session import (
     ANSWER_BYTES_MAX,
@@ -168,7 +168,7 @@ async def test_a_program_is_sent_with_its_token_and_its_time() -> None:
         sandbox = sandbox_at(raw.port)
         ran = await sandbox.run("python", "1 + 1  # \ud800", 7.5)
         await sandbox.close()
-    assert ran == Ran("python", 0, "", "", "2", (), (), 1)
+    assert ran == RunResult("python", 0, "", "", "2", (), (), 1)
     head, _, body = raw.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /run HTTP/1.1\r\n")
     assert b"authorization: bearer t0ken" in head.lower()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from phigate.core.errors import Overloaded, RateLimited, SandboxError
-from phigate.core.sandbox.port import Ran, Sandbox
+from phigate.core.sandbox.port import RunResult, Sandbox
 from phigate.core.sandbox.runs import Language
 from phigate.core.sandbox.slots import STACK_PK, SlotLimits, pk_of
 from phigate.effects.sandbox.slots import GRACE_S, DynamoSlots, LimitedSandboxes
@@ -216,9 +216,9 @@ class FakeSandbox:
     log: list[str]
     image: str = "i"
 
-    async def run(self, language: Language, code: str, timeout_s: float) -> Ran:
+    async def run(self, language: Language, code: str, timeout_s: float) -> RunResult:
         """As the Protocol says."""
-        return Ran(language, 0, code, "", None, (), (), 1)
+        return RunResult(language, 0, code, "", None, (), (), 1)
 
     async def close(self) -> None:
         """As the Protocol says."""

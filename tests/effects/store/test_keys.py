@@ -6,8 +6,9 @@ import pytest
 
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.ledger.account import key_pk
+from phigate.core.ledger.hold import OpenHold
 from phigate.core.ledger.keys import key_id_of, key_sha256, parse_key
-from phigate.core.ledger.port import Held, HoldRequest
+from phigate.core.ledger.port import HoldRequest
 from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S, KEY_FRESH_S
 from phigate.core.types import KeyPolicy
 from phigate.effects.store.admin import DynamoAdmin, NoSuchAccount, NoSuchKey, create_table
@@ -46,7 +47,7 @@ class Office:
             rpm=600,
         )
         held = await DynamoLedger(self.dynamo, self.clock).hold(request)
-        return isinstance(held, Held)
+        return isinstance(held, OpenHold)
 
     def reads(self) -> int:
         """How often the table was read."""

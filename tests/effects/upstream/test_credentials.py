@@ -58,7 +58,7 @@ async def reached(
 async def post(upstream: HttpUpstream, row: Row) -> None:
     exchange = upstream.open(UpstreamRequest(row, "CH", "/chat/completions", {}, b"{}"))
     try:
-        assert await exchange.head(5.0) is not None
+        assert await exchange.headers(5.0) is not None
     finally:
         exchange.close()
 

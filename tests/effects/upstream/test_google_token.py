@@ -261,7 +261,7 @@ async def posted(url: str, auth: str, key: str, google: Google) -> str | None:
     upstream = HttpUpstream({"acme": ProviderAccess(api_key=key)}, SetClock())
     exchange = upstream.open(UpstreamRequest(row, "CH", "/chat/completions", {}, b"{}"))
     try:
-        await exchange.head(5.0)
+        await exchange.headers(5.0)
     except UpstreamFailed as failed:
         return failed.outcome
     finally:
@@ -289,7 +289,7 @@ def test_a_changed_service_account_drops_its_token_and_the_same_one_keeps_it() -
             # Read anew each time, as the secret is.
             access["acme"] = ProviderAccess(key_json(url, client_email=f"{account}@example.com"))
             exchange = upstream.open(request)
-            await exchange.head(5.0)
+            await exchange.headers(5.0)
             exchange.close()
         await upstream.close()
         assert google.given == ["Bearer token-1", "Bearer token-1", "Bearer token-2"]

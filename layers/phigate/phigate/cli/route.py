@@ -22,9 +22,11 @@ from phigate.core.routing.gate import EVERY_UNPROVEN
 from phigate.core.types import ConfidentialBy, Json, KeyPolicy
 from phigate.effects.clock import WallClock
 from phigate.effects.zones import SystemZones
-from phigate.pipeline.gateway import InboundRequest, Stack
-from phigate.pipeline.plan import RequestPlan, decision, plan_request, read_pinned, refused
-from phigate.wire.openai.chat_body import RouteBody
+from phigate.formats.chat import ROUTE
+from phigate.pipeline.gateway import Stack
+from phigate.pipeline.inbound_request import InboundBody, InboundRequest
+from phigate.pipeline.plan import RequestPlan, decision, plan_request, read_routing_headers
+from phigate.pipeline.refusals import refused
 
 _STDIN = Path("-")
 _COST = "GREATEST COST USD"
@@ -83,7 +85,7 @@ def _call(flags: argparse.Namespace) -> InboundRequest:
         headers["x-phi"] = "true"
     if flags.model_tier is not None:
         headers["x-model-tier"] = flags.model_tier
-    return InboundRequest("chat", headers, _body(flags))
+    return InboundRequest("chat", headers, InboundBody(_body(flags)))
 
 
 def _body(flags: argparse.Namespace) -> bytes | None:
@@ -118,36 +120,36 @@ def _answer(
     call: InboundRequest, stack: Stack, view: CatalogView, flags: argparse.Namespace
 ) -> int:
     policy = KeyPolicy()
-    pinned = read_pinned(call, policy, stack)
-    order = plan_request(
+    routing = read_routing_headers(call, policy, stack)
+    plan = plan_request(
         call,
-        pinned,
+        routing,
         policy,
+        read=ROUTE.read,
         view=view,
         stack=stack,
         zones=SystemZones(),
         now_s=WallClock().now_s(),
-        shape=RouteBody,
     )
-    print(json.dumps(decision(order)) if flags.json else _shown(order))
+    print(json.dumps(decision(plan)) if flags.json else _shown(plan))
     return 0
 
 
-def _shown(order: RequestPlan) -> str:
-    """The decision for a person: what and why, the candidates in order, the rejections."""
-    decided, code = decision(order), order.route.code
+def _shown(plan: RequestPlan) -> str:
+    """The decision for a person: what and why, the candidates in plan, the rejections."""
+    decided, code = decision(plan), plan.route.code
     lines = [
         ("decision", "routed" if code is None else f"refused: {code}"),
-        ("region", order.asked.region),
-        ("tier", "phi" if order.asked.phi else "general"),
+        ("region", plan.asked.region),
+        ("tier", "phi" if plan.asked.phi else "general"),
     ]
-    if order.asked.confidential is not None:
-        lines.append(("confidential", _CONFIDENTIAL[order.asked.confidential]))
+    if plan.asked.confidential is not None:
+        lines.append(("confidential", _CONFIDENTIAL[plan.asked.confidential]))
     if code is None:
         lines.append(("max tokens", str(decided["max_tokens"])))
-        lines.append(("greatest cost", amount(order.hold_micros)))
+        lines.append(("greatest cost", amount(plan.hold_micros)))
     else:
-        lines.append(("why", refused(code, order.asked).message))
+        lines.append(("why", refused(code, plan.asked).message))
     tables = [facts(lines)]
     if decided["candidates"]:
         ordered = enumerate(decided["candidates"], start=1)

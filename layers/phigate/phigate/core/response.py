@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 
+class CallerGone(Exception):
+    """The caller hung up, and nothing more is done for them."""
+
+
 class ResponseWriter(Protocol):
     """The way back to the caller. Writing never raises: a caller who has gone sets `gone_at_s`."""
 

@@ -45,18 +45,18 @@ class Head:
     content_type: str
 
 
-class Exchange(Protocol):
+class UpstreamResponse(Protocol):
     """One POST under way. Waiting is cut into slices so that the pipeline can look up between.
 
     Raises UpstreamFailed with `connect`, `redirect`, `oversized`, `cut` or `timeout`. `close` is
     called exactly once, in any case; it drops the connection unless the answer was read whole.
     """
 
-    async def head(self, wait_s: float) -> Head | None:
+    async def headers(self, wait_s: float) -> Head | None:
         """The head, or None when it has not come within `wait_s`."""
         ...
 
-    async def piece(self, wait_s: float) -> bytes | None:
+    async def next_chunk(self, wait_s: float) -> bytes | None:
         """The next bytes of the body; empty after `wait_s` of silence; None at the end."""
         ...
 
@@ -66,12 +66,12 @@ class Exchange(Protocol):
 class Upstream(Protocol):
     """Every provider, by the row's place in the region."""
 
-    def open(self, request: UpstreamRequest) -> Exchange:
+    def open(self, request: UpstreamRequest) -> UpstreamResponse:
         """Start one POST. Raises NotSent where this stack has no key."""
         ...
 
     async def fetch(self, request: UpstreamFetch) -> Fetched:
-        """The whole answer to a GET, within its bounds. Raises UpstreamFailed as Exchange does."""
+        """The whole answer to a GET, within its bounds. Raises UpstreamFailed as a POST does."""
         ...
 
 

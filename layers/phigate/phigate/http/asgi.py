@@ -17,6 +17,8 @@ from phigate.core.errors import (
 )
 from phigate.core.limits import HEADER_BYTES_MAX
 from phigate.core.types import Task
+from phigate.formats.caller_format import CallerFormat
+from phigate.formats.chat import CHAT
 from phigate.http.chat import ChatEndpoint, Message, Receive, Scope, Send, raw_headers
 from phigate.pipeline import serve as pipeline
 from phigate.pipeline.gateway import Gateway
@@ -28,6 +30,7 @@ PATHS: Mapping[Task, str] = {
     "chat": "/v1/chat/completions",
     "math": "/v1/math/chat/completions",
 }
+FORMATS: Mapping[Task, CallerFormat] = {"chat": CHAT, "math": CHAT}
 NO_ENDPOINT = "No such endpoint. GET /openapi.json lists the endpoints."
 NO_METHOD = "This endpoint does not take that method; see the Allow header."
 
@@ -48,7 +51,7 @@ class GatewayApp:
         self._gateway = gateway
         self._others = others
         self._chats = {
-            base + PATHS[task]: ChatEndpoint(gateway, task, pipeline.serve)
+            base + PATHS[task]: ChatEndpoint(gateway, task, FORMATS[task], pipeline.serve)
             for task in tasks
             for base in BASE_PATHS
         }

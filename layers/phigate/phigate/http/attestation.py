@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 
 from phigate import attestation as redpill
 from phigate.http.answers import json_answer
-from phigate.http.dependencies import NEEDS_KEY, AdmittedPrincipal, ServedGateway, inbound
+from phigate.http.chat import headers_of
+from phigate.http.dependencies import NEEDS_KEY, AdmittedPrincipal, ServedGateway
 from phigate.http.openapi import REGION_HEADER, error_responses
 from phigate.http.receipts import own_receipt
 from phigate.http.response_models import AnswerSignature
@@ -49,7 +50,7 @@ async def report(
     """The attestation report of a confidential row."""
     content = await redpill.report(
         gateway,
-        inbound(request),
+        headers_of(request.scope),
         model=model,
         nonce=nonce,
         algo=signing_algo,

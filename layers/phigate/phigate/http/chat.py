@@ -12,25 +12,31 @@ from typing import Any
 from phigate.core.clock import Clock
 from phigate.core.errors import InvalidRequest
 from phigate.core.limits import BODY_BYTES_MAX, WRITE_TIMEOUT_S
+from phigate.core.response import ResponseWriter
 from phigate.core.types import Task
-from phigate.pipeline.gateway import BodyLate, Gateway, InboundRequest
+from phigate.formats.caller_format import CallerFormat
+from phigate.pipeline.gateway import Gateway
+from phigate.pipeline.inbound_request import BodyLate, InboundBody, InboundRequest
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Serve = Callable[[Gateway, InboundRequest, "AsgiResponseWriter"], Awaitable[None]]
+Serve = Callable[[Gateway, CallerFormat, InboundRequest, ResponseWriter], Awaitable[None]]
 
 # The headers that decide where a request goes, as `core.request.read.read_headers` reads them.
 PINNED_BY_HEADER = frozenset({"x-phi", "x-region", "x-model-tier"})
 
 
 class ChatEndpoint:
-    """One task of the pipeline as an ASGI application."""
+    """One task of the pipeline as an ASGI application, in one format that callers speak."""
 
-    def __init__(self, gateway: Gateway, task: Task, serve: Serve) -> None:
+    def __init__(
+        self, gateway: Gateway, task: Task, caller_format: CallerFormat, serve: Serve
+    ) -> None:
         self._gateway = gateway
         self._task = task
+        self._caller_format = caller_format
         self._serve = serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,22 +44,23 @@ class ChatEndpoint:
         out = AsgiResponseWriter(send, self._gateway.clock)
         watch: asyncio.Future[None] | None = None
 
-        async def arriving() -> bytes | None:
+        async def receive_body() -> bytes | None:
             nonlocal watch
             body = await read_body(receive, self._gateway.stack.body_timeout_s)
             watch = asyncio.ensure_future(_watch(receive, out))
             return body
 
-        call = InboundRequest(self._task, headers_of(scope), arriving=arriving)
+        body = InboundBody(receive=receive_body)
+        request = InboundRequest(self._task, headers_of(scope), body)
         try:
-            await self._serve(self._gateway, call, out)
+            await self._serve(self._gateway, self._caller_format, request, out)
         finally:
             if watch is not None:
                 watch.cancel()
 
 
 class AsgiResponseWriter:
-    """The way back to the caller over ASGI (see core.response.Out)."""
+    """The way back to the caller over ASGI (see core.response.ResponseWriter)."""
 
     def __init__(self, send: Send, clock: Clock) -> None:
         self.gone_at_s: float | None = None
@@ -61,12 +68,12 @@ class AsgiResponseWriter:
         self._clock = clock
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """See Out.start."""
+        """See ResponseWriter.start."""
         start = {"type": "http.response.start", "status": status, "headers": raw_headers(headers)}
         await self._try(start)
 
     async def write(self, body: bytes, *, last: bool = False) -> None:
-        """See Out.write."""
+        """See ResponseWriter.write."""
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._try({"type": "http.response.body", "body": body, "more_body": not last})

@@ -8,8 +8,8 @@ from fastapi.security import HTTPBearer
 from phigate import attestation as redpill
 from phigate.core.types import Principal
 from phigate.http.chat import headers_of
-from phigate.pipeline.gateway import Gateway, InboundRequest
-from phigate.pipeline.serve import authenticate
+from phigate.pipeline.authenticate import authenticate
+from phigate.pipeline.gateway import Gateway
 
 
 async def _gateway(request: Request) -> Gateway:
@@ -21,17 +21,12 @@ ServedGateway = Annotated[Gateway, Depends(_gateway)]
 NEEDS_KEY = Security(HTTPBearer(scheme_name="bearer", auto_error=False))
 
 
-def inbound(request: Request) -> InboundRequest:
-    """The call, without a body."""
-    return InboundRequest("chat", headers_of(request.scope), b"")
-
-
 async def _principal(request: Request, gateway: ServedGateway) -> Principal:
-    return await authenticate(gateway, inbound(request))
+    return await authenticate(gateway, headers_of(request.scope))
 
 
 async def _admitted(request: Request, gateway: ServedGateway) -> Principal:
-    return await redpill.admitted(gateway, inbound(request))
+    return await redpill.admitted(gateway, headers_of(request.scope))
 
 
 # Whose key it is; and the same where each call is counted, since it may cost a signature.

@@ -10,13 +10,14 @@ from phigate.core.errors import NotFound, Overloaded
 from phigate.core.ledger.keys import policy_members
 from phigate.core.types import Json
 from phigate.http.answers import json_answer
-from phigate.http.chat import read_body
-from phigate.http.dependencies import NEEDS_KEY, CallingPrincipal, ServedGateway, inbound
+from phigate.http.chat import headers_of, read_body
+from phigate.http.dependencies import NEEDS_KEY, CallingPrincipal, ServedGateway
 from phigate.http.openapi import error_responses
 from phigate.http.pricing_page import pricing_page
 from phigate.http.response_models import Account, Health, ModelItem, ModelList, RateCard
+from phigate.pipeline.dry_run import dry_run
 from phigate.pipeline.gateway import Gateway
-from phigate.pipeline.serve import dry_run
+from phigate.pipeline.inbound_request import InboundBody, InboundRequest
 
 router = APIRouter(responses=error_responses())
 _OR_A_PAGE: dict[int | str, Json] = {
@@ -61,9 +62,10 @@ async def pricing(gateway: ServedGateway, request: Request, card: str | None = N
 @router.post("/v1/route", include_in_schema=False)
 async def route(gateway: ServedGateway, request: Request) -> Response:
     """The dry run."""
-    call = inbound(request)
-    call.arriving = functools.partial(read_body, request.receive, gateway.stack.body_timeout_s)
-    return json_answer(await dry_run(gateway, call))
+    receive = functools.partial(read_body, request.receive, gateway.stack.body_timeout_s)
+    body = InboundBody(receive=receive)
+    inbound = InboundRequest("chat", headers_of(request.scope), body)
+    return json_answer(await dry_run(gateway, inbound))
 
 
 @router.get(

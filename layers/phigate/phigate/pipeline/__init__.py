@@ -1,5 +1,5 @@
 """One request, a folder a stage, in the order in which a request passes them.
 
-It may touch the values of `core`, adapters and wire formats; everything that does I/O is handed to
+It may touch the values of `core`, adapters and formats; everything that does I/O is handed to
 it by the gateway. `serve` is the story.
 """

@@ -4,7 +4,7 @@ Nothing here does I/O. `wiring` builds it, `pipeline` is handed it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
@@ -24,7 +24,7 @@ from phigate.core.routing.breaker_port import SharedBreaker
 from phigate.core.routing.gate import GateContext
 from phigate.core.sandbox.port import Sandboxes
 from phigate.core.tools.tool_loop import Zones
-from phigate.core.types import REGIONS, Json, Task
+from phigate.core.types import REGIONS, Json
 from phigate.core.upstream import Upstream
 from phigate.pipeline.key_counts import KeyCounts
 from phigate.verify.roots import Root
@@ -57,49 +57,9 @@ class Stack:
         """Whether such a request stops when its receipt cannot be certified."""
         return self.receipts_required == "all" or (phi and self.receipts_required == "phi")
 
-    def stand(self, view: CatalogView, now_s: float) -> GateContext:
+    def gate_context(self, view: CatalogView, now_s: float) -> GateContext:
         """What the gate has to know besides the request, now."""
         return GateContext(now_s, now_s - view.read_at_s, self.unproven_allowed)
-
-
-class BodyLate(Exception):
-    """A body was not whole within its time."""
-
-
-@dataclass(slots=True)
-class InboundRequest:
-    """One call as it came in. Header names in lower case; `body` is None when it was too large.
-
-    `arriving`: the body is still on its way, and comes when it is awaited: it is read only after
-    the key is known. It may raise BodyLate, and InvalidRequest for one that was cut.
-    """
-
-    task: Task
-    headers: Mapping[str, str]
-    body: bytes | None = b""
-    arriving: Callable[[], Awaitable[bytes | None]] | None = None
-    is_late: bool = False
-
-    async def arrive(self) -> None:
-        """Read the body. Raises InvalidRequest for one that was cut: nobody waits for its answer,
-        and half a request is none."""
-        if self.arriving is not None:
-            arriving, self.arriving = self.arriving, None
-            try:
-                self.body = await arriving()
-            except BodyLate:
-                self.is_late = True
-
-    def pop_body(self) -> bytes:
-        """The body, given away: five megabytes are not kept while an upstream answers."""
-        body, self.body = self.body or b"", b""
-        return body
-
-    @property
-    def key(self) -> str:
-        """The bearer token, empty when there is none."""
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else ""
 
 
 class ReceiptStore(Protocol):

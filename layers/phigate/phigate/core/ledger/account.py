@@ -1,4 +1,4 @@
-"""The ledger's facts and decisions: what stands in an account, and what may happen to a hold.
+"""The ledger's facts and decisions: what stands in an account, and what a request is refused for.
 
 Law 1: avail + Σ h.a + spent = top, at every instant; a hold moves micros, it never makes any.
 Law 2: the receipt's item decides what a hold costs, and whoever puts it first decides it.
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from phigate.core.attributes import flag_at, int_at, map_at, text_at
-from phigate.core.errors import InternalError
+from phigate.core.ledger.hold import IllegalTransition, State, StoredHold
 from phigate.core.ledger.port import AccountView, CountRefusal, HoldRefused, HoldRequest
 from phigate.core.limits import HOLDS_MAX, REFUSALS_PER_MINUTE_MAX
 from phigate.core.receipts.ids import day_of
@@ -30,26 +30,7 @@ DAY_S = 86_400
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-State = Literal["absent", "held", "used", "writing", "done", "expired", "late", "settled"]
-Event = Literal["hold", "raise", "use", "write", "done", "late", "settle", "void", "sweep"]
 Refusal = Literal["key", "credit", "spend_limit", "rate", "holds", "refusals"]
-
-
-class IllegalTransition(InternalError):
-    """The ledger was asked for something that its table of steps does not hold: a bug."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A hold as stored. `day` is its entry in `d`, for keys with a daily spend limit."""
-
-    id: str
-    seq: int
-    micros: int
-    expires_at_s: int
-    used_micros: int = 0
-    day: str | None = None
-    spend_limit_micros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +43,7 @@ class ReceiptState:
     swept_micros: int
 
 
-def transition(state: State, event: Event) -> State:
-    """The state after an event. Raises IllegalTransition."""
-    after = STEPS[state].get(event)
-    if after is None:
-        raise IllegalTransition(f"a hold that is {state} does not take {event}")
-    return after
-
-
-def state_of(hold: Hold | None, verdict: ReceiptState | None) -> State:
+def state_of(hold: StoredHold | None, verdict: ReceiptState | None) -> State:
     """The state of a hold by what is stored of it."""
     if verdict is None:
         return "absent" if hold is None else "used" if hold.used_micros else "held"
@@ -79,7 +52,7 @@ def state_of(hold: Hold | None, verdict: ReceiptState | None) -> State:
     return "done" if hold is not None and hold.seq == verdict.seq else "settled"
 
 
-def swept_charge(hold: Hold, verdict: ReceiptState) -> int:
+def swept_charge(hold: StoredHold, verdict: ReceiptState) -> int:
     """What the sweeper charges for an expired hold whose receipt or tombstone stands."""
     if hold.seq != verdict.seq:
         return 0
@@ -102,12 +75,12 @@ def count_refusal(item: Mapping[str, Any] | None, key_id: str) -> CountRefusal:
     return "rate" if is_on else "key"
 
 
-def holds(item: Mapping[str, Any]) -> Iterator[Hold]:
+def holds(item: Mapping[str, Any]) -> Iterator[StoredHold]:
     """Every hold that stands in an account."""
     return (_hold(item, hold_id, entry["M"]) for hold_id, entry in map_at(item, "h").items())
 
 
-def hold_at(item: Mapping[str, Any], hold_id: str) -> Hold | None:
+def hold_at(item: Mapping[str, Any], hold_id: str) -> StoredHold | None:
     """The hold with this id, if it stands."""
     entry = map_at(item, "h").get(hold_id)
     return None if entry is None else _hold(item, hold_id, entry["M"])
@@ -206,9 +179,9 @@ def day_name(request: HoldRequest, days_ago: int = 0) -> str:
     return f"{request.key_id}:{_day(request.now_s - days_ago * DAY_S)}"
 
 
-def _hold(item: Mapping[str, Any], hold_id: str, entry: Mapping[str, Any]) -> Hold:
+def _hold(item: Mapping[str, Any], hold_id: str, entry: Mapping[str, Any]) -> StoredHold:
     limit = int_at(entry, "l", -1)
-    return Hold(
+    return StoredHold(
         id=hold_id,
         seq=int_at(map_at(item, "q"), hold_id),
         micros=int_at(entry, "a"),
@@ -274,30 +247,3 @@ REFUSALS: tuple[tuple[Refusal, Callable[[Mapping[str, Any], HoldRequest], bool]]
     ("refusals", _is_past_refusals),
     ("holds", _has_too_many_holds),
 )
-
-# absent: no hold, no receipt. used: the hold notes usage, so it cannot be voided without a receipt.
-# writing: the receipt was sent, its outcome is not known; only it, sent again, or the sweeper says.
-# done: the receipt stands, its cost is owed. expired: the sweeper's tombstone stands. late: the
-# call came after it and paid the difference itself. settled: charged as the receipt says.
-STEPS: dict[State, dict[Event, State]] = {
-    "absent": {"hold": "held", "void": "absent"},
-    "held": {
-        "raise": "held",
-        "use": "used",
-        "write": "writing",
-        "void": "absent",
-        "sweep": "expired",
-    },
-    "used": {"raise": "used", "use": "used", "write": "writing", "sweep": "expired"},
-    "writing": {"write": "writing", "done": "done", "late": "late"},
-    "done": {"write": "writing", "settle": "settled", "sweep": "settled"},
-    "expired": {
-        "raise": "expired",
-        "use": "expired",
-        "write": "writing",
-        "void": "expired",
-        "sweep": "expired",
-    },
-    "late": {"write": "writing", "sweep": "late"},
-    "settled": {"write": "writing", "settle": "settled", "sweep": "settled"},
-}

@@ -7,6 +7,7 @@ not be reached within its bounds.
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from phigate.core.ledger.hold import OpenHold
 from phigate.core.limits import KEY_FRESH_S
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
@@ -29,22 +30,6 @@ class HoldRequest:
     rpm: int
     spend_limit_micros: int | None = None
     is_refusal: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A hold that stands. `seq` numbers the account's calls without gaps.
-
-    `calls_this_minute` counts this key's calls; `expired` are ids of other holds past their time.
-    """
-
-    account: str
-    id: str
-    micros: int
-    seq: int
-    calls_this_minute: int
-    available_micros: int
-    expired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +64,12 @@ class Swept:
 
 
 class Ledger(Protocol):
-    """Prepaid credit with holds (DESIGN 3). Each method is idempotent and may raise Overloaded."""
+    """Prepaid credit with holds (DESIGN 3). Each method is idempotent and may raise Overloaded.
 
-    async def hold(self, request: HoldRequest) -> Held | HoldRefused: ...
+    It keeps nothing between calls: what it has to know of a hold, the hold carries.
+    """
+
+    async def hold(self, request: HoldRequest) -> OpenHold | HoldRefused: ...
 
     async def count_call(
         self, *, account: str, key_id: str, now_s: int, rpm: int
@@ -90,19 +78,19 @@ class Ledger(Protocol):
         whose outcome was unknown may count twice."""
         ...
 
-    async def extend_hold(
-        self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int
-    ) -> bool: ...
-
-    async def put_receipt(
-        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
-    ) -> Literal["done", "late"]:
-        """Write the record once. `late`: the sweeper was first, and nothing is left to settle."""
+    async def extend_hold(self, hold: OpenHold, micros: int, used_micros: int) -> OpenHold | None:
+        """Hold so many micros and note what is used; `hold` is `noting` that already. None: credit
+        or limit refuse, or the sweeper was first."""
         ...
 
-    async def settle(
-        self, *, account: str, hold_id: str, held_micros: int, cost_micros: int
-    ) -> None: ...
+    async def put_receipt(self, hold: OpenHold, record: Signed) -> OpenHold:
+        """Write the record and its cost once; `hold` is `writing` it. The hold is `done` then, or
+        `late`: the sweeper was first, and nothing is left to settle."""
+        ...
+
+    async def settle(self, hold: OpenHold) -> None:
+        """End a hold: charge what its receipt says, and without one nothing."""
+        ...
 
     async def sweep(self, account: str, now_s: int) -> Swept: ...
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from phigate.core.attributes import Item, binary, bytes_at, deflate, inflate, int_at, text_at
-from phigate.core.ledger.account import IllegalTransition, verdict_of
+from phigate.core.ledger.account import verdict_of
+from phigate.core.ledger.hold import IllegalTransition
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.record import Signed
 

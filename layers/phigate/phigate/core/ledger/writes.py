@@ -10,13 +10,13 @@ from phigate.core.attributes import Item, flag, mapping, number, text
 from phigate.core.ledger.account import (
     ACCOUNT_SK,
     DAY_S,
-    Hold,
     account_pk,
     calls_name,
     credit_pk,
     day_name,
     receipt_pk,
 )
+from phigate.core.ledger.hold import StoredHold
 from phigate.core.ledger.port import HoldRequest
 from phigate.core.ledger.receipt_item import signed_members
 from phigate.core.limits import HOLDS_MAX, RECEIPT_DAYS, REFUSALS_PER_MINUTE_MAX
@@ -148,7 +148,9 @@ def count_call(
     }
 
 
-def extend_hold(table: str, account: str, old: Hold, new_micros: int, used_micros: int) -> Call:
+def extend_hold(
+    table: str, account: str, old: StoredHold, new_micros: int, used_micros: int
+) -> Call:
     """UpdateItem: move more micros into a hold and note what is used so far."""
     more = new_micros - old.micros
     names = {"#id": old.id}
@@ -178,17 +180,17 @@ def extend_hold(table: str, account: str, old: Hold, new_micros: int, used_micro
     }
 
 
-def receipt(table: str, account: str, hold: Hold, cost_micros: int, record: Signed) -> Call:
+def receipt(table: str, account: str, hold: StoredHold, cost_micros: int, record: Signed) -> Call:
     """PutItem: the record, and with it the cost, unless the sweeper has decided already."""
     return _verdict(table, account, hold, ("done", cost_micros, 0), signed_members(record))
 
 
-def tombstone(table: str, account: str, hold: Hold) -> Call:
+def tombstone(table: str, account: str, hold: StoredHold) -> Call:
     """PutItem: the hold's time is over and it costs what it noted, unless a receipt stands."""
     return _verdict(table, account, hold, ("expired", hold.used_micros, hold.used_micros), {})
 
 
-def stray(table: str, account: str, hold: Hold) -> Call:
+def stray(table: str, account: str, hold: StoredHold) -> Call:
     """PutItem: the number of a hold that a late write put back beside its settled receipt. It costs
     nothing, and without it the account's numbers would seem to have a gap."""
     call = _verdict(table, account, hold, ("expired", 0, 0), {})
@@ -196,7 +198,7 @@ def stray(table: str, account: str, hold: Hold) -> Call:
     return call
 
 
-def settle(table: str, account: str, hold: Hold, cost_micros: int) -> Call:
+def settle(table: str, account: str, hold: StoredHold, cost_micros: int) -> Call:
     """UpdateItem: end a hold; the cost is spent, the rest is available again."""
     names = {"#id": hold.id}
     values = {
@@ -309,7 +311,7 @@ def _held(request: HoldRequest) -> int:
 
 
 def _verdict(
-    table: str, account: str, hold: Hold, decided: tuple[str, int, int], signed: Item
+    table: str, account: str, hold: StoredHold, decided: tuple[str, int, int], signed: Item
 ) -> Call:
     state, cost_micros, swept_micros = decided
     item = receipt_key(account, hold.id) | {

@@ -38,7 +38,7 @@ class WireBodies:
     received: Any
 
 
-def wanted(body: Json) -> DebugOptions:
+def debug_options(body: Json) -> DebugOptions:
     """The members of the request. `debug.enabled: false` switches all of `debug` off."""
     debug = body.get("debug") or {}
     is_on = debug.get("enabled") is not False

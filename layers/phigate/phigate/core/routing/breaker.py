@@ -79,7 +79,7 @@ class Breaker:
         row = self._rows.get(row_id)
         return row is None or row.is_tried or now_s >= row.open_until_s
 
-    def heard(self, counted: Counted, now_s: float) -> frozenset[str]:
+    def merge_shared(self, counted: Counted, now_s: float) -> frozenset[str]:
         """Take in what all processes have counted. The rows that it opens here: until then closed,
         or open so long ago that their try was due."""
         opened = set()

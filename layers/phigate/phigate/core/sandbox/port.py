@@ -7,7 +7,7 @@ from phigate.core.sandbox.runs import Language
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RunResult:
     """What one program did. A program that failed is a result: its exit code, the end of what it
     wrote, and the limits that it hit by name.
 
@@ -31,7 +31,7 @@ class Sandbox(Protocol):
     @property
     def image(self) -> str: ...
 
-    async def run(self, language: Language, code: str, timeout_s: float) -> Ran:
+    async def run(self, language: Language, code: str, timeout_s: float) -> RunResult:
         """Run one program. Raises SandboxError when the sandbox itself fails."""
         ...
 

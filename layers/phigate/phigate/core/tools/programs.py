@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from phigate.core.limits import PROGRAM_OUTPUT_BYTES_MAX
-from phigate.core.sandbox.port import Ran
+from phigate.core.sandbox.port import RunResult
 from phigate.core.sandbox.runs import Language
 from phigate.core.types import Json
 
@@ -50,7 +50,7 @@ def code_of(call: Json) -> str | None:
     return code if isinstance(code, str) else None
 
 
-def told(ran: Ran, figures: Sequence[str], refused: Sequence[str]) -> str:
+def format_result(ran: RunResult, figures: Sequence[str], refused: Sequence[str]) -> str:
     """What the model is told of a program: `figures` are the names of those that were kept,
     `refused` says of the others what to change."""
     result: Json = {"exit_code": ran.exit_code}

@@ -21,7 +21,7 @@ import orjson
 
 from phigate.core.clock import Clock
 from phigate.core.errors import SandboxError
-from phigate.core.sandbox.port import Ran
+from phigate.core.sandbox.port import RunResult
 from phigate.core.sandbox.runs import Language
 
 CLOCKS_DIFFER_MS = 50  # 60 s at 500 parts per million, more than any clock is off
@@ -95,7 +95,7 @@ class HttpSandbox:
         """See Sandbox."""
         return self._image
 
-    async def run(self, language: Language, code: str, timeout_s: float) -> Ran:
+    async def run(self, language: Language, code: str, timeout_s: float) -> RunResult:
         """See Sandbox. One program at a time."""
         if not self._is_usable:
             raise SandboxError("The sandbox of this request has ended, or is at work.")
@@ -161,13 +161,13 @@ async def wait_until_ready(base_url: str, clock: Clock, until_s: float) -> bool:
         await http.close()
 
 
-def read_ran(content: bytes, language: Language, wall_ms_max: int) -> Ran:
+def read_ran(content: bytes, language: Language, wall_ms_max: int) -> RunResult:
     """A result as it came. Raises ValueError, TypeError or KeyError when it is not one."""
     table = orjson.loads(content)
     if not isinstance(table, dict) or table.keys() != MEMBERS or table["language"] != language:
         raise ValueError("members")
     value = table["value"]
-    return Ran(
+    return RunResult(
         language=language,
         exit_code=_int(table, "exit_code", 255),
         stdout=_text(table["stdout"]),
@@ -214,9 +214,9 @@ async def _content(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     return bytes(content)
 
 
-def _too_long(language: Language) -> Ran:
+def _too_long(language: Language) -> RunResult:
     reason = f"The program has more than {CODE_CHARS_MAX} characters; compute data in code.\n"
-    return Ran(language, 1, "", reason, None, (), ("code",), 0)
+    return RunResult(language, 1, "", reason, None, (), ("code",), 0)
 
 
 def _int(table: Mapping[str, Any], name: str, most: int) -> int:

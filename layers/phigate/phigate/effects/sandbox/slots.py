@@ -16,7 +16,7 @@ from phigate.core.clock import Clock
 from phigate.core.errors import GatewayError, Overloaded, RateLimited
 from phigate.core.limits import LEDGER_TRIES_MAX
 from phigate.core.sandbox import slots
-from phigate.core.sandbox.port import Ran, Sandbox, Sandboxes
+from phigate.core.sandbox.port import RunResult, Sandbox, Sandboxes
 from phigate.core.sandbox.runs import Language
 from phigate.core.sandbox.slots import Scope, Slot, SlotLimits
 from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, repeat
@@ -160,7 +160,7 @@ class _Limited:
         """See Sandbox."""
         return self._inner.image
 
-    async def run(self, language: Language, code: str, timeout_s: float) -> Ran:
+    async def run(self, language: Language, code: str, timeout_s: float) -> RunResult:
         """See Sandbox."""
         return await self._inner.run(language, code, timeout_s)
 

@@ -1,11 +1,10 @@
 """The Ledger on DynamoDB: holds, receipts, settlement and the sweeper.
 
 Law: a write whose outcome is unknown is repeated with the same condition, never with a new one.
-What this process holds open is remembered only to save reads; without it the stored facts decide.
+Nothing is kept between calls: what has to be known of a hold stands in its value.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from phigate.core.attributes import Item, int_at, map_at, text, text_at
 from phigate.core.clock import Clock
@@ -14,10 +13,7 @@ from phigate.core.ledger import writes
 from phigate.core.ledger.account import (
     ACCOUNT_SK,
     DIRECTORY_PK,
-    Hold,
-    IllegalTransition,
     ReceiptState,
-    State,
     account_pk,
     count_refusal,
     expired_ids,
@@ -28,14 +24,13 @@ from phigate.core.ledger.account import (
     stale_counters,
     state_of,
     swept_charge,
-    transition,
     verdict_of,
     view,
 )
+from phigate.core.ledger.hold import IllegalTransition, OpenHold, StoredHold, transition
 from phigate.core.ledger.port import (
     AccountView,
     CountRefusal,
-    Held,
     HoldRefused,
     HoldRequest,
     Swept,
@@ -53,18 +48,6 @@ from phigate.effects.store.dynamodb import (
     repeat,
 )
 
-# Holds remembered at once; more than one process has calls in flight. What falls out is re-read.
-OPEN_MAX = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A hold as this process last knew it; `cost_micros` is what its receipt or tombstone says."""
-
-    state: State
-    hold: Hold | None
-    cost_micros: int = 0
-
 
 class DynamoLedger:
     """Implements core.ledger.port.Ledger; one object may serve every account."""
@@ -72,9 +55,8 @@ class DynamoLedger:
     def __init__(self, dynamo: Dynamo, clock: Clock) -> None:
         self._dynamo = dynamo
         self._clock = clock
-        self._open: dict[str, Open] = {}
 
-    async def hold(self, request: HoldRequest) -> Held | HoldRefused:
+    async def hold(self, request: HoldRequest) -> OpenHold | HoldRefused:
         """Reserve micros. Finding the own id already there is success: an earlier try wrote it."""
         if request.micros < 0:
             raise IllegalTransition("a hold is not negative")
@@ -89,12 +71,10 @@ class DynamoLedger:
                 return refusal(item, request)
         if hold is None or (hold.micros < request.micros and not request.is_refusal):
             raise IllegalTransition("a hold's id was used before with another amount")
-        self._remember(request.id, Open(transition("absent", "hold"), hold))
-        return Held(
+        return OpenHold(
             account=request.account,
-            id=request.id,
-            micros=hold.micros,
-            seq=hold.seq,
+            stored=hold,
+            state=transition("absent", "hold"),
             calls_this_minute=int_at(map_at(item, "w"), f"{request.key_id}:{request.now_s // 60}"),
             available_micros=int_at(item, "avail"),
             expired=expired_ids(item, request.now_s, but=request.id),
@@ -111,84 +91,55 @@ class DynamoLedger:
             return count_refusal(exc.item, key_id)
         return None
 
-    async def extend_hold(
-        self, *, account: str, hold_id: str, old_micros: int, new_micros: int, used_micros: int
-    ) -> bool:
-        """Move more into a hold; False where credit or limit refuse, or the sweeper was first."""
-        known = await self._known(account, hold_id)
-        state = transition(known.state, "use" if used_micros else "raise")
-        hold = known.hold
-        if state == "expired":
-            return False
-        if hold is None or not 0 <= used_micros <= new_micros or new_micros < old_micros:
-            raise IllegalTransition("a hold is raised to at least what it was and what was used")
-        raised = replace(hold, micros=new_micros, used_micros=used_micros)
-        if hold.micros != old_micros and hold != raised:
-            raise IllegalTransition("a raise does not know what the hold was")
-        # Before it is sent: when its outcome stays unknown, usage may have been noted.
-        self._remember(hold_id, Open(state, hold))
-        call = writes.extend_hold(self._dynamo.table, account, hold, new_micros, used_micros)
+    async def extend_hold(self, hold: OpenHold, micros: int, used_micros: int) -> OpenHold | None:
+        """See Ledger.extend_hold."""
+        stored = hold.stored
+        if hold.noting(used_micros) != hold:
+            raise IllegalTransition("a hold notes what is used before it is extended")
+        if not 0 <= used_micros <= micros or micros < stored.micros:
+            raise IllegalTransition("a hold is extended to at least what it was and what was used")
+        if hold.state == "expired":
+            return None
+        extended = replace(stored, micros=micros, used_micros=used_micros)
+        call = writes.extend_hold(self._dynamo.table, hold.account, stored, micros, used_micros)
         try:
             await self._call("UpdateItem", call)
         except ConditionFailed as exc:
-            if hold_at(exc.item or {}, hold_id) != raised:
-                return False
-        self._remember(hold_id, Open(state, raised))
-        return True
+            if hold_at(exc.item or {}, hold.id) != extended:
+                return None
+        return replace(hold, stored=extended)
 
-    async def put_receipt(
-        self, *, account: str, hold_id: str, cost_micros: int, record: Signed
-    ) -> Literal["done", "late"]:
+    async def put_receipt(self, hold: OpenHold, record: Signed) -> OpenHold:
         """Write the record and the cost once, or pay the difference where the sweeper was first."""
-        known = await self._known(account, hold_id)
-        state = transition(known.state, "write")
-        hold = known.hold
-        if cost_micros < 0 or (hold is not None and cost_micros > hold.micros):
-            raise IllegalTransition("a cost is not negative and not above its hold")
-        # Before it is sent: until its outcome is known, nothing but itself may follow.
-        self._remember(hold_id, Open(state, hold))
-        if hold is None:
-            verdict = await self._verdict(account, hold_id)
-        else:
-            call = writes.receipt(self._dynamo.table, account, hold, cost_micros, record)
-            verdict = await self._put(call)
+        if hold.state != "writing":
+            raise IllegalTransition("a hold says that its receipt is written before it is")
+        table, stored, cost_micros = self._dynamo.table, hold.stored, hold.cost_micros
+        verdict = await self._put(writes.receipt(table, hold.account, stored, cost_micros, record))
         if verdict is not None and verdict.state == "expired":
-            day = None if hold is None else hold.day
             call = writes.late(
-                self._dynamo.table,
-                account,
-                hold_id,
+                table,
+                hold.account,
+                hold.id,
                 cost_micros=cost_micros,
                 swept_micros=verdict.swept_micros,
                 record=record,
-                day=day,
+                day=stored.day,
             )
             verdict = await self._answer(call) or replace(
                 verdict, state="late", cost_micros=cost_micros
             )
         if verdict is not None and verdict.cost_micros != cost_micros:
             raise IllegalTransition("a receipt stands with another cost")
-        if verdict is not None and verdict.state == "late":
-            transition(state, "late")
-            self._open.pop(hold_id, None)
-            return "late"
-        self._remember(hold_id, Open(transition(state, "done"), hold, cost_micros))
-        return "done"
+        is_late = verdict is not None and verdict.state == "late"
+        return hold.after("late" if is_late else "done")
 
-    async def settle(
-        self, *, account: str, hold_id: str, held_micros: int, cost_micros: int
-    ) -> None:
+    async def settle(self, hold: OpenHold) -> None:
         """Charge what the receipt says, or void (cost 0, no receipt, nothing used). Idempotent."""
-        known = await self._known(account, hold_id)
-        transition(known.state, "settle" if known.state in ("done", "settled") else "void")
-        if cost_micros != known.cost_micros:
-            raise IllegalTransition(
-                "a settle charges what the receipt says, and without one nothing"
-            )
-        if known.hold is not None:
-            hold = replace(known.hold, micros=held_micros)
-            await self._settle(account, hold, cost_micros)
-        self._open.pop(hold_id, None)
+        is_written = hold.state in ("done", "settled")
+        transition(hold.state, "settle" if is_written else "void")
+        if hold.cost_micros and not is_written:
+            raise IllegalTransition("a hold without a receipt costs nothing")
+        await self._settle(hold.account, hold.stored, hold.cost_micros)
 
     async def sweep(self, account: str, now_s: int) -> Swept:
         """Settle every hold past its time: by its receipt, else by a tombstone."""
@@ -243,7 +194,7 @@ class DynamoLedger:
         item = await read_item(self._dynamo, self._clock, pk, hold_id)
         return None if item is None else stored_receipt(account, item)
 
-    async def _settle(self, account: str, hold: Hold, cost_micros: int) -> bool:
+    async def _settle(self, account: str, hold: StoredHold, cost_micros: int) -> bool:
         """End a hold; False where it is gone. A raise that was not seen only changes the refund."""
         for _ in range(LEDGER_TRIES_MAX):
             item: Item | None
@@ -283,28 +234,6 @@ class DynamoLedger:
                 raise IllegalTransition("a late receipt found no account") from exc
             return verdict_of(exc.reasons[0][1] or {})
         return None
-
-    async def _known(self, account: str, hold_id: str) -> Open:
-        """What is remembered of a hold, else what is stored of it."""
-        known = self._open.get(hold_id)
-        if known is not None:
-            return known
-        item = await self._account_item(account)
-        verdict = await self._verdict(account, hold_id)
-        hold = hold_at(item or {}, hold_id)
-        if hold is not None and verdict is not None and hold.seq != verdict.seq:
-            hold = None
-        return Open(state_of(hold, verdict), hold, 0 if verdict is None else verdict.cost_micros)
-
-    def _remember(self, hold_id: str, known: Open) -> None:
-        self._open[hold_id] = known
-        if len(self._open) > OPEN_MAX:
-            self._open.pop(next(iter(self._open)))
-
-    async def _verdict(self, account: str, hold_id: str) -> ReceiptState | None:
-        pk = receipt_pk(account, hold_id)
-        item = await read_item(self._dynamo, self._clock, pk, hold_id)
-        return None if item is None else verdict_of(item)
 
     async def _account_item(self, account: str) -> Item | None:
         return await read_item(self._dynamo, self._clock, account_pk(account), ACCOUNT_SK)

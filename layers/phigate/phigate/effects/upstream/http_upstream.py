@@ -67,10 +67,10 @@ class HttpUpstream:
         size = 0
         try:
             async with asyncio.timeout(request.timeout_s):
-                head = await exchange.head(request.timeout_s)
+                head = await exchange.headers(request.timeout_s)
                 if head is None:
                     raise UpstreamFailed("timeout")
-                while (piece := await exchange.piece(request.timeout_s)) is not None:
+                while (piece := await exchange.next_chunk(request.timeout_s)) is not None:
                     pieces.append(piece)
                     size += len(piece)
                     if size > request.bytes_max:
@@ -146,15 +146,15 @@ async def _got(
 
 
 class HttpExchange:
-    """One call under way (see core.upstream.Exchange)."""
+    """One call under way (see core.upstream.UpstreamResponse)."""
 
     def __init__(self, sending: Awaitable[aiohttp.ClientResponse]) -> None:
         self._sending = asyncio.ensure_future(sending)
         self._answer: aiohttp.ClientResponse | None = None
         self._bytes = 0
 
-    async def head(self, wait_s: float) -> Head | None:
-        """See Exchange.head."""
+    async def headers(self, wait_s: float) -> Head | None:
+        """See UpstreamResponse.headers."""
         await asyncio.wait((self._sending,), timeout=wait_s)
         if not self._sending.done():
             return None
@@ -168,8 +168,8 @@ class HttpExchange:
             raise UpstreamFailed("malformed")
         return Head(self._answer.status, self._answer.content_type.lower())
 
-    async def piece(self, wait_s: float) -> bytes | None:
-        """See Exchange.piece."""
+    async def next_chunk(self, wait_s: float) -> bytes | None:
+        """See UpstreamResponse.next_chunk."""
         if self._answer is None:
             raise RuntimeError("piece() before head()")
         silence = asyncio.timeout(wait_s)
@@ -186,7 +186,7 @@ class HttpExchange:
         return piece or None
 
     def close(self) -> None:
-        """See Exchange.close."""
+        """See UpstreamResponse.close."""
         if self._answer is not None:
             # Dropping is right when bytes are left, and harmless at the end of the body.
             self._answer.close()

@@ -2,40 +2,42 @@
 
 import re
 
+from phigate.core.receipts.record import Charge
 from phigate.core.routing.route import fallback_reason
 from phigate.core.types import Row
-from phigate.pipeline.charge.finalize import OutOfOrder, Ticket
-from phigate.pipeline.plan import RequestPlan
+from phigate.pipeline.answer.answer_writer import AnswerParts
+from phigate.wire.openai.answer import Stamp
 
 _NAME = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 _DROPPED_CHARS_MAX = 1_024
 
 
 def answer_headers(
-    ticket: Ticket, order: RequestPlan, row: Row, dropped: tuple[str, ...]
+    parts: AnswerParts, row: Row, dropped: tuple[str, ...], figures: int = 0
 ) -> dict[str, str]:
     """What is known before the body: where it ran, what was tried, what was not honoured."""
-    asked = order.asked
+    hold, plan = parts.hold, parts.plan
+    context, asked, rpm = hold.context, plan.asked, hold.context.principal.policy.rpm
     tier = "phi" if asked.phi else "general"
     headers = {
-        "x-request-id": ticket.id,
+        "x-request-id": context.id,
         "x-phi-routed": f"{row.id}/{asked.region}/{tier}",
         "x-phi-tier": tier,
-        "x-phi-attempts": str(ticket.rows_sent),
-        "x-phi-receipt": ticket.id,
-        "x-ratelimit-limit-requests": str(ticket.principal.policy.rpm),
-        "x-ratelimit-remaining-requests": str(ticket.calls_left),
-        "x-ratelimit-reset-requests": f"{60 - int(ticket.started_s) % 60}s",
+        "x-phi-attempts": str(context.meter.rows_sent),
+        "x-phi-receipt": context.id,
+        "x-ratelimit-limit-requests": str(rpm),
+        "x-ratelimit-remaining-requests": str(max(0, rpm - hold.opened.calls_this_minute)),
+        "x-ratelimit-reset-requests": f"{60 - int(context.started_s) % 60}s",
     }
-    if order.sent_tools:
+    if plan.sent_tools:
         headers["x-phi-tools"] = "supported" if row.supports_tools else "unsupported"
     if asked.tokens_out is None:
         headers["x-phi-max-tokens"] = str(row.tokens_out_default)
-    reason = fallback_reason(order.catalog, order.route, row)
+    reason = fallback_reason(plan.catalog, plan.route, row)
     if reason is not None:
         headers["x-phi-fallback"] = reason
     if asked.task == "math":
-        headers["x-phi-sandbox-figures"] = str(ticket.figures)
+        headers["x-phi-sandbox-figures"] = str(figures)
     if dropped:
         headers["x-phi-dropped"] = _listed(dropped)
     return headers
@@ -49,11 +51,17 @@ def _listed(names: tuple[str, ...]) -> str:
     return listed if len(listed) <= _DROPPED_CHARS_MAX else listed[:_DROPPED_CHARS_MAX] + ",more"
 
 
-def charge_headers(ticket: Ticket) -> dict[str, str]:
+def charge_headers(charge: Charge | None) -> dict[str, str]:
     """What the answer cost, for an answer whose head is written after its end."""
-    if ticket.charge is None:
-        raise OutOfOrder("what it cost is known after the last turn")
+    if charge is None:
+        raise RuntimeError("what it cost is known after the last turn")
     return {
-        "x-phi-usage": "estimated" if ticket.charge.usage_is_estimate else "verified",
-        "x-phi-cost-micro": str(ticket.charge.charged_micros),
+        "x-phi-usage": "estimated" if charge.usage_is_estimate else "verified",
+        "x-phi-cost-micro": str(charge.charged_micros),
     }
+
+
+def stamp(parts: AnswerParts, row: Row) -> Stamp:
+    """What of the answer's body is ours."""
+    context = parts.hold.context
+    return Stamp(f"{parts.caller_format.id_prefix}{context.id}", row.id, int(context.started_s))

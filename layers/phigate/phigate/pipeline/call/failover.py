@@ -26,16 +26,18 @@ from phigate.core.errors import (
 from phigate.core.request.debug import WireBodies
 from phigate.core.request.levers import LOGPROBS, levers_of
 from phigate.core.request.prompt_cache import hides_cached
-from phigate.core.response import ResponseWriter
+from phigate.core.response import CallerGone, ResponseWriter
 from phigate.core.routing.gate import may_attempt, refusal_code
 from phigate.core.routing.route import Attempts
-from phigate.core.types import Attempt, Json, Row
-from phigate.pipeline.call import row_health as outcomes
-from phigate.pipeline.call.hashed_exchange import watch
+from phigate.core.types import Attempt, Row
+from phigate.pipeline.call.hashed_exchange import hash_exchange
+from phigate.pipeline.call.row_health import record_failure, record_success
+from phigate.pipeline.call.upstream_answer import OpenStream, WholeAnswer
 from phigate.pipeline.call.upstream_request import RowUnsuited, check_status, upstream_request
-from phigate.pipeline.call.upstream_response import Reading
-from phigate.pipeline.charge.finalize import CallerGone, Ticket
-from phigate.pipeline.plan import RequestPlan, refused
+from phigate.pipeline.call.upstream_response import ResponseReader
+from phigate.pipeline.charge.hold import Hold
+from phigate.pipeline.plan import RequestPlan
+from phigate.pipeline.refusals import refused
 from phigate.wire.openai.cached import UncachedDecoder, wire_without_cached, without_cached
 
 T = TypeVar("T")
@@ -47,32 +49,8 @@ KEY_OUTCOMES = frozenset({"http_401", "http_403"})
 _JSON = "application/json"
 
 
-@dataclass(slots=True)
-class Answered:
-    """A whole answer in canonical form."""
-
-    row: Row
-    body: Json
-    dropped: tuple[str, ...]
-    exchanged: WireBodies | None = None
-    fits: bool = True  # the schema that was asked for, as far as the adapter can tell
-    is_assembled: bool = False  # of a stream: its large parts are written out already
-
-
-@dataclass(slots=True)
-class Opened:
-    """A stream whose first event has come and is no error. Who has it closes `reading`."""
-
-    row: Row
-    reading: Reading
-    decoder: StreamDecoder
-    chunks: list[Json]
-    dropped: tuple[str, ...]
-    exchanged: WireBodies | None = None
-
-
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentRequest:
     """What was sent, and whether a stream was asked for."""
 
     request: WireRequest
@@ -84,42 +62,44 @@ class Failover:
 
     def __init__(
         self,
-        ticket: Ticket,
-        order: RequestPlan,
+        hold: Hold,
+        plan: RequestPlan,
         out: ResponseWriter,
         *,
         beat: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._hold = hold
+        self._context = hold.context
+        self._meter = hold.context.meter
+        self._gateway = hold.context.gateway
+        self._plan = plan
+        self._out = out
         self._beat = beat
-        self._before = len(ticket.attempts)  # those of earlier turns
+        self._before = len(self._meter.attempts)  # those of earlier turns
         self._rows_sent: set[str] = set()  # those that were sent a request in this turn
         self._is_sent = False  # the request of the attempt under way
-        self._ticket = ticket
-        self._gateway = ticket.gateway
-        self._order = order
-        self._out = out
 
-    async def answer(self) -> Answered:
+    async def answer(self) -> WholeAnswer:
         """A whole answer of the first candidate that gives one. Raises PhigateError, CallerGone."""
         return await self._first(self._whole)
 
-    async def stream(self) -> Opened:
+    async def stream(self) -> OpenStream:
         """The first candidate's stream whose first event is no error."""
         return await self._first(self._opened)
 
     async def _first(self, attempt: Callable[[Row], Awaitable[T]]) -> T:
         now_s = self._gateway.clock.now_s()
-        rows = self._order.route.candidates
+        rows = self._plan.route.candidates
         breaker = self._gateway.breaker
-        attempts = Attempts(self._order.route, breaker.open_rows([r.id for r in rows], now_s))
+        attempts = Attempts(self._plan.route, breaker.open_rows([r.id for r in rows], now_s))
         while True:
             if attempts.pauses_next:
                 await self._gateway.clock.back_off(limits.RETRY_PAUSE_S)
             started_s = self._gateway.clock.now_s()
             if self._out.gone_at_s is not None:
                 raise self._gone(started_s)
-            row = attempts.next(self._gateway.stack.stand(self._order.view, started_s))
-            if row is None or started_s >= self._order.deadline_s:
+            row = attempts.next(self._gateway.stack.gate_context(self._plan.view, started_s))
+            if row is None or started_s >= self._plan.deadline_s:
                 raise self._all_failed(started_s)
             outcome = "ended_early"
             try:
@@ -128,91 +108,97 @@ class Failover:
                 return result
             except CallerCaused as caused:
                 outcome = caused.outcome
-                raise self._charged(row, caused) from None
+                raise self._charged(caused) from None
             except (InvalidRequest, UpstreamFailed) as failed:
-                self._ticket.tally.fails()
+                self._meter.drop_attempt()
                 outcome = self._outcome_of(failed, row)
                 if isinstance(failed, InvalidRequest):
                     raise
             finally:
-                self._note(row, outcome, started_s)
+                self._record(row, outcome, started_s)
 
-    async def _whole(self, row: Row) -> Answered:
-        reading, wire = await self._send(row, stream=self._is_seen(row))
-        until_s = min(self._order.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
+    async def _whole(self, row: Row) -> WholeAnswer:
+        reader, wire = await self._send(row, stream=self._is_seen(row))
+        until_s = min(self._plan.deadline_s, self._now_s() + limits.JSON_TIMEOUT_S)
         adapter = ADAPTERS[row.dialect]
         try:
-            head = await reading.head(until_s)
+            head = await reader.head(until_s)
             if head.status != 200:
-                check_status(head, await reading.body(until_s, is_error=True), adapter)
+                check_status(head, await reader.body(until_s, is_error=True), adapter)
             is_assembled = wire.streams and head.content_type != _JSON
             if is_assembled:
-                keep = self._order.wanted.is_debug
+                keep = self._plan.debug.is_debug
                 decoder = self._decoder(row)
-                answer, received = await reading.assembled(decoder, until_s, keep=keep)
+                answer, received = await reader.assembled(decoder, until_s, keep=keep)
             else:
                 # Asked for a stream, it answers in one piece, of which nothing is seen before.
-                self._ticket.tally.is_seen = False
-                body = await reading.body(until_s)
-                answer = await reading.answer(adapter, body)
-                received = await reading.shown(body) if self._order.wanted.is_debug else None
+                self._meter.is_seen = False
+                body = await reader.body(until_s)
+                answer = await reader.answer(adapter, body)
+                received = await reader.shown(body) if self._plan.debug.is_debug else None
         finally:
-            reading.close()
-        outcomes.succeeded(self._gateway, row.id)
+            reader.close()
+        record_success(self._gateway, row.id)
         exchanged = self._exchanged(wire.request, received)
         fits = wire.request.fits is None or wire.request.fits(answer)
         if self._hides_cached(row):
             answer = without_cached(answer)
-        return Answered(row, answer, wire.request.dropped, exchanged, fits, is_assembled)
+        return WholeAnswer(row, answer, wire.request.dropped, exchanged, fits, is_assembled)
 
     def _is_seen(self, row: Row) -> bool:
         """Whether the upstream streams a JSON call's answer: where much may be written, so that it
         is known what was; and log probabilities, too large to be read at once."""
         if row.confidential:
             return False
-        asked = self._order.asked
+        asked = self._plan.asked
         tokens = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
         if tokens > limits.JSON_TOKENS_MAX:
             return True
         tells = not asked.parameters.isdisjoint(LOGPROBS)
-        return tells and levers_of(self._order.body, asked, row).logprobs > 0
+        return tells and levers_of(self._plan.body, asked, row).logprobs > 0
 
-    async def _opened(self, row: Row) -> Opened:
-        reading, wire = await self._send(row, stream=True)
-        until_s = min(self._order.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
+    async def _opened(self, row: Row) -> OpenStream:
+        reader, wire = await self._send(row, stream=True)
+        until_s = min(self._plan.deadline_s, self._now_s() + limits.FIRST_BYTE_TIMEOUT_S)
         adapter = ADAPTERS[row.dialect]
         kept = False
         try:
-            head = await reading.head(until_s)
+            head = await reader.head(until_s)
             if head.status != 200:
-                check_status(head, await reading.body(until_s, is_error=True), adapter)
+                check_status(head, await reader.body(until_s, is_error=True), adapter)
             decoder = self._decoder(row)
-            chunks = await reading.first_chunks(decoder, until_s)
+            chunks = await reader.first_chunks(decoder, until_s)
             kept = True
             exchanged = self._exchanged(wire.request, None)
-            return Opened(row, reading, decoder, chunks, wire.request.dropped, exchanged)
+            return OpenStream(row, reader, decoder, chunks, wire.request.dropped, exchanged)
         finally:
             if not kept:
-                reading.close()
+                reader.close()
 
-    async def _send(self, row: Row, *, stream: bool) -> tuple[Reading, Sent]:
-        order, ticket = self._order, self._ticket
-        salt = ticket.principal.salt
-        written = partial(upstream_request, order, row, salt, stream=stream)
-        request, wire = await self._gateway.beside(written, heavy=order.is_heavy)
-        if order.is_heavy:
+    async def _send(self, row: Row, *, stream: bool) -> tuple[ResponseReader, SentRequest]:
+        plan, meter = self._plan, self._meter
+        salt = self._context.principal.salt
+        written = partial(upstream_request, plan, row, salt, stream=stream)
+        request, wire = await self._gateway.beside(written, heavy=plan.is_heavy)
+        if plan.is_heavy:
             self._look_again(row)
         # Until here nobody works on it: a wait for others' bodies is neither charged nor timed.
-        ticket.tally.begins(row, self._now_s())
-        exchange = self._gateway.upstream.open(request)
+        meter.start_attempt(row, plan.asked, self._now_s())
+        response = self._gateway.upstream.open(request)
         self._is_sent = True
-        exchange, ticket.tally.watched = watch(exchange, request, phi=order.asked.phi)
-        ticket.tally.is_seen = stream
-        levers = partial(levers_of, order.body, order.asked, row)
-        reading = Reading(
-            ticket, self._out, row, exchange, levers, beat=self._silence, shows=self._shows(row)
+        response, meter.exchange = hash_exchange(response, request, phi=plan.asked.phi)
+        meter.is_seen = stream
+        levers = partial(levers_of, plan.body, plan.asked, row)
+        reader = ResponseReader(
+            self._context,
+            self._out,
+            row,
+            response,
+            levers,
+            beat=self._silence,
+            shows=self._shows(row),
         )
-        return reading, Sent(wire, stream)
+        return reader, SentRequest(wire, stream)
 
     def _look_again(self, row: Row) -> None:
         """The looks before an attempt once more: a heavy request waits for others before it is
@@ -221,8 +207,8 @@ class Failover:
         now_s = self._now_s()
         if self._out.gone_at_s is not None:
             raise self._gone(now_s)
-        stand = self._gateway.stack.stand(self._order.view, now_s)
-        if now_s >= self._order.deadline_s or not may_attempt(row, self._order.asked, stand):
+        now = self._gateway.stack.gate_context(self._plan.view, now_s)
+        if now_s >= self._plan.deadline_s or not may_attempt(row, self._plan.asked, now):
             raise RowUnsuited("unsuited")
 
     def _gone(self, now_s: float) -> PhigateError | CallerGone:
@@ -232,7 +218,7 @@ class Failover:
 
     def _exchanged(self, wire: WireRequest, received: object) -> WireBodies | None:
         """The bodies that went over the wire, when the request asks to see them."""
-        return WireBodies(wire.body, received) if self._order.wanted.is_debug else None
+        return WireBodies(wire.body, received) if self._plan.debug.is_debug else None
 
     def _decoder(self, row: Row) -> StreamDecoder:
         decoder = ADAPTERS[row.dialect].decoder()
@@ -243,7 +229,7 @@ class Failover:
         return wire_without_cached if self._hides_cached(row) else _as_it_came
 
     def _hides_cached(self, row: Row) -> bool:
-        return hides_cached(row, phi=self._order.asked.phi)
+        return hides_cached(row, phi=self._plan.asked.phi)
 
     async def _silence(self) -> None:
         """In a stream that has begun, a further turn's silence is filled."""
@@ -253,17 +239,17 @@ class Failover:
     def _now_s(self) -> float:
         return self._gateway.clock.now_s()
 
-    def ended(self, row: Row, outcome: str | None) -> None:
+    def record_end(self, row: Row, outcome: str | None) -> None:
         """How an opened stream ended: only now is it known whether the row did well."""
         if outcome is None:
-            outcomes.succeeded(self._gateway, row.id)
+            record_success(self._gateway, row.id)
         else:
             self._gateway.event_log.record("stream_failed", row=row.id, outcome=outcome)
-            outcomes.failed(self._gateway, row.id)
+            record_failure(self._gateway, row.id)
 
-    def _charged(self, row: Row, caused: CallerCaused) -> PhigateError:
+    def _charged(self, caused: CallerCaused) -> PhigateError:
         """Charge what was written; what the caller is told of an answer that cannot be had."""
-        self._ticket.used(row, None, self._ticket.tally.bytes_out)
+        self._hold.charge_turn(None, self._meter.bytes_out)
         kind, message = _CAUSED[caused.outcome]
         return kind(f"{message} It was written, so it is charged.")
 
@@ -276,9 +262,9 @@ class Failover:
         else:
             self._gateway.event_log.record("attempt_failed", row=row.id, outcome=failed.outcome)
             is_key = failed.outcome in KEY_OUTCOMES
-            outcomes.failed(self._gateway, row.id, told=not is_key)
+            record_failure(self._gateway, row.id, share=not is_key)
         if failed.outcome == "timeout":
-            self._ticket.count_timeout(row)
+            self._count_timeout(row)
         if failed.outcome in OPERATOR_OUTCOMES:
             self._gateway.event_log.record(
                 "provider_refuses_operator", row=row.id, outcome=failed.outcome
@@ -287,27 +273,36 @@ class Failover:
             self._gateway.key_refused(row.provider)
         return failed.outcome
 
-    def _note(self, row: Row, outcome: str, started_s: float) -> None:
+    def _count_timeout(self, row: Row) -> None:
+        """An attempt timed out, which is free. Who causes it again and again is told of."""
+        key_id, event_log = self._context.principal.key_id, self._gateway.event_log
+        count = self._gateway.count_timeout(key_id, self._now_s())
+        event_log.record(
+            "attempt_timed_out", id=self._context.id, row=row.id, key=key_id, count=count
+        )
+        if count > limits.UNSEEN_TIMEOUTS_PER_DAY:
+            event_log.record("key_times_out", key=key_id, count=count)
+
+    def _record(self, row: Row, outcome: str, started_s: float) -> None:
         ms = max(0, round((self._now_s() - started_s) * 1000))
-        at_ms = max(0, int((started_s - int(self._ticket.started_s)) * 1000))
-        attempt = Attempt(row.id, self._order.asked.region, outcome, ms, at_ms)
-        self._ticket.attempts.append(attempt)
+        at_ms = max(0, int((started_s - int(self._context.started_s)) * 1000))
+        attempt = Attempt(row.id, self._plan.asked.region, outcome, ms, at_ms)
         if self._is_sent:
             self._rows_sent.add(row.id)
             self._is_sent = False
-            self._ticket.rows_sent = max(self._ticket.rows_sent, len(self._rows_sent))
+        self._meter.record_attempt(attempt, rows_sent=len(self._rows_sent))
 
     def _tried(self) -> list[Attempt]:
         """The attempts of this turn."""
-        return self._ticket.attempts[self._before :]
+        return self._meter.attempts[self._before :]
 
     def _all_failed(self, now_s: float) -> PhigateError:
-        attempts = self._ticket.attempts
-        route = self._order.route
-        if not self._tried() and now_s < self._order.deadline_s:
+        attempts = self._meter.attempts
+        route = self._plan.route
+        if not self._tried() and now_s < self._plan.deadline_s:
             # Every agreement lapsed between the route and now.
             return refused(refusal_code("agreement", route.asked), route.asked)
-        timed_out = now_s >= self._order.deadline_s or all(
+        timed_out = now_s >= self._plan.deadline_s or all(
             attempt.outcome == "timeout" for attempt in self._tried()
         )
         kind = UpstreamTimeout if timed_out else UpstreamError
@@ -317,7 +312,7 @@ class Failover:
             else "Every provider that may serve this request failed. "
             + (
                 "Nothing was charged."
-                if self._ticket.charge is None
+                if self._meter.charge is None
                 else "Turns before are charged."
             ),
             extra={

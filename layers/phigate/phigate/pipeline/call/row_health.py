@@ -12,7 +12,7 @@ from phigate.core.routing.breaker import Counted
 from phigate.pipeline.gateway import Gateway
 
 
-def succeeded(gateway: Gateway, row_id: str) -> None:
+def record_success(gateway: Gateway, row_id: str) -> None:
     """The row has given a whole answer."""
     now_s = gateway.clock.now_s()
     gateway.breaker.succeeded(row_id, now_s)
@@ -21,28 +21,28 @@ def succeeded(gateway: Gateway, row_id: str) -> None:
         gateway.spawn_best_effort(shared.succeeded(row_id, now_s))
 
 
-def failed(gateway: Gateway, row_id: str, *, told: bool = True) -> None:
+def record_failure(gateway: Gateway, row_id: str, *, share: bool = True) -> None:
     """The row has failed an attempt, or has broken off a stream. A key that was refused is not
-    told: it is this stack's own, and each environment learns the new one by itself."""
+    shared: it is this stack's own, and each environment learns the new one by itself."""
     now_s = gateway.clock.now_s()
     should_share = gateway.breaker.should_share(row_id, now_s)
     if gateway.breaker.failed(row_id, now_s):
         gateway.event_log.record("breaker_opened", row=row_id)
-    if gateway.shared_breaker is not None and should_share and told:
+    if gateway.shared_breaker is not None and should_share and share:
         succeeded_at_s = gateway.breaker.succeeded_at_s(row_id)
         asking = gateway.shared_breaker.failed(row_id, now_s, succeeded_at_s)
-        gateway.spawn_best_effort(_hear(gateway, asking))
+        gateway.spawn_best_effort(_merge(gateway, asking))
 
 
-def catalog_read(gateway: Gateway, view: CatalogView) -> None:
+def sync_shared(gateway: Gateway, view: CatalogView) -> None:
     """Look at what the others have counted, once for each time that the catalog was read."""
     if gateway.shared_breaker is None or view.read_at_s == gateway.breaker.synced_at_s:
         return
     gateway.breaker.synced_at_s = view.read_at_s
-    gateway.spawn_best_effort(_hear(gateway, gateway.shared_breaker.read()))
+    gateway.spawn_best_effort(_merge(gateway, gateway.shared_breaker.read()))
 
 
-async def _hear(gateway: Gateway, asking: Awaitable[Counted]) -> None:
+async def _merge(gateway: Gateway, asking: Awaitable[Counted]) -> None:
     counted = await asking
-    for row_id in sorted(gateway.breaker.heard(counted, gateway.clock.now_s())):
+    for row_id in sorted(gateway.breaker.merge_shared(counted, gateway.clock.now_s())):
         gateway.event_log.record("breaker_heard", row=row_id)

@@ -1,4 +1,4 @@
-"""What goes to one row, and what its status means. Pure: the order in, a request out."""
+"""What goes to one row, and what its status means. Pure: the plan in, a request out."""
 
 from collections.abc import Mapping
 
@@ -26,20 +26,20 @@ class RowUnsuited(NotSent):
 
 
 def upstream_request(
-    order: RequestPlan, row: Row, salt: bytes, *, stream: bool
+    plan: RequestPlan, row: Row, salt: bytes, *, stream: bool
 ) -> tuple[UpstreamRequest, WireRequest]:
     """One attempt's request in the row's dialect. Raises RowUnsuited, InvalidRequest."""
     adapter = ADAPTERS[row.dialect]
-    asked = order.asked
-    plan = WirePlan(
+    asked = plan.asked
+    wire_plan = WirePlan(
         stream=stream,
         tokens_out=row.tokens_out_default if asked.tokens_out is None else asked.tokens_out,
-        keyed=_keyed(order.body, row, salt),
+        keyed=_keyed(plan.body, row, salt),
     )
     try:
-        wire = adapter.request(order.body, row, row.places[asked.region], plan)
+        wire = adapter.request(plan.body, row, row.places[asked.region], wire_plan)
     except InvalidRequest:
-        if row.id == order.route.candidates[0].id:
+        if row.id == plan.route.candidates[0].id:
             raise
         # What the caller's own choice could take is not the caller's fault at a fallback.
         raise RowUnsuited("unsuited") from None

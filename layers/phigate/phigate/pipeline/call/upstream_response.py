@@ -16,10 +16,10 @@ from phigate.adapters.adapter import Adapter, StreamDecoder
 from phigate.core import limits
 from phigate.core.errors import CallerCaused, UpstreamFailed
 from phigate.core.request.levers import Large, Levers, explain_shape, explain_size, written_bytes
-from phigate.core.response import ResponseWriter
+from phigate.core.response import CallerGone, ResponseWriter
 from phigate.core.types import Json, Row
-from phigate.core.upstream import Exchange, Head
-from phigate.pipeline.charge.finalize import CallerGone, Ticket
+from phigate.core.upstream import Head, UpstreamResponse
+from phigate.pipeline.charge.context import RequestContext
 from phigate.wire import sse
 from phigate.wire.openai import answer as openai
 from phigate.wire.openai.assembly import Assembly
@@ -31,26 +31,26 @@ Beat = Callable[[], Awaitable[None]]
 Shows = Callable[[Any], Any]
 
 
-class Reading:
-    """One exchange with a row, read. `beat` fills the silence of a further turn; `shows` is what of
+class ResponseReader:
+    """Reads one response of a row. `beat` fills the silence of a further turn; `shows` is what of
     a wire body may be shown again."""
 
     def __init__(
         self,
-        ticket: Ticket,
+        context: RequestContext,
         out: ResponseWriter,
         row: Row,
-        exchange: Exchange,
+        response: UpstreamResponse,
         levers: Asks,
         *,
         beat: Beat,
         shows: Shows,
     ) -> None:
-        self._ticket = ticket
-        self._clock = ticket.gateway.clock
+        self._meter = context.meter
+        self._clock = context.gateway.clock
         self._out = out
         self._row = row
-        self._exchange = exchange
+        self._response = response
         self._levers = levers
         self._beat = beat
         self._shows = shows
@@ -58,11 +58,11 @@ class Reading:
 
     def close(self) -> None:
         """Let go of the upstream."""
-        self._exchange.close()
+        self._response.close()
 
     async def head(self, until_s: float) -> Head:
         """The head. Raises UpstreamFailed, CallerGone."""
-        while (head := await self._exchange.head(self._slice_s(until_s))) is None:
+        while (head := await self._response.headers(self._slice_s(until_s))) is None:
             await self._beat()
         return head
 
@@ -72,7 +72,7 @@ class Reading:
         pieces: list[bytes] = []
         size = 0
         most = limits.ERROR_BYTES_MAX if is_error else limits.ANSWER_BYTES_MAX
-        while (piece := await self._exchange.piece(self._slice_s(until_s))) is not None:
+        while (piece := await self._response.next_chunk(self._slice_s(until_s))) is not None:
             pieces.append(piece)
             size += len(piece)
             if size > most:
@@ -104,7 +104,7 @@ class Reading:
         """The chunks of a stream's first event that has any. Raises UpstreamFailed, CallerGone,
         CallerCaused."""
         while True:
-            piece = await self._exchange.piece(self._slice_s(until_s))
+            piece = await self._response.next_chunk(self._slice_s(until_s))
             if piece is None:
                 raise UpstreamFailed("cut")
             chunks = [each async for fed in self.fed(decoder, piece) for each in fed]
@@ -143,7 +143,7 @@ class Reading:
         """The next bytes; empty when none came. Raises UpstreamFailed, CallerGone, CallerCaused."""
         wait_s = min(self._slice_s(until_s), ping_at_s - self._clock.now_s())
         try:
-            return await self._exchange.piece(max(0.0, wait_s))
+            return await self._response.next_chunk(max(0.0, wait_s))
         except UpstreamFailed as failed:
             raise self._seen(failed) from failed
 
@@ -181,7 +181,7 @@ class Reading:
         until_s = deadline_s
         while not decoder.ended and decoder.failed is None:
             try:
-                piece = await self._exchange.piece(self._slice_s(until_s))
+                piece = await self._response.next_chunk(self._slice_s(until_s))
             except UpstreamFailed as failed:
                 raise self._late(self._seen(failed), deadline_s) from failed
             if piece:
@@ -199,7 +199,7 @@ class Reading:
         until_s = self._clock.now_s() + _BODY_END_WAIT_S
         with contextlib.suppress(UpstreamFailed):
             while (left_s := until_s - self._clock.now_s()) > 0:
-                if not await self._exchange.piece(left_s):
+                if not await self._response.next_chunk(left_s):
                     break
 
     def broken(self, decoder: StreamDecoder) -> UpstreamFailed:
@@ -212,10 +212,10 @@ class Reading:
         return self._too_large("stream") if failed.outcome == "oversized" else failed
 
     def _take(self, assembly: Assembly, chunks: list[Json]) -> None:
-        tally = self._ticket.tally
+        meter = self._meter
         for chunk in chunks:
             if choices := chunk.get("choices"):
-                tally.bytes_out += openai.output_bytes(choices, "delta")
+                meter.bytes_out += openai.output_bytes(choices, "delta")
             try:
                 assembly.feed(chunk)
             except UpstreamFailed as failed:
@@ -223,7 +223,7 @@ class Reading:
 
     def _late(self, failed: UpstreamFailed, deadline_s: float) -> UpstreamFailed:
         """At the deadline what was written is the caller's: they asked for as much."""
-        is_late = self._clock.now_s() >= deadline_s and self._ticket.tally.bytes_out > 0
+        is_late = self._clock.now_s() >= deadline_s and self._meter.bytes_out > 0
         return self._caused("deadline") if is_late and failed.outcome == "timeout" else failed
 
     def _too_large(self, large: Large, unread: bytes = b"") -> UpstreamFailed:
@@ -232,7 +232,7 @@ class Reading:
         return UpstreamFailed("oversized")
 
     def _caused(self, outcome: str, unread: bytes = b"") -> CallerCaused:
-        self._ticket.tally.bytes_out += written_bytes(self._levers(), self._row, unread)
+        self._meter.bytes_out += written_bytes(self._levers(), self._row, unread)
         return CallerCaused(outcome)
 
     def _slice_s(self, until_s: float) -> float:

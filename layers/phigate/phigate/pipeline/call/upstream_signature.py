@@ -14,20 +14,24 @@ from phigate.core.limits import (
 )
 from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.core.upstream import UpstreamFetch
-from phigate.pipeline.charge.finalize import Ticket
+from phigate.pipeline.charge.context import RequestContext
+from phigate.pipeline.charge.hold import Hold
 from phigate.pipeline.gateway import Gateway
 
 _PAUSE_S = 0.5  # a proxy signs when its answer has ended, which is when ours has
 
 
-async def keep_upstream_signature(ticket: Ticket | None) -> None:
-    """Fetch and keep what the upstream has signed of this call's answer, if it was watched."""
-    wanted = None if ticket is None else ticket.signed_upstream()
-    if ticket is None or wanted is None:
+async def keep_upstream_signature(hold: Hold | None) -> None:
+    """Fetch and keep what the upstream has signed of this call's answer, if its receipt stands and
+    its exchange was hashed."""
+    if hold is None or not hold.is_receipted:
         return
-    gateway = ticket.gateway
-    watched, upstream_id = wanted
-    row = watched.row
+    context, gateway = hold.context, hold.context.gateway
+    signs = context.meter.signed_exchange
+    if signs is None:
+        return
+    exchange, upstream_id = signs
+    row = exchange.row
     path = f"/signature/{quote(upstream_id, safe='')}?" + urlencode(
         {"model": row.model, "signing_algo": "ecdsa"}
     )
@@ -40,19 +44,19 @@ async def keep_upstream_signature(ticket: Ticket | None) -> None:
             break
         if tried:
             await gateway.clock.sleep(pause_s)
-        request = UpstreamFetch(row, watched.region, path, left_s, UPSTREAM_SIGNATURE_BYTES_MAX)
-        found = await _fetched(gateway, request)
+        request = UpstreamFetch(row, exchange.region, path, left_s, UPSTREAM_SIGNATURE_BYTES_MAX)
+        found = await _fetch(gateway, request)
         if isinstance(found, UpstreamSignature):
-            outcome = await _kept(ticket, found)
+            outcome = await _keep(context, found)
             break
         outcome = found
     if outcome != "ok":
         gateway.event_log.record(
-            "upstream_signature_not_kept", id=ticket.id, row=row.id, outcome=outcome
+            "upstream_signature_not_kept", id=context.id, row=row.id, outcome=outcome
         )
 
 
-async def _fetched(gateway: Gateway, request: UpstreamFetch) -> UpstreamSignature | str:
+async def _fetch(gateway: Gateway, request: UpstreamFetch) -> UpstreamSignature | str:
     """The signature, or the outcome of a try that brought none."""
     try:
         fetched = await gateway.upstream.fetch(request)
@@ -66,10 +70,10 @@ async def _fetched(gateway: Gateway, request: UpstreamFetch) -> UpstreamSignatur
     return signature if signature.names(request.row.model) else "another_model"
 
 
-async def _kept(ticket: Ticket, signature: UpstreamSignature) -> str:
+async def _keep(context: RequestContext, signature: UpstreamSignature) -> str:
     try:
-        receipts = ticket.gateway.receipts
-        await receipts.put_upstream(ticket.principal.account, ticket.id, signature)
+        receipts = context.gateway.receipts
+        await receipts.put_upstream(context.principal.account, context.id, signature)
     except GatewayError as exc:
         return type(exc).__name__
     return "ok"

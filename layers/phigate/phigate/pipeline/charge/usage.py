@@ -16,16 +16,17 @@ from phigate.core.ledger.cost import (
     validated_usage,
     worst_case,
 )
-from phigate.core.receipts.record import Charge, Worked
-from phigate.core.types import Requirements, Row, Usage
+from phigate.core.receipts.record import Charge, Worked, sandbox_told
+from phigate.core.sandbox.runs import Run
+from phigate.core.types import Attempt, Json, Requirements, Row, Usage
 from phigate.core.upstream import HashedExchange
 
 _UPSTREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Turned:
-    """One answered turn."""
+class _CountedTurn:
+    """One turn that was counted."""
 
     row: Row
     usage: Usage
@@ -36,75 +37,98 @@ class _Turned:
 
 
 class UsageMeter:
-    """State over the turns of one request."""
+    """State over the turns of one request: attempts, answered turns, programs, and their charge."""
 
     def __init__(self) -> None:
-        self.charge: Charge | None = None
+        self.attempts: list[Attempt] = []
+        self.rows_sent = 0  # the distinct rows that were sent a request, in the turn with most
+        self.runs: list[Run] = []
+        self.image: str | None = None  # of the sandbox, once there is one
+        self.charge: Charge | None = None  # what the turns until now cost
         self.row: Row | None = None  # of the attempt under way, or the one that answered
         self.bytes_out = 0  # what it has written in this turn so far
         self.is_counted = True  # False while an upstream may be using tokens
         self.is_seen = True  # False while an answer comes in one piece: it is all or nothing
-        self._began_at_s = 0.0
-        self.watched: HashedExchange | None = (
-            None  # the exchange under way, where its bytes are hashed
-        )
-        self._witness: HashedExchange | None = None  # that of the attempt that answered
-        self._answering: Row | None = None  # whose id this is
+        self.exchange: HashedExchange | None = None  # under way, where its bytes are hashed
+        self._asked: Requirements | None = None
+        self._started_s = 0.0
+        self._answered_exchange: HashedExchange | None = None  # that of the attempt that answered
+        self._answered_row: Row | None = None
         self._upstream_id: str | None = None
-        self._turns: list[_Turned] = []
+        self._turns: list[_CountedTurn] = []
 
-    def begins(self, row: Row, now_s: float) -> None:
-        """An attempt begins."""
+    def start_attempt(self, row: Row, asked: Requirements, now_s: float) -> None:
+        """An attempt begins: from now on the row may use tokens."""
         self.row = row
-        self._began_at_s = now_s
+        self._asked = asked
+        self._started_s = now_s
         self.is_seen = True
         self.bytes_out = 0
         self.is_counted = False
 
-    def fails(self) -> None:
+    def drop_attempt(self) -> None:
         """It failed, which is no use."""
         self.is_counted = True
+
+    def record_attempt(self, attempt: Attempt, *, rows_sent: int) -> None:
+        """How an attempt ended, and how many rows were sent a request in this turn."""
+        self.attempts.append(attempt)
+        self.rows_sent = max(self.rows_sent, rows_sent)
+
+    def record_run(self, run: Run) -> None:
+        """One program ran."""
+        self.runs.append(run)
 
     def set_upstream_id(self, upstream_id: object) -> None:
         """The upstream's own id of its answer; kept when it is an id and nothing else."""
         is_id = isinstance(upstream_id, str) and _UPSTREAM_ID.fullmatch(upstream_id) is not None
         self._upstream_id = str(upstream_id) if is_id else None
-        self._witness = self.watched
-        self._answering = self.row
+        self._answered_exchange = self.exchange
+        self._answered_row = self.row
 
-    def used(
-        self, row: Row, reported: object, bytes_out: int, *, asked: Requirements, held_micros: int
-    ) -> bool:
-        """Count one more turn: reported usage if it can be true, else our estimate. Whether what
-        was reported was believed."""
+    def add_turn(self, reported: object, bytes_out: int, *, held_micros: int) -> bool:
+        """Count one more turn of the row: reported usage if it can be true, else our estimate.
+        Whether what was reported was believed."""
+        row, asked = self._under_way()
         limit = worst_case(row, asked)
         usage = validated_usage(reported, limit)
         is_estimate = usage is None
         if usage is None:
             usage = estimate(row, asked, bytes_out, limit)
-        self._count(_Turned(row, usage, is_estimate, asked.text_bytes, bytes_out, None))
-        self.charge = self._charged(held_micros)
+        self._add(
+            _CountedTurn(row, usage, is_estimate, asked.text_bytes, bytes_out, None), held_micros
+        )
         return not is_estimate
 
-    def abandoned(self, asked: Requirements, held_micros: int, now_s: float) -> None:
+    def add_unfinished_turn(self, *, held_micros: int, now_s: float) -> None:
         """Count the attempt under way, which nobody waits for any longer: what was seen of it, or
         what its row writes in the time that it worked."""
-        row = self.row
-        if row is None or self.is_counted:
+        if self.row is None or self.is_counted:
             return
         if self.is_seen:
-            self.used(row, None, self.bytes_out, asked=asked, held_micros=held_micros)
+            self.add_turn(None, self.bytes_out, held_micros=held_micros)
             return
+        row, asked = self._under_way()
         limit = worst_case(row, asked)
-        ms = max(0, round((now_s - self._began_at_s) * 1000))
+        ms = max(0, round((now_s - self._started_s) * 1000))
         worked = Worked(ms, row.tokens_out_per_s, limit.tokens_out)
         usage = estimate_unseen(row, asked, ms, limit)
-        self._count(_Turned(row, usage, True, asked.text_bytes, 0, worked))
+        self._add(_CountedTurn(row, usage, True, asked.text_bytes, 0, worked), held_micros)
+
+    def _under_way(self) -> tuple[Row, Requirements]:
+        if self.row is None or self._asked is None:
+            raise RuntimeError("a turn is counted of an attempt")
+        return self.row, self._asked
+
+    def _add(self, turn: _CountedTurn, held_micros: int) -> None:
+        self.is_counted = True
+        self._turns.append(turn)
         self.charge = self._charged(held_micros)
 
-    def _count(self, turned: _Turned) -> None:
-        self.is_counted = True
-        self._turns.append(turned)
+    @property
+    def sandbox(self) -> Json | None:
+        """What is told of the sandbox; None without one."""
+        return None if self.image is None else sandbox_told(self.image, self.runs)
 
     @property
     def last_row(self) -> Row | None:
@@ -112,20 +136,20 @@ class UsageMeter:
         return self._turns[-1].row if self._turns else None
 
     @property
-    def signed_upstream(self) -> tuple[HashedExchange, str] | None:
+    def signed_exchange(self) -> tuple[HashedExchange, str] | None:
         """The exchange that a confidential upstream signs, and its id of it."""
-        if self._witness is None or self._upstream_id is None:
+        if self._answered_exchange is None or self._upstream_id is None:
             return None
-        return self._witness, self._upstream_id
+        return self._answered_exchange, self._upstream_id
 
     def upstream_id(self, row: Row | None) -> str | None:
         """The row's own id of its answer, where it is the one that answered."""
-        return self._upstream_id if self._answering is row else None
+        return self._upstream_id if self._answered_row is row else None
 
     def upstream_hashes(self, row: Row | None) -> tuple[str, str] | None:
-        """Of the bytes that went to the row and came from it, where they were watched."""
-        witness = self._witness
-        return None if witness is None or witness.row is not row else witness.hashes
+        """Of the bytes that went to the row and came from it, where they were hashed."""
+        exchange = self._answered_exchange
+        return None if exchange is None or exchange.row is not row else exchange.hashes
 
     def _charged(self, held_micros: int) -> Charge:
         turns = self._turns

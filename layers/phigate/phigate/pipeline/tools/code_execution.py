@@ -19,12 +19,12 @@ from phigate.core.limits import (
     PROGRAM_TIMEOUT_S,
     PROGRAMS_MAX,
 )
-from phigate.core.response import ResponseWriter
-from phigate.core.sandbox.port import Ran, Sandbox
+from phigate.core.response import CallerGone, ResponseWriter
+from phigate.core.sandbox.port import RunResult, Sandbox
 from phigate.core.sandbox.runs import Run
-from phigate.core.tools.programs import LANGUAGES, code_of, figure_label, not_run, told
+from phigate.core.tools.programs import LANGUAGES, code_of, figure_label, format_result, not_run
 from phigate.core.types import Json
-from phigate.pipeline.charge.finalize import CallerGone, Ticket
+from phigate.pipeline.charge.context import RequestContext
 from phigate.pipeline.gateway import Drawings, Gateway
 
 T = TypeVar("T")
@@ -34,20 +34,28 @@ class CodeSession:
     """State of one request's programs. `until_s` is when the last of them has to end."""
 
     def __init__(
-        self, ticket: Ticket, drawings: Drawings, region: str, until_s: float, out: ResponseWriter
+        self,
+        context: RequestContext,
+        drawings: Drawings,
+        region: str,
+        until_s: float,
+        out: ResponseWriter,
     ) -> None:
-        if ticket.gateway.sandboxes is None:
-            raise no_sandbox(ticket.gateway)
-        self._ticket = ticket
+        gateway = context.gateway
+        if gateway.sandboxes is None:
+            raise no_sandbox(gateway)
+        self._context = context
+        self._meter = context.meter
         self._clean = drawings.clean
-        self._sandboxes = ticket.gateway.sandboxes
+        self._sandboxes = gateway.sandboxes
         self._region = region
         self._until_s = until_s
         self._out = out
         self._seen = 0  # figures, those that were refused too
         self._opening: asyncio.Task[Sandbox] | None = None
+        self._closing: asyncio.Future[None] | None = None
         self._figures: list[str] = []
-        if ticket.gateway.stack.warm_start:
+        if gateway.stack.warm_start:
             self._opening = asyncio.ensure_future(self._open())
 
     @property
@@ -55,30 +63,43 @@ class CodeSession:
         """The figures that were kept, clean and in order."""
         return self._figures
 
-    async def result(self, call: Json) -> str:
+    async def run(self, call: Json) -> str:
         """Run what a call asks for; what the model is told. Raises SandboxError, RateLimited,
         CallerGone."""
         code = code_of(call)
-        left_s = self._until_s - self._ticket.gateway.clock.now_s()
+        left_s = self._until_s - self._context.gateway.clock.now_s()
         if code is None:
             return not_run('The arguments must be {"code": "…"} and nothing else.')
         if len(code.encode("utf-8", "replace")) > PROGRAM_CODE_BYTES_MAX:
             return not_run(f"A program has at most {PROGRAM_CODE_BYTES_MAX} bytes.")
-        if left_s <= 0 or len(self._ticket.runs) >= PROGRAMS_MAX:
+        if left_s <= 0 or len(self._meter.runs) >= PROGRAMS_MAX:
             return not_run("There is no time left to run programs: answer with what you have.")
         sandbox = await self._while_here(self._opened())
         language = LANGUAGES[call["function"]["name"]]
         running = sandbox.run(language, code, min(PROGRAM_TIMEOUT_S, left_s))
-        ran = await self._while_here(running)
-        self._ticket.ran(Run(language, ran.exit_code, ran.wall_ms))
-        return told(ran, *await self._kept(ran))
+        result = await self._while_here(running)
+        self._record_run(Run(language, result.exit_code, result.wall_ms))
+        return format_result(result, *await self._keep_figures(result))
 
     def close(self) -> None:
         """Begin to end the sandbox. It takes a moment for which no answer waits; the request does,
         once its answer has gone."""
         if self._opening is not None:
             opening, self._opening = self._opening, None
-            self._ticket.leaving = self._ticket.gateway.spawn(_ended(opening))
+            self._closing = self._context.gateway.spawn(_close(opening))
+
+    async def wait_for_cleanup(self) -> None:
+        """Wait until nothing is left of the sandbox."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    def _record_run(self, run: Run) -> None:
+        """The operator's line names a program's language, exit and time."""
+        self._meter.record_run(run)
+        context = self._context
+        context.gateway.event_log.record(
+            "program", id=context.id, language=run.language, exit=run.exit_code, ms=run.wall_ms
+        )
 
     async def _while_here(self, work: Coroutine[None, None, T]) -> T:
         """The work's result, while there is somebody to tell it. Raises CallerGone."""
@@ -99,23 +120,23 @@ class CodeSession:
             self._opening = asyncio.ensure_future(self._open())
         # Not shielded: whoever is cancelled here cancels the opening, which leaves nothing behind.
         sandbox = await self._opening
-        self._ticket.image = sandbox.image
+        self._meter.image = sandbox.image
         return sandbox
 
     async def _open(self) -> Sandbox:
         return await self._sandboxes.open(
-            account=self._ticket.principal.account,
-            request_id=self._ticket.id,
+            account=self._context.principal.account,
+            request_id=self._context.id,
             region=self._region,
             until_s=self._until_s,
         )
 
-    async def _kept(self, ran: Ran) -> tuple[list[str], list[str]]:
+    async def _keep_figures(self, result: RunResult) -> tuple[list[str], list[str]]:
         """The names of a program's figures, and why the others were refused. Cleaning takes a
         moment for which nobody else waits."""
         names: list[str] = []
         refused: list[str] = []
-        for figure in ran.figures:
+        for figure in result.figures:
             self._seen += 1
             if len(self._figures) >= FIGURES_MAX or self._seen > FIGURES_SEEN_MAX:
                 refused.append(f"An answer has at most {FIGURES_MAX} figures.")
@@ -134,7 +155,7 @@ def no_sandbox(gateway: Gateway) -> SandboxError:
     return SandboxError(f"{gateway.no_sandbox} Nothing was sent to a provider.")
 
 
-async def _ended(opening: asyncio.Task[Sandbox]) -> None:
+async def _close(opening: asyncio.Task[Sandbox]) -> None:
     """End a sandbox, or the opening of one that nobody needs any more."""
     opening.cancel()
     try:

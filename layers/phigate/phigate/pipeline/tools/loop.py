@@ -19,9 +19,9 @@ from phigate.core.tools.tool_loop import (
     without_tools,
 )
 from phigate.core.types import Json, Row
-from phigate.pipeline.charge.finalize import Ticket
+from phigate.pipeline.charge.hold import Hold
 from phigate.pipeline.gateway import Drawings
-from phigate.pipeline.plan import RequestPlan, plan_next_turn, within
+from phigate.pipeline.plan import RequestPlan, fit_to_credit, plan_next_turn
 from phigate.pipeline.tools.code_execution import CodeSession, no_sandbox
 
 _JSON_FORMATS = ("json_object", "json_schema")
@@ -29,35 +29,38 @@ _JSON_FORMATS = ("json_object", "json_schema")
 _RESULT_BYTES = (1 << 30, 4_096, 512, 0)
 
 
-class Loop:
+class ToolLoop:
     """State of one request's turns. A request without server tools has exactly one."""
 
-    def __init__(self, ticket: Ticket, order: RequestPlan, out: ResponseWriter) -> None:
-        self._ticket = ticket
-        self._order = order
+    def __init__(self, hold: Hold, plan: RequestPlan, out: ResponseWriter) -> None:
+        context = hold.context
+        self._hold = hold
+        self._context = context
+        self._plan = plan
         self._counts: Counts | None = None
-        self.programs: CodeSession | None = None
+        self._session: CodeSession | None = None
         self._drawings: Drawings | None = None
-        self._until_s = ticket.started_s + MATH_TIMEOUT_S
+        self._until_s = context.started_s + MATH_TIMEOUT_S
         self._is_last = False
-        if order.asked.task == "math":
-            drawings = self._drawings = ticket.gateway.drawings
+        self.figures = 0  # that the answer shows
+        if plan.asked.task == "math":
+            drawings = self._drawings = context.gateway.drawings
             if drawings is None:
-                raise no_sandbox(ticket.gateway)
-            if order.server is not None and order.server.programs:
-                region = order.asked.region
-                self.programs = CodeSession(ticket, drawings, region, self._until_s, out)
-        if order.server is not None:
-            self._counts = Counts(order.server, calls_max=order.body.get("max_tool_calls"))
+                raise no_sandbox(context.gateway)
+            if plan.server is not None and plan.server.programs:
+                region = plan.asked.region
+                self._session = CodeSession(context, drawings, region, self._until_s, out)
+        if plan.server is not None:
+            self._counts = Counts(plan.server, calls_max=plan.body.get("max_tool_calls"))
 
     @property
     def has_tools(self) -> bool:
         """Whether the gateway's tools are offered at all."""
-        return self._order.server is not None
+        return self._plan.server is not None
 
     def usage(self) -> Json | None:
         """The `usage` of the whole answer, summed over turns; None where the upstream's stands."""
-        charge = self._ticket.charge
+        charge = self._context.meter.charge
         if self._counts is None or charge is None:
             return None
         used = charge.usage
@@ -65,48 +68,48 @@ class Loop:
             "prompt_tokens": used.tokens_in,
             "completion_tokens": used.tokens_out,
             "total_tokens": used.tokens_in + used.tokens_out,
-            "server_tool_use": self._counts.used(self._ticket.runs),
+            "server_tool_use": self._counts.used(self._context.meter.runs),
         }
 
-    async def after(self, message: Json, row: Row) -> RequestPlan | None:
-        """The order of the next turn, or None when `message` is the answer.
+    async def next_plan(self, message: Json, row: Row) -> RequestPlan | None:
+        """The plan of the next turn, or None when `message` is the answer.
 
         The gateway's calls are taken out of an answer. Raises ServerToolLimit, ServerToolError,
         SandboxError, RateLimited.
         """
-        order, counts = self._order, self._counts
-        if order.server is None or counts is None:
+        plan, counts = self._plan, self._counts
+        if plan.server is None or counts is None:
             return None
-        ours, theirs = split(message, order.server)
+        ours, theirs = split(message, plan.server)
         if not ours:
             return None
         if theirs or self._is_last:
             message["tool_calls"] = theirs
             return None
         counts.count(ours)
-        results = [(call, await self._result(call, order.server)) for call in ours]
-        following = plan_next_turn(order, followed(order.body, message, results), row)
-        is_late = self._ticket.gateway.clock.now_s() >= self._until_s
-        if not await self._ticket.raise_for(following):
+        results = [(call, await self._result(call, plan.server)) for call in ours]
+        following = plan_next_turn(plan, followed(plan.body, message, results), row)
+        is_late = self._context.gateway.clock.now_s() >= self._until_s
+        if not await self._hold.extend(following.hold_micros):
             self._is_last = True
-            following = self._covered(order, message, results, row)
-        elif counts.is_over or (self.programs is not None and is_late):
+            following = self._fitting_plan(plan, message, results, row)
+        elif counts.is_over or (self._session is not None and is_late):
             # Neither turns nor time are left for a turn that may call again.
             self._is_last = True
             following = replace(following, body=without_tools(following.body))
-        self._order = self._ticket.order = following
+        self._plan = following
         return following
 
-    def _covered(
-        self, order: RequestPlan, message: Json, results: Sequence[tuple[Json, str]], row: Row
+    def _fitting_plan(
+        self, plan: RequestPlan, message: Json, results: Sequence[tuple[Json, str]], row: Row
     ) -> RequestPlan:
         """The last turn that what is held still covers: without tools, and where it must be with
         less of the results and fewer tokens. Raises InsufficientCredit."""
-        room_micros = self._ticket.room_micros
+        room_micros = self._hold.unused_micros
         for result_bytes in _RESULT_BYTES:
             kept = [(call, cut(result, result_bytes)) for call, result in results]
-            body = without_tools(followed(order.body, message, kept))
-            last = within(plan_next_turn(order, body, row), room_micros)
+            body = without_tools(followed(plan.body, message, kept))
+            last = fit_to_credit(plan_next_turn(plan, body, row), room_micros)
             if last is not None:
                 return last
         raise InsufficientCredit(
@@ -117,13 +120,18 @@ class Loop:
 
     def close(self) -> None:
         """Begin to end what stands for the request alone."""
-        if self.programs is not None:
-            self.programs.close()
+        if self._session is not None:
+            self._session.close()
+
+    async def wait_for_cleanup(self) -> None:
+        """Wait until nothing that stood for the request alone is left."""
+        if self._session is not None:
+            await self._session.wait_for_cleanup()
 
     def finish(self, body: Json) -> tuple[str, ...]:
         """The answer's end: a choice whose calls were all the gateway's has stopped. Returns what
         could not be honoured."""
-        order = self._order
+        plan = self._plan
         first = body["choices"][0]
         message = first["message"]
         if "tool_calls" in message and not message["tool_calls"]:
@@ -132,28 +140,28 @@ class Loop:
         if self._drawings is None:
             return ()
         body["choices"] = [first]  # one was asked for
-        figures = () if self.programs is None else self.programs.figures
+        figures = () if self._session is None else self._session.figures
         if self._wants_json:
             # Figures would end the JSON that was asked for.
-            return (*order.dropped, "figures") if figures else order.dropped
-        self._ticket.figures = len(figures)
-        return order.dropped
+            return (*plan.dropped, "figures") if figures else plan.dropped
+        self.figures = len(figures)
+        return plan.dropped
 
-    async def clean(self, body: Json) -> None:
+    async def clean_answer(self, body: Json) -> None:
         """The last step before a math answer's bytes: everything in it leaves clean, its figures
         with it. Cleaning takes a moment for which nobody else waits."""
         if self._drawings is not None:
-            figures = () if self.programs is None else self.programs.figures
+            figures = () if self._session is None else self._session.figures
             shown = None if self._wants_json else figures
             await asyncio.to_thread(self._drawings.clean_answer, body, shown)
 
     @property
     def _wants_json(self) -> bool:
-        asked = self._order.body.get("response_format") or {}
+        asked = self._plan.body.get("response_format") or {}
         return asked.get("type") in _JSON_FORMATS
 
     async def _result(self, call: Json, tools: ServerTools) -> str:
-        if self.programs is not None and call["function"]["name"] in tools.programs:
-            return await self.programs.result(call)
-        gateway = self._ticket.gateway
+        if self._session is not None and call["function"]["name"] in tools.programs:
+            return await self._session.run(call)
+        gateway = self._context.gateway
         return run_datetime(call, tools, gateway.zones, gateway.clock.now_s())
