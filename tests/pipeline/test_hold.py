@@ -3,6 +3,7 @@ known, and its settle is begun once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,7 @@ def test_an_extension_of_unknown_outcome_may_have_noted_usage(when: str) -> None
         hold = await extended(harness)
         hold.opened = OpenHold(hold.opened.account, hold.opened.stored)  # as if nothing were noted
         watch(harness, failing(f"{when} ledger.extend_hold", lambda: Overloaded("no answer")))
+        hold.context = replace(hold.context, gateway=harness.gateway)
         with pytest.raises(Overloaded):
             await hold.extend(200)
         return hold
@@ -88,6 +90,7 @@ def test_a_receipt_of_unknown_outcome_is_under_way_and_nothing_is_settled(when: 
     async def story() -> Hold:
         hold = await held(harness)
         watch(harness, failing(f"{when} ledger.put_receipt", lambda: Overloaded("no answer")))
+        hold.context = replace(hold.context, gateway=harness.gateway)
         with pytest.raises(Overloaded):
             await hold.write_receipt(RECEIPT)
         await hold.settle()
