@@ -35,6 +35,7 @@ from phigate.core.types import Catalog, ConfidentialBy, Json, KeyPolicy, Require
 from phigate.pipeline.gateway import InboundRequest, Stack
 from phigate.wire.json import is_heavy, parse_object
 from phigate.wire.openai.chat_body import ChatBody, check_shape
+from phigate.wire.openai.field_policy import check_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ def plan_request(
     server = server_tools(body, zones, now_s, programs=has_sandbox)
     if server is not None:
         body = offered(body, server)
+    check_members(body, phi=pinned.phi)
     asked = read_requirements(body, pinned, call.task)
     body = canonical(body)
     if server is not None:
