@@ -113,7 +113,7 @@ def test_a_header_that_contradicts_the_policy_is_refused(
 def asked_of(body: Json, pinned: RoutingHeaders = GENERAL, task: Task = "chat") -> Requirements:
     check_shape(ChatBody, body)
     check_members(body, phi=pinned.phi)  # as `plan_request` does
-    return read_requirements(body, pinned, task)
+    return read_requirements(body, pinned, task)[1]
 
 
 def test_a_plain_message_is_read() -> None:

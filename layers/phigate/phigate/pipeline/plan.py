@@ -25,7 +25,6 @@ from phigate.core.errors import (
 from phigate.core.ledger.cost import text_bytes, tokens_affordable, worst_case
 from phigate.core.ledger.port import CountRefusal, HoldRefused
 from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
-from phigate.core.request.canonical import canonical
 from phigate.core.request.debug import DebugOptions, wanted
 from phigate.core.request.read import RoutingHeaders, check_policy, read_headers, read_requirements
 from phigate.core.routing.gate import Code
@@ -107,8 +106,7 @@ def plan_request(
     if server is not None:
         body = offered(body, server)
     check_members(body, phi=pinned.phi)
-    asked = read_requirements(body, pinned, call.task)
-    body = canonical(body)
+    body, asked = read_requirements(body, pinned, call.task)
     if server is not None:
         asked = replace(asked, needs_tools=True)
     _check_tokens_out(asked, catalog)

@@ -73,16 +73,18 @@ def check_policy(pinned: RoutingHeaders, policy: KeyPolicy) -> None:
         )
 
 
-def read_requirements(body: Json, pinned: RoutingHeaders, task: Task) -> Requirements:
-    """The request as routing and pricing see it. `body` has passed the check
-    of its shape and of its members."""
+def read_requirements(body: Json, pinned: RoutingHeaders, task: Task) -> tuple[Json, Requirements]:
+    """The folded body, and the request as routing and pricing see it.
+
+    `body` has passed the checks of its shape and of its members.
+    """
     _check_served(body)
     _check_together(body)
     images_asked = _check_images(body, phi=pinned.phi)
     body = canonical(body)
     messages = body.get("messages", [])
     tools = body.get("tools") or []
-    return Requirements(
+    return body, Requirements(
         model=body["model"],
         region=pinned.region,
         phi=pinned.phi,
