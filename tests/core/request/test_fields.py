@@ -10,7 +10,6 @@ import pytest
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.limits import PATH_CHARS_MAX
-from phigate.core.request.field_policy import REFUSED, check_members
 from phigate.core.request.fields import (
     DROPPABLE,
     FIELDS,
@@ -21,6 +20,7 @@ from phigate.core.request.fields import (
 )
 from phigate.core.types import Json
 from phigate.wire.openai.chat_body import ChatBody, check_shape
+from phigate.wire.openai.field_policy import REFUSED, _levels, check_members
 from tests.builders import make_body, make_row
 
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
@@ -116,6 +116,40 @@ def param_of(body: Json, *, phi: bool) -> str | None:
 @pytest.mark.parametrize("phi", [True, False], ids=["PHI", "general"])
 def test_a_full_request_passes(phi: bool) -> None:
     check_members(FULL, phi=phi)
+
+
+# What may go to a provider under PHI on each level below the body. The tables are made from the
+# shapes, so a member that a shape gains is let through only once somebody has written it here too.
+REVIEWED: dict[str, set[str]] = {
+    "a message": {
+        "annotations", "audio", "audios", "content", "images", "name", "provider_specific_fields",
+        "reasoning_content", "refusal", "role", "tool_call_id", "tool_calls",
+    },
+    "a text part": {"type", "text"},
+    "an image part": {"type", "image_url"},
+    "an image": {"url", "detail"},
+    "a part of a tool result": {"type", "text"},
+    "a refusal part": {"type", "refusal"},
+    "a tool call": {"id", "type", "function", "index"},
+    "a called function": {"name", "arguments", "description", "parameters"},
+    "an annotation": {"type", "url_citation"},
+    "a tool": {"type", "function"},
+    "a function": {"name", "description", "parameters", "strict"},
+    "a tool choice": {"type", "function"},
+    "a chosen function": {"name"},
+    "a response format": {"type", "json_schema"},
+    "a named schema": {"name", "schema", "strict", "description"},
+}  # fmt: skip
+
+
+def test_every_level_below_the_body_is_reviewed() -> None:
+    assert REVIEWED.keys() == LEVELS.keys() - {"the body"}
+
+
+@pytest.mark.parametrize("level", REVIEWED)
+def test_a_level_lets_the_reviewed_members_through_and_no_other(level: str) -> None:
+    tables = {steps: table for steps, _, table in _levels(FULL)}
+    assert tables[LEVELS[level][0]].names == REVIEWED[level]
 
 
 @pytest.mark.parametrize(("where", "path"), LEVELS.values(), ids=LEVELS)

@@ -11,6 +11,7 @@ from phigate.core.errors import InvalidRequest, KeyPolicyViolated
 from phigate.core.request.read import RoutingHeaders, check_policy, read_headers, read_requirements
 from phigate.core.types import Json, KeyPolicy, Preferences, Requirements, Task
 from phigate.wire.openai.chat_body import ChatBody, check_shape
+from phigate.wire.openai.field_policy import check_members
 from tests.builders import make_body
 
 ANY = KeyPolicy()
@@ -111,7 +112,8 @@ def test_a_header_that_contradicts_the_policy_is_refused(
 
 def asked_of(body: Json, pinned: RoutingHeaders = GENERAL, task: Task = "chat") -> Requirements:
     check_shape(ChatBody, body)
-    return read_requirements(body, pinned, task)
+    check_members(body, phi=pinned.phi)  # as `plan_request` does
+    return read_requirements(body, pinned, task)[1]
 
 
 def test_a_plain_message_is_read() -> None:

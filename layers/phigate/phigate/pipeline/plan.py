@@ -18,7 +18,6 @@ from phigate.core.errors import (
 )
 from phigate.core.ledger.cost import text_bytes, tokens_affordable, worst_case
 from phigate.core.limits import BODY_BYTES_MAX, LAST_TOKENS_MIN
-from phigate.core.request.canonical import canonical
 from phigate.core.request.debug import DebugOptions, debug_options
 from phigate.core.request.read import RoutingHeaders, check_policy, read_headers, read_requirements
 from phigate.core.routing.route import AUTO, Route, decide, rows_of_model
@@ -28,6 +27,7 @@ from phigate.formats.caller_format import CallerFormat, ReadBody
 from phigate.pipeline.gateway import Gateway, Stack
 from phigate.pipeline.inbound_request import InboundRequest
 from phigate.wire.json import is_heavy, marks_of
+from phigate.wire.openai.field_policy import check_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ def plan_request(
     server = server_tools(body, zones, now_s, programs=has_sandbox)
     if server is not None:
         body = offered(body, server)
-    asked = read_requirements(body, routing, request.task)
-    body = canonical(body)
+    check_members(body, phi=routing.phi)
+    body, asked = read_requirements(body, routing, request.task)
     if server is not None:
         asked = replace(asked, needs_tools=True)
     _check_tokens_out(asked, catalog)

@@ -15,7 +15,6 @@ Law: folding twice is folding once, and the body that came in is left as it is.
 from collections.abc import Mapping
 from typing import Any
 
-from phigate.core.request.field_policy import ECHOED_CALLED_MEMBERS, ECHOED_MEMBERS
 from phigate.core.types import Json
 
 IMAGE_CONFIG_ALIASES: Mapping[str, str] = {
@@ -32,6 +31,9 @@ _THOUGHTS_NAMES = ("include_thoughts", "includeThoughts")
 _EFFORT_OFF = "none"
 _GONE = frozenset({"system", "thinking", "user_id", "imageConfig", *MODALITIES_NAMES[1:]})
 _FOLDED = _GONE | {"reasoning", "image_config", "tools", "tool_choice", "parallel_tool_calls"}
+# What clients send back with an answer's message; nothing of it goes upstream.
+_ECHOED_MEMBERS = frozenset({"annotations", "provider_specific_fields", "images", "audios"})
+_ECHOED_CALLED_MEMBERS = frozenset({"description", "parameters"})
 _ECHOED_CALL_MEMBERS = frozenset({"index"})
 
 
@@ -76,13 +78,13 @@ def image_config(body: Json) -> Json | None:
 def _without_echoes(messages: list[Json]) -> list[Json]:
     """The same list where no message holds an echo, which is seen in a plain loop."""
     for message in messages:
-        if "tool_calls" in message or not ECHOED_MEMBERS.isdisjoint(message):
+        if "tool_calls" in message or not _ECHOED_MEMBERS.isdisjoint(message):
             return [_plain(each) for each in messages]
     return messages
 
 
 def _plain(message: Json) -> Json:
-    plain = {name: value for name, value in message.items() if name not in ECHOED_MEMBERS}
+    plain = {name: value for name, value in message.items() if name not in _ECHOED_MEMBERS}
     if plain.get("tool_calls"):
         plain["tool_calls"] = [_plain_call(call) for call in plain["tool_calls"]]
     return plain
@@ -90,7 +92,9 @@ def _plain(message: Json) -> Json:
 
 def _plain_call(call: Json) -> Json:
     called = {
-        name: value for name, value in call["function"].items() if name not in ECHOED_CALLED_MEMBERS
+        name: value
+        for name, value in call["function"].items()
+        if name not in _ECHOED_CALLED_MEMBERS
     }
     kept = {name: value for name, value in call.items() if name not in _ECHOED_CALL_MEMBERS}
     return {**kept, "function": called}

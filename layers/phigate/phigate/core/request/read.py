@@ -13,7 +13,6 @@ from phigate.core.errors import InvalidRequest, KeyPolicyViolated
 from phigate.core.ledger.cost import json_bytes, text_bytes
 from phigate.core.request.canonical import MODALITIES_NAMES, canonical
 from phigate.core.request.counts import at_most
-from phigate.core.request.field_policy import check_members
 from phigate.core.request.fields import MEMBERS, parameters
 from phigate.core.request.media import check_image, check_image_config, images
 from phigate.core.tools.tool_loop import DATETIME
@@ -74,16 +73,18 @@ def check_policy(pinned: RoutingHeaders, policy: KeyPolicy) -> None:
         )
 
 
-def read_requirements(body: Json, pinned: RoutingHeaders, task: Task) -> Requirements:
-    """The request as routing and pricing see it. `body` has passed the shape check."""
-    check_members(body, phi=pinned.phi)
+def read_requirements(body: Json, pinned: RoutingHeaders, task: Task) -> tuple[Json, Requirements]:
+    """The folded body, and the request as routing and pricing see it.
+
+    `body` has passed the checks of its shape and of its members.
+    """
     _check_served(body)
     _check_together(body)
     images_asked = _check_images(body, phi=pinned.phi)
     body = canonical(body)
     messages = body.get("messages", [])
     tools = body.get("tools") or []
-    return Requirements(
+    return body, Requirements(
         model=body["model"],
         region=pinned.region,
         phi=pinned.phi,

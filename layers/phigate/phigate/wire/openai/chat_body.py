@@ -1,7 +1,7 @@
 """The shape of a chat request's body: types and ranges, also for the OpenAPI document.
 
 Strict: no string becomes a number. Members that this model does not name are left alone here;
-`core.request.field_policy` decides whether they may pass.
+`wire.openai.field_policy` decides whether they may pass.
 https://platform.openai.com/docs/api-reference/chat/create
 """
 

@@ -5,6 +5,7 @@ Law 2: a member that names a place, a model, a network tool or a stored object i
 it could undo the gate's decision upstream. So is media outside its own part, where no rule sees it.
 Law 3: no spelling is a way around a table: names are compared as `plain` makes them, and what is
 a known member but for its spelling is refused, since upstream might read it.
+Law 4: the members of an object inside the body are those that its shape declares.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,6 +15,18 @@ from typing import Any
 from phigate.core.errors import InvalidRequest, member_path
 from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json
+from phigate.wire.openai.chat_messages import (
+    CalledFunction,
+    ImagePart,
+    ImageUrl,
+    Message,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+)
+from phigate.wire.openai.chat_options import JsonSchema, ResponseFormat, StreamOptions
+from phigate.wire.openai.chat_tools import Function, FunctionTool, NamedFunction, NamedTool
+from phigate.wire.openai.shape import Shape
 
 # What headers say; in a body nobody would read it, so the caller would be wrong about the tier.
 HEADER_NAMES = frozenset(
@@ -91,36 +104,6 @@ REFUSED = frozenset(
         "video_url",
     }
 )
-
-# What clients send back with an answer's message; `core.request.canonical` takes it out again.
-ECHOED_MEMBERS = frozenset({"annotations", "provider_specific_fields", "images", "audios"})
-ECHOED_CALLED_MEMBERS = frozenset({"description", "parameters"})
-MESSAGE_MEMBERS = ECHOED_MEMBERS | {
-    "role",
-    "content",
-    "name",
-    "tool_calls",
-    "tool_call_id",
-    "refusal",
-    "audio",
-    "reasoning_content",
-}
-PART_MEMBERS = {
-    "text": frozenset({"type", "text"}),
-    "image_url": frozenset({"type", "image_url"}),
-    "refusal": frozenset({"type", "refusal"}),
-}
-IMAGE_MEMBERS = frozenset({"url", "detail"})
-TOOL_MEMBERS = frozenset({"type", "function"})
-FUNCTION_MEMBERS = frozenset({"name", "description", "parameters", "strict"})
-CALL_MEMBERS = frozenset({"id", "type", "function", "index"})
-CALLED_MEMBERS = ECHOED_CALLED_MEMBERS | {"name", "arguments"}
-CHOICE_MEMBERS = frozenset({"type", "function"})
-CHOSEN_MEMBERS = frozenset({"name"})
-FORMAT_MEMBERS = frozenset({"type", "json_schema"})
-SCHEMA_MEMBERS = frozenset({"name", "schema", "strict", "description"})
-ANNOTATION_MEMBERS = frozenset({"type", "url_citation"})
-STREAM_MEMBERS = frozenset({"include_usage"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,20 +248,31 @@ def _table(names: Collection[str]) -> Table:
     return Table(frozenset(names), {plain(name): name for name in reversed(tuple(names))})
 
 
+def _table_of(shape: type[Shape], *more: str) -> Table:
+    """The names that a shape declares, as they stand on the wire."""
+    fields = shape.model_fields.items()
+    return _table((*(field.alias or name for name, field in fields), *more))
+
+
 _BODY = _table(MEMBERS)
-_MESSAGE = _table(MESSAGE_MEMBERS)
-_PARTS = {kind: _table(names) for kind, names in PART_MEMBERS.items()}
-_IMAGE = _table(IMAGE_MEMBERS)
-_TOOL = _table(TOOL_MEMBERS)
-_FUNCTION = _table(FUNCTION_MEMBERS)
-_CALL = _table(CALL_MEMBERS)
-_CALLED = _table(CALLED_MEMBERS)
-_CHOICE = _table(CHOICE_MEMBERS)
-_CHOSEN = _table(CHOSEN_MEMBERS)
-_FORMAT = _table(FORMAT_MEMBERS)
-_SCHEMA = _table(SCHEMA_MEMBERS)
-_ANNOTATION = _table(ANNOTATION_MEMBERS)
-_STREAM = _table(STREAM_MEMBERS)
+_MESSAGE = _table_of(Message)
+_PARTS = {
+    "text": _table_of(TextPart),
+    "image_url": _table_of(ImagePart),
+    "refusal": _table_of(RefusalPart),
+}
+_IMAGE = _table_of(ImageUrl)
+_TOOL = _table_of(FunctionTool)
+_FUNCTION = _table_of(Function)
+# `index` is what clients send back of a streamed call; nobody reads it, so no shape names it.
+_CALL = _table_of(ToolCall, "index")
+_CALLED = _table_of(CalledFunction)
+_CHOICE = _table_of(NamedTool)
+_CHOSEN = _table_of(NamedFunction)
+_FORMAT = _table_of(ResponseFormat)
+_SCHEMA = _table_of(JsonSchema)
+_ANNOTATION = _table(("type", "url_citation"))
+_STREAM = _table_of(StreamOptions)
 _GATEWAYS_ALONE = (
     "where a request is processed, by which model and with which tools is decided by the gateway "
     "alone"
