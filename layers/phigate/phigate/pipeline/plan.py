@@ -94,7 +94,7 @@ def plan_request(
     shape: type[ChatBody] = ChatBody,
     marks: bytes | None = None,
 ) -> RequestPlan:
-    """Body, policy, route and bound, in the order of DESIGN's table; `marks` are the body's, where
+    """Body, policy, route and bound, in the order of docs/api.md; `marks` are the body's, where
     they are known. Raises CallerError."""
     body = parse_object(call.pop_body(), marks)
     check_shape(shape, body)

@@ -1,4 +1,4 @@
-"""What the pipeline needs of the ledger: prepaid credit with holds (DESIGN 3).
+"""What the pipeline needs of the ledger: prepaid credit with holds (decision 1).
 
 An expected failure is a result (`HoldRefused`, `None`); `Overloaded` means that the store could
 not be reached within its bounds.
@@ -49,7 +49,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class HoldRefused:
-    """Why no hold was written, in the order of DESIGN's table: key, credit, spend limit, rate."""
+    """Why no hold was written, in the order of docs/api.md: key, credit, spend limit, rate."""
 
     reason: Literal["key", "credit", "spend_limit", "rate", "holds", "refusals"]
     available_micros: int = 0
@@ -79,7 +79,7 @@ class Swept:
 
 
 class Ledger(Protocol):
-    """Prepaid credit with holds (DESIGN 3). Each method is idempotent and may raise Overloaded."""
+    """Prepaid credit with holds (decision 1). Each method is idempotent and may raise Overloaded."""
 
     async def hold(self, request: HoldRequest) -> Held | HoldRefused: ...
 

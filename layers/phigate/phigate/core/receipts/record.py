@@ -2,7 +2,7 @@
 what price. It holds ids, names, counts, hashes and micros; never content.
 
 The hashes of general traffic are SHA-256 of the bytes. Under PHI they are HMAC-SHA256 under a
-nonce that only the key's holder can compute, so that nobody else can test guesses (DESIGN 4).
+nonce that only the key's holder can compute, so that nobody else can test guesses (decision 92).
 A record is signed as it stands and checked by `proof`, which owns what its members must agree with.
 """
 
