@@ -50,7 +50,7 @@ TRIES_SEEN_MAX = 6
 NOTHING: frozenset[str] = frozenset()
 EVERYTHING = frozenset({"*"})
 
-# Decision 85: a catalog is at most 3,600 s old for PHI. The second turns stale between two attempts.
+# Decision 85: at most 3,600 s for PHI. The second turns stale between two attempts.
 CATALOG_AGES_S = {"fresh": 0.0, "stale after the first attempt": 3_598.0, "stale": 3_600.5}
 
 # --- The rows of the cases -------------------------------------------------------------------

@@ -79,7 +79,7 @@ class Swept:
 
 
 class Ledger(Protocol):
-    """Prepaid credit with holds (decision 1). Each method is idempotent and may raise Overloaded."""
+    """Prepaid credit with holds. Each method is idempotent and may raise Overloaded."""
 
     async def hold(self, request: HoldRequest) -> Held | HoldRefused: ...
 
