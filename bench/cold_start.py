@@ -147,7 +147,7 @@ def _add_plain(folder: Path) -> None:
             shutil.copy(site / name, folder / name)
         else:
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(site / name, folder / name, ignore=ignored)
+            shutil.copytree(site / name, folder / name, ignore=ignored, dirs_exist_ok=True)
 
 
 def _compile(folder: Path) -> None:

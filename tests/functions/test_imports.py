@@ -21,6 +21,8 @@ EXPORTS = {
 # What costs a cold start most, by the functions that may load it; a loaded `random` is seeded anew
 # by the runtime.
 HEAVY = {
+    # Its Parameters are for who has boto3; the rest comes with the first line, after an answer.
+    "aws_lambda_powertools": {"math", "sweeper"},
     "boto3": {"math", "sweeper"},
     # The sweeper reads what confidential providers have signed, to close a day over it.
     "coincurve": {"directory", "sweeper"},

@@ -22,6 +22,8 @@ from phigate.core.receipts.record import nonce
 from phigate.effects.signing.signer import SigningFailed
 from phigate.verify.receipt import Evidence, read_bundle, verify
 from phigate.verify.roots import read_jwks
+from streaming_runtime.event import to_request
+from streaming_runtime.types import Invocation
 from tests.functions.aws_stack import CONTEXT, TASKS, AwsStack, rest
 from tests.streaming_runtime.runtime_harness import harness
 
@@ -196,6 +198,45 @@ def test_no_content_and_no_key_reaches_the_log(aws_stack: AwsStack, buffered: Ca
     assert line["correlation_id"] == CONTEXT.aws_request_id
     assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stack", "row"], ["stack"]]
     assert line["CostMicros"] == line["cost_micros"]
+
+
+def test_fifty_calls_at_once_name_their_own_invocation(aws_stack: AwsStack) -> None:
+    """Lambda hands out one event at a time, but for Managed Instances."""
+    event = json.dumps(rest(CHAT, ASKED, aws_stack.key)).encode()
+
+    async def call(server: FunctionServer, number: int) -> str:
+        """The id of its receipt."""
+        invocation = Invocation(
+            f"request-{number}", float("inf"), event, "", f"Root=trace-{number}"
+        )
+        request, sent = to_request(invocation, {}), list[Any]()
+        messages = [{"type": "http.request", "body": request.body, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if not messages:
+                await asyncio.Event().wait()  # nobody hangs up
+            return messages.pop()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await server(request.scope, receive, send)
+        assert sent[0]["status"] == 200, sent
+        return str(dict(sent[0]["headers"])[b"x-phi-receipt"], "ascii")
+
+    async def story() -> list[str]:
+        server = chat(aws_stack.outside("chat"))
+        await server.start()
+        try:
+            return await asyncio.gather(*(call(server, number) for number in range(50)))
+        finally:
+            await server.stop()
+
+    receipts = asyncio.run(story())
+    lines = {line["id"]: line for line in aws_stack.lines("answered")}
+    keys = ("function_request_id", "correlation_id", "xray_trace_id")
+    found = [[lines[receipt][key] for key in keys] for receipt in receipts]
+    assert found == [[f"request-{n}", f"request-{n}", f"trace-{n}"] for n in range(50)]
 
 
 def test_math_without_streaming_refuses_with_the_reason(aws_stack: AwsStack) -> None:

@@ -48,6 +48,7 @@ import os, sys
 names, *paths = sys.argv[1:]
 sys.path[:0] = paths
 import app
+import phigate.effects.aws.powertools_writer  # with a function's first line
 files = {m.__name__: m for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
 print([name for name in names.split(",") if getattr(app, name, None) is None])
 print([name for name, m in files.items() if not m.__file__.startswith((sys.base_prefix, *paths))])
@@ -127,6 +128,7 @@ async def test_the_built_chat_answers_streamed_and_whole_phi_and_not(
             *(chat.opt / "streaming-runtime", "python3.13", "bootstrap.py"),
             cwd=chat.root,
             env={**chat.environment, "AWS_LAMBDA_RUNTIME_API": api.authority},
+            stdout=asyncio.subprocess.PIPE,
         )
         try:
             for stream, phi in product((True, False), (True, False)):
@@ -141,9 +143,21 @@ async def test_the_built_chat_answers_streamed_and_whole_phi_and_not(
                     assert body.startswith(b"data: ") and body.endswith(b"data: [DONE]\n\n")
                 else:
                     assert json.loads(body)["choices"][0]["message"]["content"]
+            for _ in range(5):  # for each event, and for the one after them
+                await api.asked()
         finally:
             process.terminate()
-            await process.wait()
+            written, _ = await process.communicate()
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert [line["event"] for line in lines] == ["streamed"] * 2 + ["answered"] * 2
+    assert [line["cold_start"] for line in lines] == [True, False, False, False]
+    own = {"level", "service", "time", "event", "function", "stack", "cold_start", "_aws"}
+    ids = {"function_request_id", "correlation_id", "xray_trace_id"}
+    told = {"id", "attempts", "row", "region", "tier", "tokens_in", "tokens_out", "cost_micros"}
+    for line in lines:
+        small = {name for name in line if name.islower()} - {"ms", "ttft_ms", "ended"}
+        assert small - ids == own | told
+        assert line["function_request_id"] == line["correlation_id"]
 
 
 AUTHORITIES = BUILT / "Dependencies" / "authorities"

@@ -90,7 +90,7 @@ def test_catalog_is_where_the_contract_says(zipped: Zipped) -> None:
 
 
 def test_layers_hold_what_python_and_lambda_look_for(zipped: Zipped) -> None:
-    assert "python/phigate/pipeline.py" in zipped("Phigate").namelist()
+    assert "python/phigate/pipeline/serve.py" in zipped("Phigate").namelist()
     assert "python/streaming_runtime/__main__.py" in zipped("StreamingRuntime").namelist()
 
 

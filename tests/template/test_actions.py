@@ -58,6 +58,7 @@ def test_template_sets_the_variables_that_settings_read(function: Function) -> N
 # What the processes read that the functions run in.
 OTHERS = {
     "AWS_LAMBDA_EXEC_WRAPPER",
+    "POWERTOOLS_SERVICE_NAME",
     "PYDANTIC_DISABLE_PLUGINS",
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",

@@ -7,7 +7,8 @@ import pytest
 
 from phigate.core import errors
 from phigate.core.errors import PhigateError
-from phigate.effects.aws.lambda_event_log import METRICS, NAMESPACE
+from phigate.effects.aws.lambda_event_log import METRICS
+from phigate.effects.aws.powertools_writer import NAMESPACE
 from tests.builders import repository_catalog
 from tests.template.cloudformation import ROOT, defaults, listed, of_type, read, resolve
 

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from phigate.core.limits import CERTIFICATE_LIFE_S
 from phigate.core.receipts.ids import new_id
-from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts, record
+from phigate.core.receipts.members import record
+from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Charge, Facts
 from phigate.core.types import Attempt, Json, Usage
 from phigate.effects.signing.signer import KeyFileSigner
 from phigate.verify.certificate import ALG, Certificate, certificate_payload

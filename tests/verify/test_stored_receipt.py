@@ -10,11 +10,11 @@ from bench.audit_operator import repository_document
 from phigate.cli.audit_page import as_json, page
 from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes
 from phigate.core.ledger.receipt_item import GarbledReceipt, read_receipt, signed_members
+from phigate.core.receipts.members import RECORD
 from phigate.core.receipts.record import Signed
 from phigate.core.types import Json
 from phigate.verify.audit import Audit, AuditScope
 from phigate.verify.chain import read_closed
-from phigate.verify.consistency import MEMBERS, OPTIONAL
 from phigate.verify.stored_receipt import read_entry, receipt_key
 from tests.verify.account_fixture import TRAFFIC, AccountFixture, is_general, is_phi
 
@@ -40,7 +40,7 @@ shaped: dict[str, st.SearchStrategy[Any]] = {
     "signed": counts,
     "phi": st.sampled_from([True, False, None]),
 }
-members = st.sampled_from([*MEMBERS, *OPTIONAL, "another"])
+members = st.sampled_from([*RECORD, "another"])
 changes = st.dictionaries(members, values, max_size=3) | st.fixed_dictionaries({}, optional=shaped)
 
 

@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TextIO
 
 from phigate.core.catalog.overrides import read_override
 from phigate.core.clock import Clock
@@ -19,6 +20,7 @@ from phigate.core.receipts.text_signer import TextSigner
 from phigate.core.routing.breaker_port import SharedBreaker
 from phigate.core.sandbox.port import Sandboxes
 from phigate.core.types import Catalog, Override
+from phigate.effects.aws.lambda_event_log import LineWriter
 from phigate.effects.signing.receipt_signer import EphemeralKeySigner
 from phigate.effects.signing.signer import PublicKey, Signer
 from phigate.effects.store.catalog import DynamoCatalog
@@ -173,3 +175,11 @@ class MissingVariable(Exception):
 
     def __init__(self, provider: str, missing: Iterable[str]) -> None:
         super().__init__(f"{provider} has a key but its endpoint also needs {', '.join(missing)}.")
+
+
+def powertools_writer(stream: TextIO, *, service: str, stack: str) -> LineWriter:
+    """What writes a function's lines. Imported for the first of them, which of a call comes after
+    its last byte: 14 ms of CPU that a first answer does not wait for."""
+    from phigate.effects.aws.powertools_writer import PowertoolsWriter  # noqa: PLC0415
+
+    return PowertoolsWriter(stream, service=service, stack=stack)

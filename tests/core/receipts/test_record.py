@@ -15,7 +15,8 @@ from phigate.core.ledger import writes
 from phigate.core.ledger.account import Hold
 from phigate.core.ledger.receipt_item import RECORD_WORDS, stored_receipt
 from phigate.core.limits import RECEIPT_BYTES_MAX
-from phigate.core.receipts.record import Charge, Facts, Signed, digest, nonce, record
+from phigate.core.receipts.members import record
+from phigate.core.receipts.record import Charge, Facts, Signed, digest, nonce
 from phigate.core.routing.route import decide
 from phigate.core.types import REGIONS, Attempt, Preferences, Rejection, Usage
 from tests.builders import (

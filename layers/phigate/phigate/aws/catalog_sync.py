@@ -7,6 +7,7 @@ receipts go on naming old snapshots and cards.
 
 import asyncio
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from phigate.core.catalog.snapshot import (
 from phigate.core.errors import PhigateError
 from phigate.effects.aws.cloudformation import Outcome, answer
 from phigate.effects.aws.credentials import NoCredentials
+from phigate.effects.aws.lambda_event_log import LambdaEventLog
 from phigate.effects.signing.signer import SigningFailed
 from phigate.effects.store.catalog import push_snapshot
 from phigate.effects.store.receipts import DynamoReceipts
@@ -40,18 +42,23 @@ class CatalogSync:
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> None:
         """One event of CloudFormation. Raises NotAnswered."""
-        asyncio.run(self._answered(event))
+        asyncio.run(self._answered(event, str(getattr(context, "aws_request_id", ""))))
 
-    async def _answered(self, event: Mapping[str, Any]) -> None:
-        outcome = await self._outcome(event)
+    @cached_property
+    def _event_log(self) -> LambdaEventLog:
+        return self._outside.event_log("catalog_sync")
+
+    async def _answered(self, event: Mapping[str, Any], request_id: str) -> None:
+        outcome = await self._outcome(event, request_id)
         await answer(event, PHYSICAL_ID, outcome, self._outside.clock)
 
-    async def _outcome(self, event: Mapping[str, Any]) -> Outcome:
+    async def _outcome(self, event: Mapping[str, Any], request_id: str) -> Outcome:
         if event.get("RequestType") == "Delete":
             return Outcome("SUCCESS", "nothing is deleted: receipts name what was loaded")
         try:
             async with asyncio.timeout(WORK_TIMEOUT_S):
-                return Outcome("SUCCESS", values={"Sha256": await self._synced()})
+                with self._event_log.invocation(request_id):
+                    return Outcome("SUCCESS", values={"Sha256": await self._synced()})
         except EXPECTED as exc:
             return Outcome("FAILED", f"{type(exc).__name__}: {exc}")
         except Exception as exc:  # also a bug is answered
@@ -59,7 +66,7 @@ class CatalogSync:
 
     async def _synced(self) -> str:
         """Register the roots, then push; the snapshot's SHA-256."""
-        aws = AwsClients("catalog_sync", self._outside)
+        aws = AwsClients("catalog_sync", self._outside, self._event_log)
         try:
             # First of all: what is wrong with the catalog costs no call.
             document = document_bytes(Path(aws.settings.catalog_folder))

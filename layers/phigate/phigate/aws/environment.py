@@ -1,5 +1,7 @@
 """What lies outside of a function: its environment, the clock, the log, and where AWS answers."""
 
+import functools
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +11,17 @@ from phigate.aws.settings import Function, Settings, SettingsRefused, read_setti
 from phigate.core.clock import Clock
 from phigate.effects.aws.credentials import CredentialsOf, NoCredentials, credentials_of
 from phigate.effects.aws.json_service import AwsJson
-from phigate.effects.aws.lambda_event_log import LambdaEventLog
+from phigate.effects.aws.lambda_event_log import LambdaEventLog, quiet_libraries
 from phigate.effects.aws.secrets_manager import SecretsManager
 from phigate.effects.clock import WallClock
 from phigate.effects.signing.kms_signer import KmsSigner
 from phigate.effects.store.dynamodb import DynamoDB
-from phigate.wiring import environment
+from phigate.wiring import environment, powertools_writer
+
+SERVICE = "phigate"  # where POWERTOOLS_SERVICE_NAME says nothing
+# Powertools raises where one of these holds another word, and it is made for the first line alone.
+TRUTHS = ("POWERTOOLS_DEBUG", "POWERTOOLS_DEV", "POWERTOOLS_LOG_DEDUPLICATION_DISABLED")
+_TRUTH = re.compile("1|y|yes|t|true|on|0|n|no|f|false|off", re.IGNORECASE)
 
 
 def aws_endpoint(service: str, aws_region: str) -> str:
@@ -32,6 +39,28 @@ class LambdaEnvironment:
     log: TextIO = field(default_factory=lambda: sys.stdout)
     base_url: Callable[[str], str | None] = lambda _provider: None
 
+    def event_log(self, function: Function) -> LambdaEventLog:
+        """Where a function's lines go. What lives over invocations keeps it.
+
+        Raises SettingsRefused."""
+        environ = self.environ()
+        for name in TRUTHS:
+            if name in environ and _TRUTH.fullmatch(environ[name]) is None:
+                raise SettingsRefused(
+                    f"{function} does not start: {name} is neither true nor false"
+                )
+        quiet_libraries()
+        stack = environ.get("PHIGATE_STACK", "")
+        service = environ.get("POWERTOOLS_SERVICE_NAME") or SERVICE
+        return LambdaEventLog(
+            functools.partial(powertools_writer, self.log, service=service, stack=stack),
+            self.clock,
+            function=function,
+            stack=stack,
+            version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", ""),
+            is_cold=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "provisioned-concurrency",
+        )
+
 
 class AwsClients:
     """The services of one function, made after its start.
@@ -39,13 +68,16 @@ class AwsClients:
     Nothing is fetched until it is used. Raises SettingsRefused, NoCredentials.
     """
 
-    def __init__(self, function: Function, outside: LambdaEnvironment) -> None:
+    def __init__(
+        self,
+        function: Function,
+        outside: LambdaEnvironment,
+        event_log: LambdaEventLog | None = None,
+    ) -> None:
         environ = outside.environ()
         self.outside = outside
         self.clock = outside.clock
-        self.event_log = LambdaEventLog(
-            outside.log, outside.clock, function=function, stack=environ.get("PHIGATE_STACK", "")
-        )
+        self.event_log = event_log or outside.event_log(function)
         try:
             self.settings: Settings = read_settings(environ, function)
             self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.event_log)

@@ -7,19 +7,25 @@ two pools in one cluster would each stop the other's tasks.
 from phigate.aws.environment import AwsClients
 from phigate.aws.settings import SettingsRefused, Tasks
 from phigate.core.sandbox.port import Sandbox
+from phigate.effects.aws.secret_parameter import secret_parameter
 from phigate.effects.sandbox.ecs_tasks import TaskPlacement
 from phigate.effects.sandbox.fargate_sandbox import FargateSandboxes
 
 
 async def fargate(aws: AwsClients, tasks: Tasks) -> FargateSandboxes:
     """Sandboxes on Fargate. Raises SecretUnread; SettingsRefused for a secret that is empty."""
-    secret = await aws.secrets().text(tasks.secret_name)
+    aws_region = aws.settings.aws_region
+    secret = await secret_parameter(
+        tasks.secret_name,
+        aws_region=aws_region,
+        endpoint=aws.outside.endpoint("secretsmanager", aws_region),
+    )
     if secret is None:
         raise SettingsRefused(
             f"{aws.settings.function} does not start: the sandbox secret is empty"
         )
     place = TaskPlacement(
-        aws_region=aws.settings.aws_region,
+        aws_region=aws_region,
         cluster=tasks.cluster,
         task_definition=tasks.task_definition,
         subnets=tasks.subnets,

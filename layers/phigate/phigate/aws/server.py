@@ -76,15 +76,15 @@ class FunctionServer:
             return
         if self._surface is None or self._gateway is None:
             raise RuntimeError("a call before the lifespan began")
-        self._aws.event_log.correlation_id = _correlation_id(scope)
-        await self._aws.credentials.fresh()
-        try:
-            await self._surface(scope, receive, send)
-        finally:
-            # Before the environment freezes: what outlives a request settles or stops something.
-            await self._gateway.wait_idle()
-            if self._extras.wait_idle is not None:
-                await self._extras.wait_idle()
+        with self._aws.event_log.invocation(*_invocation(scope)):
+            await self._aws.credentials.fresh()
+            try:
+                await self._surface(scope, receive, send)
+            finally:
+                # Before the environment freezes: what outlives a request settles or stops.
+                await self._gateway.wait_idle()
+                if self._extras.wait_idle is not None:
+                    await self._extras.wait_idle()
 
     async def start(self) -> None:
         """Begin: sockets, keys, secrets, catalog. Raises what stops the start, told in a line."""
@@ -248,9 +248,9 @@ async def _trusted_keys(aws: AwsClients) -> dict[str, PublicKey]:
     return {jwk["kid"]: ec_public_key(jwk)}
 
 
-def _correlation_id(scope: Scope) -> str:
-    """Lambda's name of the invocation, however the event came in."""
+def _invocation(scope: Scope) -> tuple[str, str]:
+    """Lambda's name of the invocation, however the event came in; its trace where it is told."""
     streamed = scope.get("extensions", {}).get("aws.lambda")
     if streamed is not None:
-        return str(streamed["request_id"])
-    return str(getattr(scope.get("aws.context"), "aws_request_id", ""))
+        return str(streamed["request_id"]), str(streamed["trace_id"])
+    return str(getattr(scope.get("aws.context"), "aws_request_id", "")), ""

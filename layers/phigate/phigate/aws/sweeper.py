@@ -6,6 +6,7 @@ end, so that an alarm sees it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -17,6 +18,7 @@ from phigate.core.ledger.account import DAY_S
 from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.effects.audit.day_closer import DayCloser
 from phigate.effects.audit.s3_digests import S3Digests
+from phigate.effects.aws.lambda_event_log import LambdaEventLog
 from phigate.effects.store.catalog import DynamoCatalog
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts
@@ -40,11 +42,15 @@ class Sweeper:
 
     def __call__(self, event: Any, context: Any) -> None:
         """One sweep. Raises SettingsRefused, NoCredentials, SweepFailed."""
-        asyncio.run(self._swept(str(getattr(context, "aws_request_id", ""))))
+        with self._event_log.invocation(str(getattr(context, "aws_request_id", ""))):
+            asyncio.run(self._swept())
 
-    async def _swept(self, request_id: str) -> None:
-        aws = AwsClients("sweeper", self._outside)
-        aws.event_log.correlation_id = request_id
+    @cached_property
+    def _event_log(self) -> LambdaEventLog:
+        return self._outside.event_log("sweeper")
+
+    async def _swept(self) -> None:
+        aws = AwsClients("sweeper", self._outside, self._event_log)
         try:
             await aws.credentials.fresh()
             work = Sweep(aws)

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from phigate.core.errors import CallerError, GatewayError, PhigateError, UpstreamError
+from phigate.core.release import RELEASE
 from phigate.core.request.fields import FIELDS, HANDLINGS
 from phigate.core.types import MODEL_TIERS, REGIONS, Json
 from phigate.wire.openai.chat_body import ChatBody, RouteBody
@@ -37,7 +38,7 @@ def openapi_document(router: APIRouter) -> Json:
     """The whole document for one base path."""
     document = get_openapi(
         title="phigate",
-        version="1",
+        version=RELEASE,
         description="OpenAI-compatible chat with a residency and PHI gate on every call.",
         routes=router.routes,
     )

@@ -4,9 +4,7 @@ A signature proves who said it; these rules prove that it may be said: the regio
 the one that served, PHI was tried only under agreements in force, the cost is prices times usage.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, get_args
 
 import orjson
 
@@ -14,8 +12,8 @@ from phigate.core.errors import InvalidRequest
 from phigate.core.ledger.cost import cost, unseen_tokens
 from phigate.core.limits import STREAM_TIMEOUT_S
 from phigate.core.receipts.ids import MalformedId, seconds_of
-from phigate.core.receipts.record import Ended
-from phigate.core.types import ConfidentialBy, Json, Price, Residency, Tier, Usage
+from phigate.core.receipts.members import RECORD, wrong_members
+from phigate.core.types import Json, Price, Usage
 from phigate.verify.errors import ProofFailed
 from phigate.wire.json import parse_object
 
@@ -31,25 +29,14 @@ def read_record(payload: bytes) -> Json:
         record = parse_object(payload)
     except InvalidRequest as exc:
         raise ProofFailed(f"the record cannot be read: {exc.message}") from exc
-    wrong = _wrong(record)
+    wrong = wrong_members(record)
     if wrong:
         raise ProofFailed(f"the record's member {wrong[0]} is missing or not what it must be")
-    if record.keys() - MEMBERS.keys() - OPTIONAL.keys():
+    if record.keys() - RECORD.keys():
         raise ProofFailed("the record has a member that no version of it has")
     if orjson.dumps(record, option=orjson.OPT_SORT_KEYS) != payload:
         raise ProofFailed("the record is not canonical JSON")
     return record
-
-
-def _wrong(record: Json) -> list[str]:
-    """The members that are missing, or not what they must be."""
-    wrong = [name for name, fits in MEMBERS.items() if name not in record or not fits(record[name])]
-    wrong += [name for name, fits in OPTIONAL.items() if name in record and not fits(record[name])]
-    wrong += [need for name, need in NEEDS.items() if name in record and need not in record]
-    for together in TOGETHER:
-        if together & record.keys():
-            wrong += sorted(together - record.keys())
-    return wrong
 
 
 def violations(record: Json) -> Iterator[Violation]:
@@ -223,151 +210,4 @@ RULES: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "sandbox": _programs_for_phi,
 }
 
-
-def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _COUNT_MAX
-
-
-def _whole(value: Any) -> bool:
-    return type(value) is int and abs(value) <= _COUNT_MAX
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _name(value: Any) -> bool:
-    """A name that people are shown: nothing in it moves a terminal's cursor."""
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
-
-
-def _name_or_none(value: Any) -> bool:
-    return value is None or _name(value)
-
-
-def _verdict(value: Any) -> bool:
-    return isinstance(value, str) and _VERDICT.fullmatch(value) is not None
-
-
-def _one_of(names: Any) -> Callable[[Any], bool]:
-    """One of the names of a Literal."""
-    return lambda value: isinstance(value, str) and value in get_args(names)
-
-
-def _sha256(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")
-
-
-def _list_of(*kinds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """A list whose items are lists of just these kinds."""
-
-    def fits(value: Any) -> bool:
-        return isinstance(value, list) and all(_fits_each(item, kinds) for item in value)
-
-    return fits
-
-
-def _map_of(*kinds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    def fits(value: Any) -> bool:
-        return isinstance(value, dict) and all(_fits_each(item, kinds) for item in value.values())
-
-    return fits
-
-
-def _fits_each(item: Any, kinds: tuple[Callable[[Any], bool], ...]) -> bool:
-    if not isinstance(item, list) or len(item) != len(kinds):
-        return False
-    return all(fits(member) for fits, member in zip(kinds, item, strict=True))
-
-
-def _rejected(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(rows, list) and all(map(_text, rows)) for rows in value.values()
-    )
-
-
-def _counts(*names: str, **others: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """An object with just these counts, and others."""
-
-    def fits(value: Any) -> bool:
-        return (
-            isinstance(value, dict)
-            and value.keys() == {*names, *others}
-            and all(_count(value[name]) for name in names)
-            and all(fits(value[name]) for name, fits in others.items())
-        )
-
-    return fits
-
-
-_NAME = re.compile(r"[ -~]{0,256}")  # printable ASCII
 _ENCLAVE_RULES = ("capability_confidential", "provider_confidential")
-_VERDICT = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_COUNT_MAX = 2**53  # what every JSON parser reads exactly
-_FOUR_COUNTS = (_count,) * 4
-MEMBERS: Mapping[str, Callable[[Any], bool]] = {
-    "id": _name,
-    "account": _name,
-    "key": _name,
-    "seq": _count,
-    "time": _count,
-    "signed": _count,
-    "stack": _name,
-    "region_asked": _name_or_none,
-    "phi": lambda value: value is None or isinstance(value, bool),
-    "tier": lambda value: value is None or _one_of(Tier)(value),
-    "verdict": _verdict,
-    "rejected": _rejected,
-    "attempts": _list_of(_name, _name, _name, _count, _count),
-    "catalog": lambda value: value is None or _sha256(value),
-    "card": lambda value: value is None or _sha256(value),
-    "request_sha256": _sha256,
-    "response_sha256": _sha256,
-    "ended": _one_of(Ended),
-}
-OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
-    "row": _name,
-    "provider": _name,
-    "region_served": _name,
-    "residency": _one_of(Residency),
-    "agreement": _name_or_none,
-    "agreements": _map_of(_name, _name, _count, _count),
-    "usage": _counts(
-        "in",
-        "out",
-        "cache_read",
-        "cache_write",
-        "bytes_in",
-        "bytes_out",
-        source=lambda value: value in ("verified", "estimated"),
-    ),
-    "price": lambda value: _fits_each(value, _FOUR_COUNTS),
-    "cost": _counts("computed", "charged", "held"),
-    "turns": _list_of(_name, *_FOUR_COUNTS, *_FOUR_COUNTS),
-    "confidential": _one_of(ConfidentialBy),
-    "worked": lambda value: _fits_each(value, (_count, _count, _count)),
-    "upstream_id": _text,
-    "sandbox": lambda value: (
-        isinstance(value, dict)
-        and value.keys() == {"image", "runs"}
-        and _text(value["image"])
-        and _list_of(_text, _whole, _count)(value["runs"])
-    ),
-    "upstream_request_sha256": _sha256,
-    "upstream_response_sha256": _sha256,
-    "refusals_without_receipt": _count,
-    "certified": lambda value: value is False,
-    "override": lambda value: value is True,
-    "overrides": lambda value: (
-        isinstance(value, dict) and bool(value) and all(map(_name, [*value, *value.values()]))
-    ),
-    "simulated": lambda value: isinstance(value, list) and bool(value) and all(map(_name, value)),
-}
-# Members that stand only where another one does: nothing is charged without a row.
-NEEDS = {"cost": "row", "turns": "cost", "worked": "cost"}
-# Members that stand together or not at all.
-TOGETHER = (
-    frozenset({"row", "provider", "region_served", "residency", "agreement"}),
-    frozenset({"usage", "price", "cost"}),
-    frozenset({"override", "overrides"}),
-)

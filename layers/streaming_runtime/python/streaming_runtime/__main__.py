@@ -6,7 +6,6 @@ STREAMING_RUNTIME_RESPONSE=buffered and STREAMING_RUNTIME_FAILURES=module.attrib
 
 import asyncio
 import contextlib
-import functools
 import gc
 import os
 import signal
@@ -32,7 +31,7 @@ _SINKS: Mapping[str, MakeSink] = {"streaming": StreamSink, "buffered": BufferSin
 
 def main(environment: MutableMapping[str, str]) -> int:
     """Run the function that the environment names."""
-    journal = StderrJournal()
+    journal = StderrJournal(environment)
     # The function's own code first, as in the managed runtime; PYTHONPATH names the layers.
     sys.path.insert(0, environment.get("LAMBDA_TASK_ROOT", "/var/task"))
     sys.path.append(str(_LAYERS / f"lib/python{_VERSION}/site-packages"))
@@ -48,7 +47,7 @@ def main(environment: MutableMapping[str, str]) -> int:
             failures=_failures(environment.get("STREAMING_RUNTIME_FAILURES", "")),
             journal=journal,
             alarm=alarm,
-            trace=functools.partial(environment.__setitem__, "_X_AMZN_TRACE_ID"),
+            trace=journal.begin,
         )
     except (HandlerNotFound, KeyError) as error:
         report = start_report("Runtime.InitFailed", error)

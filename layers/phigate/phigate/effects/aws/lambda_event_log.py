@@ -1,70 +1,111 @@
-"""A function's log and metrics: one JSON object a line on standard output, which CloudWatch reads.
+"""What a function's log says: the line of an event, and what it counts.
 
-A note that counts something carries its metrics in the same line, in the embedded metric format, so
-a metric costs no call and no second line. Never content: a note holds names, ids and numbers.
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+Law 1: what belongs to an invocation is given with each of its lines; nothing keeps it between two.
+Law 2: a line holds names, ids and numbers. No exception is handed on, so none of its text is.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
-
-import orjson
+from functools import cached_property
+from typing import Any, Protocol
 
 from phigate.core.clock import Clock
 
-NAMESPACE = "phigate"
 TEXT_CHARS_MAX = 300  # a reason is a sentence
 
 Value = str | int | float | bool
+Metrics = Mapping[str, tuple[str, float]]  # unit and value, by name
+
+# The keys of the invocation that is served. A task begins with those of the task that began it, so
+# calls that are served at once keep theirs apart.
+_INVOCATION: ContextVar[Mapping[str, Value] | None] = ContextVar("invocation", default=None)
+
+
+class LineWriter(Protocol):
+    """Writes one line, with its metrics."""
+
+    def write(self, level: int, line: Mapping[str, Any], metrics: Metrics, now_ms: int) -> None: ...
 
 
 class LambdaEventLog:
-    """See core.event_log.EventLog. `correlation_id` is set for each invocation by who is called."""
+    """See core.event_log.EventLog. One for all invocations of an execution environment; its writer
+    is made for the first line."""
 
-    def __init__(self, stream: TextIO, clock: Clock, *, function: str, stack: str) -> None:
-        self.correlation_id = ""
-        self._stream = stream
+    def __init__(
+        self,
+        make_writer: Callable[[], LineWriter],
+        clock: Clock,
+        *,
+        function: str,
+        stack: str,
+        version: str = "",
+        is_cold: bool = True,
+    ) -> None:
+        self._make_writer = make_writer
         self._clock = clock
+        self._is_cold = is_cold
         self._about = {"function": function, "stack": stack}
+        if version:
+            self._about["function_version"] = version
+
+    @contextmanager
+    def invocation(self, request_id: str, trace_id: str = "") -> Iterator[None]:
+        """Lines that are written inside, also by tasks begun inside, name this invocation."""
+        keys: dict[str, Value] = {
+            "cold_start": self._is_cold,
+            "function_request_id": request_id,
+            "correlation_id": request_id,
+        }
+        if trace_id:  # else Powertools takes it from the environment
+            keys["xray_trace_id"] = trace_id.partition(";")[0].removeprefix("Root=")
+        self._is_cold = False
+        token = _INVOCATION.set(keys)
+        try:
+            yield
+        finally:
+            _INVOCATION.reset(token)
 
     def record(self, event: str, **fields: Value) -> None:
         """One line."""
         now_s = self._clock.now_s()
         line: dict[str, Any] = {
-            "level": LEVELS.get(event, "INFO"),
             "time": datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds"),
             "event": event,
             **self._about,
-            **({"correlation_id": self.correlation_id} if self.correlation_id else {}),
+            **(_INVOCATION.get() or {"cold_start": self._is_cold}),
             **{name: _short(value) for name, value in fields.items()},
         }
         if isinstance(routed := line.pop("routed", None), str):
             line["row"], line["region"], line["tier"] = (*routed.split("/"), "", "")[:3]
-        line |= _metrics(event, line, round(now_s * 1000))
-        self._stream.write(orjson.dumps(line).decode() + "\n")
-        self._stream.flush()
+        level = LEVELS.get(event, logging.INFO)
+        self._writer.write(level, line, _metrics(event, line), round(now_s * 1000))
+
+    @cached_property
+    def _writer(self) -> LineWriter:
+        return self._make_writer()
+
+
+def quiet_libraries() -> None:
+    """Libraries write warnings alone. With AWS_LAMBDA_LOG_LEVEL at DEBUG the managed runtime lets
+    all of them speak, and botocore writes each answer, a secret's too."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 def _short(value: Value) -> Value:
     return value[:TEXT_CHARS_MAX] if isinstance(value, str) else value
 
 
-def _metrics(event: str, line: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
-    """The members that make metrics of a line; nothing where the event has none."""
-    values: dict[str, Any] = {}
-    units: list[dict[str, str]] = []
+def _metrics(event: str, line: Mapping[str, Any]) -> Metrics:
+    """What a line counts; nothing where its event has no metric."""
+    found: dict[str, tuple[str, float]] = {}
     for metric, unit, field in METRICS.get(event, ()):
         value = 1 if field is None else line.get(field)
         if isinstance(value, int | float):
-            values[metric] = value
-            units.append({"Name": metric, "Unit": unit})
-    if not units:
-        return {}
-    # An alarm looks at a stack; it cannot add rows up.
-    dimensions = [["stack", "row"], ["stack"]] if line.get("row") else [["stack"]]
-    directive = {"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": units}
-    return {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [directive]}, **values}
+            found[metric] = (unit, value)
+    return found
 
 
 # Metric, unit, and the field that holds it; None counts the event itself.
@@ -117,13 +158,13 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "days_left_open": (("DaysLeftOpen", "Count", "accounts"),),
     "part_failed": (("SweepFailures", "Count", None),),
 }
-LEVELS: Mapping[str, str] = {
-    "bug": "ERROR",
-    "part_failed": "ERROR",
-    "start_failed": "ERROR",
-    "catalog_not_served": "ERROR",
-    "provider_refuses_operator": "ERROR",
-    "cost_above_hold": "ERROR",
+LEVELS: Mapping[str, int] = {
+    "bug": logging.ERROR,
+    "part_failed": logging.ERROR,
+    "start_failed": logging.ERROR,
+    "catalog_not_served": logging.ERROR,
+    "provider_refuses_operator": logging.ERROR,
+    "cost_above_hold": logging.ERROR,
     **dict.fromkeys(
         (
             "agreement_ends",
@@ -144,6 +185,6 @@ LEVELS: Mapping[str, str] = {
             "sandbox_stop_failed",
             "days_left_open",
         ),
-        "WARNING",
+        logging.WARNING,
     ),
 }

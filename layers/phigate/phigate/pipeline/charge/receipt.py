@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import orjson
 
 from phigate.core.errors import Overloaded
+from phigate.core.receipts.members import record
 from phigate.core.receipts.port import SigningKey
-from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Facts, Signed, hash_text, record
+from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP, Facts, Signed, hash_text
 from phigate.core.types import Agreement, Attempt, Row
 from phigate.pipeline.plan import RequestPlan
 from phigate.wire.jws import signing_input
