@@ -20,7 +20,7 @@ from bench.checks import Answer, Check
 ANSWER_TIMEOUT_S = 60.0
 # A client that got a wrong answer waits, so that a broken target is not flooded.
 AFTER_ERROR_S = 0.005
-# Of DESIGN's 200 holds an account, with room for holds that are still to be settled.
+# Of the 200 holds that an account may have, with room for those that are still to be settled.
 CLIENTS_PER_KEY = 125
 
 

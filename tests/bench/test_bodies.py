@@ -9,7 +9,7 @@ import orjson
 
 from bench.bodies import Endpoint, anthropic_body, http_request, image_body, png, text_body
 
-# DESIGN 1: BODY_BYTES_MAX. A larger body would measure a refusal.
+# The gateway's BODY_BYTES_MAX, by hand. A larger body would measure a refusal.
 BODY_BYTES_MAX = 5_000_000
 
 

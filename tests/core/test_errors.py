@@ -1,18 +1,17 @@
-"""The table of errors is DESIGN 1's, and every error is rendered in the same envelope."""
+"""The table of errors is that of docs/api.md, and every error is rendered in the same envelope."""
 
 import pytest
 
 from phigate.core import errors
 from phigate.core.errors import PhigateError
 
-# DESIGN 1, in its order: code, status. The type is OpenAI's family of the error.
+# docs/api.md, in its order: code, status. The type is OpenAI's family of the error.
 TABLE = {
     "invalid_api_key": (401, "authentication_error"),
     "not_found": (404, "invalid_request_error"),
     "method_not_allowed": (405, "invalid_request_error"),
     "unsupported_encoding": (415, "invalid_request_error"),
     "request_too_large": (413, "invalid_request_error"),
-    # Not in DESIGN: a body that does not come in its time (#11).
     "request_timeout": (408, "invalid_request_error"),
     "invalid_request": (400, "invalid_request_error"),
     "key_policy": (403, "permission_error"),
@@ -38,7 +37,7 @@ def kinds(parent: type[PhigateError]) -> list[type[PhigateError]]:
     return [kind for child in children for kind in (child, *kinds(child))]
 
 
-def test_the_errors_are_the_table_of_the_design_and_nothing_else() -> None:
+def test_the_errors_are_the_promised_table_and_nothing_else() -> None:
     assert {kind.code: (kind.status, kind.type) for kind in kinds(PhigateError)} == TABLE
 
 

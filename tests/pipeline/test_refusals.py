@@ -116,7 +116,7 @@ def against_phi_required(case: Case) -> Case:
 
 
 UNKNOWN_KEY = make_key("live", bytes(32))
-# In DESIGN's order: the rank, the code, and what is wrong.
+# In the order of docs/api.md: the rank, the code, and what is wrong.
 FAULTS: dict[str, tuple[int, str, Fault]] = {
     "no key": (0, "invalid_api_key", with_field("key", None)),
     "a malformed key": (0, "invalid_api_key", with_field("key", KEY[:-1] + "?")),

@@ -3,7 +3,7 @@ row outside its region. Fail closed, in every path.
 
 The gate, the order and the attempts are run over every region x PHI x images x needed tools x
 agreement state x age of the catalog x what makes an enclave necessary x every subset of failing
-candidates, against an oracle that is written from DESIGN 1 and 2 and calls nothing of the gate.
+candidates, against an oracle that is written from decisions 78 to 85 and calls nothing of the gate.
 Then the same check is run on gates that are broken on purpose: each of them must be caught, by the
 law that it breaks.
 """
@@ -50,7 +50,7 @@ TRIES_SEEN_MAX = 6
 NOTHING: frozenset[str] = frozenset()
 EVERYTHING = frozenset({"*"})
 
-# DESIGN: "catalog ... at most 3,600 s for PHI". The second turns stale between two attempts.
+# Decision 85: at most 3,600 s for PHI. The second turns stale between two attempts.
 CATALOG_AGES_S = {"fresh": 0.0, "stale after the first attempt": 3_598.0, "stale": 3_600.5}
 
 # --- The rows of the cases -------------------------------------------------------------------
@@ -401,7 +401,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "the repository's confidential names": cases_of_the_repository_by_confidential_name,
 }
 
-# --- The oracle: DESIGN 1 and 2 in other words ------------------------------------------------
+# --- The oracle: decisions 78 to 85 in other words --------------------------------------------
 
 
 def bears(row: Row, name: str, catalog: Catalog) -> bool:
@@ -519,7 +519,7 @@ PHI_LAW = "no PHI attempt at a row without an agreement in force"
 SANDBOX_LAW = "no PHI attempt for a math agent"
 REGION_LAW = "no attempt at a row that does not process in the region"
 CONFIDENTIAL_LAW = "no attempt outside an enclave where one is necessary"
-CODE_LAW = "a refusal has the code of DESIGN 1"
+CODE_LAW = "a refusal has the code of decision 80"
 CANDIDATES_LAW = "the candidates are exactly the rows that may serve"
 RECORD_LAW = "every row is a candidate or a rejection, once"
 TRIES_LAW = "the attempts are the candidates in order, each looked at again"

@@ -1,4 +1,4 @@
-"""Every error the gateway answers with; the table is DESIGN 1, in its order of precedence.
+"""Every error the gateway answers with; docs/api.md has the table in its order of precedence.
 
 PhigateError
 ├── CallerError          the caller can mend it

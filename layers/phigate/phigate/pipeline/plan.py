@@ -89,7 +89,7 @@ def plan_request(
     now_s: float,
     marks: bytes | None = None,
 ) -> RequestPlan:
-    """Body, policy, route and bound, in the order of DESIGN's table; `marks` are the body's, where
+    """Body, policy, route and bound, in the order of docs/api.md; `marks` are the body's, where
     they are known. Raises CallerError."""
     body = read(request.body.pop(), marks)
     catalog = view.catalog

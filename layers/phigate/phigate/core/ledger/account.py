@@ -238,7 +238,7 @@ def _has_too_many_holds(item: Mapping[str, Any], _: HoldRequest) -> bool:
     return len(map_at(item, "h")) >= HOLDS_MAX
 
 
-# The reasons in the order of DESIGN's table of errors: 401, 402, 429.
+# The reasons in the order of the table of errors in docs/api.md: 401, 402, 429.
 REFUSALS: tuple[tuple[Refusal, Callable[[Mapping[str, Any], HoldRequest], bool]], ...] = (
     ("key", _key_is_off),
     ("credit", _lacks_credit),

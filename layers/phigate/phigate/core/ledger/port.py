@@ -1,4 +1,4 @@
-"""What the pipeline needs of the ledger: prepaid credit with holds (DESIGN 3).
+"""What the pipeline needs of the ledger: prepaid credit with holds (decision 1).
 
 An expected failure is a result (`HoldRefused`, `None`); `Overloaded` means that the store could
 not be reached within its bounds.
@@ -34,7 +34,7 @@ class HoldRequest:
 
 @dataclass(frozen=True, slots=True)
 class HoldRefused:
-    """Why no hold was written, in the order of DESIGN's table: key, credit, spend limit, rate."""
+    """Why no hold was written, in the order of docs/api.md: key, credit, spend limit, rate."""
 
     reason: Literal["key", "credit", "spend_limit", "rate", "holds", "refusals"]
     available_micros: int = 0
@@ -64,7 +64,7 @@ class Swept:
 
 
 class Ledger(Protocol):
-    """Prepaid credit with holds (DESIGN 3). Each method is idempotent and may raise Overloaded.
+    """Prepaid credit with holds. Each method is idempotent and may raise Overloaded.
 
     It keeps nothing between calls: what it has to know of a hold, the hold carries.
     """

@@ -38,7 +38,7 @@ class SigningKey(Protocol):
 
 
 class ReceiptSigner(Protocol):
-    """KeyStore for records, made by this process and certified for at most an hour (DESIGN 4)."""
+    """Signs records by keys of this process, each certified for an hour at most (decision 26)."""
 
     def begin(self, until_s: float) -> None:
         """Ask for a key that is certified until then, where there is none. Does not wait."""

@@ -2,8 +2,8 @@
 names, counts, hashes and micros; never content. `members` is the table of what is written of it.
 
 The hashes of general traffic are SHA-256 of the bytes. Under PHI they are HMAC-SHA256 under a
-nonce that only the key's holder can compute, so that nobody else can test guesses. A record is
-signed as it stands and checked by `verify`, which owns what its members must agree with.
+nonce that only the key's holder can compute, so that nobody else can test guesses (decision 92). A
+record is signed as it stands and checked by `verify`, which owns what its members must agree with.
 """
 
 import hashlib

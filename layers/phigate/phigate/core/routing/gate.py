@@ -78,8 +78,8 @@ def may_attempt(
 
 
 def refusal_code(blocking_step: str, asked: Requirements) -> Code:
-    """One function of the step that emptied the list and whether there are images (DESIGN 1). PHI
-    for a math agent is blocked whatever else the rows lack: no row would ever do."""
+    """One function of the step that emptied the list and whether there are images
+    (decision 80). PHI for a math agent is blocked whatever else the rows lack: no row would do."""
     if asked.phi and asked.task == "math":
         return "phi_blocked"
     if blocking_step == "key_policy":

@@ -1,4 +1,4 @@
-"""The keys that sign receipts: made by this process, certified by the stack's root (DESIGN 4).
+"""The keys that sign receipts: made by this process, certified by the stack's root (decision 26).
 
 Law 1: a key is made when the first request asks, never at init: a snapshot of a process that has
 one would give many environments the same key.

@@ -1,4 +1,4 @@
-"""What the caller is told of an answer in its headers (DESIGN 1)."""
+"""What the caller is told of an answer in its headers; docs/api.md lists them."""
 
 import re
 

@@ -12,7 +12,7 @@ from phigate.core.types import Json, Row
 from phigate.core.upstream import Head, UpstreamRequest
 from phigate.pipeline.plan import RequestPlan
 
-# Another candidate may answer where this one could not (DESIGN 2).
+# Another candidate may answer where this one could not (decision 81).
 FAILOVER_STATUSES = frozenset({401, 402, 403, 404, 408, 409, 429})
 KEYED_MEMBERS = {
     "user": "user",

@@ -15,7 +15,7 @@ from phigate.core.ledger.cost import text_bytes
 from phigate.core.types import Json
 from phigate.wire.sse import data_event
 
-# Our own names in an upstream's answer are forgeries (DESIGN 6.7). The written-out JSON is
+# Our own names in an upstream's answer are forgeries (decision 99). The written-out JSON is
 # searched, where no escape can hide a name.
 _FORGED_NAMES = ("x_phi", "x-phi", "phi")
 _FORGED_STARTS = tuple(b'"' + name.encode() for name in _FORGED_NAMES)
