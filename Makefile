@@ -217,7 +217,7 @@ sbom: setup-dev ## dist/sbom-*.json: what the functions and the sandbox are made
 	@test -x .phigate-tools/sbom/bin/pip || $(PYTHON) -m venv .phigate-tools/sbom
 	@.phigate-tools/sbom/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/sbom.lock
 	@mkdir -p dist
-	.phigate-tools/sbom/bin/cyclonedx-py requirements --output-reproducible layers/dependencies/requirements.txt -o dist/sbom-functions.json
+	.phigate-tools/sbom/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml layers/dependencies/requirements.txt -o dist/sbom-functions.json
 	.phigate-tools/sbom/bin/cyclonedx-py requirements --output-reproducible sandbox_fargate/requirements.lock -o dist/sbom-sandbox.json
 
 .PHONY: lock

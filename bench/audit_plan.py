@@ -74,6 +74,10 @@ class SetClock:
         """Nothing here waits."""
         await asyncio.sleep(0)
 
+    async def back_off(self, at_most_s: float) -> None:
+        """Nor here."""
+        await self.sleep(at_most_s)
+
 
 @dataclass(slots=True)
 class Written:

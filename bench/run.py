@@ -5,13 +5,13 @@ of the upstream is set before every load.
 """
 
 import asyncio
-import http.client
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+import httpx
 import orjson
 import uvloop
 
@@ -87,15 +87,11 @@ def run(steps: Iterable[Step], upstream: Upstream, *, quick: bool) -> list[Cell]
 
 def get_json(port: int, path: str, *, method: str = "GET") -> dict[str, object]:
     """One small JSON object from a server on loopback; empty when it is not one."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=_CONTROL_TIMEOUT_S)
+    url = f"http://{HOST}:{port}{path}"
     try:
-        connection.request(method, path)
-        answer = connection.getresponse().read()
-        parsed = orjson.loads(answer)
-    except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
+        parsed = orjson.loads(httpx.request(method, url, timeout=_CONTROL_TIMEOUT_S).content)
+    except (httpx.HTTPError, orjson.JSONDecodeError):
         return {}
-    finally:
-        connection.close()
     return parsed if isinstance(parsed, dict) else {}
 
 

@@ -1,6 +1,6 @@
 """Get an answer that fits a schema.
 
-The gateway checks the answer against it; one that does not fit is an error, never handed on.
+The schema is sent to a model that takes one; read the answer as you read any input, all the same.
 """
 
 import json

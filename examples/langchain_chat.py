@@ -1,4 +1,7 @@
-"""Use the gateway from LangChain: its OpenAI model takes the same base URL, key and headers."""
+"""Use the gateway from LangChain: its OpenAI model takes the same base URL, key and headers.
+
+The headers are set once, and hold for every call of that model object.
+"""
 
 import os
 

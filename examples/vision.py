@@ -1,6 +1,6 @@
 """Show the model an image.
 
-Images go as data URLs: the gateway fetches nothing from the web, under PHI or not.
+Under PHI an image is sent inside the request, as a data URL; an address of one is refused.
 """
 
 import base64

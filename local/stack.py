@@ -67,6 +67,7 @@ from phigate.wiring import (
     Parts,
     build_gateway,
     local_access,
+    local_catalog,
     overrides_of,
     simulated_providers,
     variable,
@@ -142,6 +143,7 @@ async def _serve(
     event_log = LineJournal(sys.stdout, clock)
     key, is_new = await _filled(dynamodb, options.state, resources.catalog_bytes, signers, clock)
     math = sandboxes(dynamodb, clock, event_log, warm=options.sandboxes)
+    trusted = {signers[CATALOGS].kid: signers[CATALOGS].public_key}
     gateway, upstream = build_gateway(
         Parts(
             stack=Stack(name=LOCAL_STACK, region="CH", unproven_allowed=frozenset({"*"})),
@@ -149,7 +151,7 @@ async def _serve(
             ledger=make_ledger(dynamodb, clock),
             clock=clock,
             event_log=event_log,
-            trusted_keys={signers[CATALOGS].kid: signers[CATALOGS].public_key},
+            catalog=local_catalog(dynamodb, clock, event_log, trusted, resources.access),
             access=resources.access,
             receipt_root=signers[CERTIFICATES],
             signer=signer,

@@ -68,6 +68,10 @@ class FakeClock:
         """Let the time pass at once."""
         self.time_s += seconds
 
+    async def back_off(self, at_most_s: float) -> None:
+        """The longest pause, so that a story has one course."""
+        await self.sleep(at_most_s)
+
 
 class FakeDynamo:
     """One table in memory. Every call is atomic, as it is in DynamoDB."""

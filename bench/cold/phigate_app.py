@@ -15,7 +15,7 @@ def application() -> FunctionServer:
     """The ASGI application."""
     return chat(
         LambdaEnvironment(
-            endpoint=lambda service, region: os.environ["BENCH_AWS"],
+            endpoint=lambda service, region, _fips: os.environ["BENCH_AWS"],
             base_url=lambda provider: f"{os.environ['BENCH_PROVIDERS']}/{provider}/v1",
         )
     )

@@ -20,12 +20,14 @@ class RawServer:
         self.left = asyncio.Event()
         self._scripts = scripts
         self._talks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         talk = asyncio.current_task()
         assert talk is not None
         self._talks.add(talk)
+        self._writers.append(writer)
         script = self._scripts[min(self.connections, len(self._scripts) - 1)]
         self.connections += 1
         try:
@@ -35,6 +37,10 @@ class RawServer:
             self.left.set()
             writer.transport.abort()
             self._talks.discard(talk)
+
+    def say(self, piece: bytes) -> None:
+        """What nobody asked for, on the connection that was opened last."""
+        self._writers[-1].write(piece)
 
     async def stop(self) -> None:
         """End every connection."""

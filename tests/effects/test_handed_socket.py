@@ -11,12 +11,11 @@ import pytest
 
 from local.handover import hand_out, listen
 from phigate.effects.handed_socket import handed_socket, handed_socket_now
-from phigate.effects.http1 import Posts
+from phigate.effects.posts import Bounds, Posts
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
 
-HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 Connect = Callable[[], socket.socket]
 
 
@@ -59,12 +58,11 @@ async def test_a_process_that_hands_nothing_out_is_given_up_in_time(tmp_path: Pa
         posts = Posts(
             endpoint=f"unix:{tmp_path}/engine.sock",
             clock=FakeClock(),
-            connections_max=1,
-            connect_timeout_s=0.05,
-            unused_max_s=20.0,
+            bounds=Bounds(1, connect_timeout_s=0.05, unused_max_s=20.0, answer_timeout_s=1.0),
         )
         with pytest.raises(TimeoutError):
-            await posts.post(HEAD, b"{}", 1.0)
+            await posts.post({}, b"{}")
+        await posts.close()
 
 
 async def test_what_is_handed_over_goes_to_no_child(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Aws:
         self.url = ""
         self._dynamo_url = dynamo_url
 
-    def endpoint(self, service: str, aws_region: str) -> str:
+    def endpoint(self, service: str, aws_region: str, _fips: bool) -> str:
         """See LambdaEnvironment.endpoint."""
         assert aws_region == AWS_REGION
         return self.url

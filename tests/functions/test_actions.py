@@ -24,7 +24,7 @@ from phigate.aws.directory import directory
 from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.math import math, math_extras
 from phigate.aws.server import FunctionServer
-from phigate.aws.settings import FUNCTIONS, Function
+from phigate.aws.settings import FUNCTIONS, SETTINGS, Function, MathSettings
 from phigate.aws.sweeper import Sweeper
 from phigate.core.errors import SandboxError
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk, stale_counters
@@ -137,7 +137,9 @@ def test_math_and_sweeper(aws_stack: AwsStack) -> None:
             assert handler(rest(path, ASKED, aws_stack.key), CONTEXT)["statusCode"] == 200
             handler.close()
             now = FakeClock(time.time())
-            asyncio.run(opened(AwsClients("math", aws_stack.outside("math", now, **variables))))
+            asyncio.run(
+                opened(AwsClients(MathSettings, aws_stack.outside("math", now, **variables)))
+            )
             holds_are_raised_and_swept(aws_stack, "math")
             a_row_fails(aws_stack, "math", math)
 
@@ -158,7 +160,7 @@ def test_a_role_refuses_what_was_not_recorded(function: Function, aws_stack: Aws
     call = {"TableName": "phigate", "Key": {"pk": {"S": "A#clinic#S0"}, "sk": {"S": "S"}}}
 
     async def deleted() -> None:
-        aws = AwsClients(function, aws_stack.outside(function, WallClock(), **TASKS))
+        aws = AwsClients(SETTINGS[function], aws_stack.outside(function, WallClock(), **TASKS))
         try:
             with pytest.raises(NotAccepted, match="AccessDenied"):
                 await aws.dynamodb.call("DeleteItem", call)
@@ -181,7 +183,7 @@ def holds_are_raised_and_swept(aws_stack: AwsStack, function: Function) -> None:
 
 
 async def extended(aws_stack: AwsStack, function: Function, key: str, now_s: int) -> OpenHold:
-    aws = AwsClients(function, aws_stack.outside(function, WallClock(), **TASKS))
+    aws = AwsClients(SETTINGS[function], aws_stack.outside(function, WallClock(), **TASKS))
     principal = await DynamoKeys(aws.dynamodb, aws.clock).lookup(key_sha256(key))
     assert principal is not None
     account, ledger = principal.account, DynamoLedger(aws.dynamodb, aws.clock)
@@ -196,7 +198,7 @@ async def extended(aws_stack: AwsStack, function: Function, key: str, now_s: int
 
 
 async def answered_late(aws_stack: AwsStack, function: Function, hold: OpenHold) -> None:
-    aws = AwsClients(function, aws_stack.outside(function, WallClock(), **TASKS))
+    aws = AwsClients(SETTINGS[function], aws_stack.outside(function, WallClock(), **TASKS))
     ledger = DynamoLedger(aws.dynamodb, aws.clock)
     receipts = DynamoReceipts(aws.dynamodb, aws.clock)
     written = await ledger.put_receipt(hold.writing(80), RECORD)
@@ -234,7 +236,7 @@ async def another_account(dynamodb: DynamoDB) -> str:
     return await admin.create_key(account, "test", KeyPolicy())
 
 
-async def opened(aws: AwsClients) -> None:
+async def opened(aws: AwsClients[MathSettings]) -> None:
     """A sandbox that is claimed from the pool, or started, and given up at once."""
     extras = await math_extras(aws)
     assert extras.sandboxes and extras.wait_idle and extras.close

@@ -6,7 +6,7 @@ import time
 from phigate.aws.buffered import Buffered
 from phigate.aws.catalog_sync import CatalogSync
 from phigate.aws.chat import chat
-from phigate.effects.aws.stack_catalog import SECRETS_FRESH_S
+from phigate.effects.aws.provider_credentials import SECRETS_FRESH_S
 from tests.fakes import FakeClock
 from tests.functions.actions import items_of
 from tests.functions.aws_stack import CONTEXT, INFOMANIAK, AwsStack, rest, sync_event

@@ -16,7 +16,11 @@ import pytest
 from phigate.aws.buffered import Buffered
 from phigate.aws.chat import chat
 from phigate.core.limits import RETRY_PAUSE_S
-from phigate.effects.aws.stack_catalog import RETRY_AFTER_S, SECRETS_AGE_MAX_S, SECRETS_FRESH_S
+from phigate.effects.aws.provider_credentials import (
+    RETRY_AFTER_S,
+    SECRETS_AGE_MAX_S,
+    SECRETS_FRESH_S,
+)
 from tests.fakes import FakeClock
 from tests.functions.aws_stack import CONTEXT, AwsStack, rest
 

@@ -1,28 +1,33 @@
 """Every variable that is missing or wrong, and the line that says so."""
 
+from typing import Any
+
 import pytest
 
 from phigate.aws.server import BUFFERED_TIMEOUT_S, stack_of
 from phigate.aws.settings import (
-    FIELDS,
     FUNCTIONS,
-    TASK_FIELDS,
+    SETTINGS,
+    ChatSettings,
     Function,
     SettingsRefused,
+    SweeperSettings,
     read_settings,
+    variables_of,
 )
 from phigate.core.limits import JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from tests.builders import repository_catalog
+from tests.functions.aws import AWS_REGION
 from tests.functions.aws_stack import ENVIRONMENT, TASKS
 
 WHOLE = {**ENVIRONMENT, **TASKS, "PHIGATE_DIGEST_BUCKET": "digests"}
 
 MISSING = [
-    (function, field.variable)
+    (function, variable.name)
     for function in FUNCTIONS
-    for field in (*FIELDS, *(TASK_FIELDS if function in ("math", "sweeper") else ()))
-    if function in field.functions and not field.may_be_empty
-    if (function, field.variable) != ("sweeper", "PHIGATE_CLUSTER")
+    for variable in variables_of(SETTINGS[function])
+    if not variable.may_be_empty
+    if (function, variable.name) != ("sweeper", "PHIGATE_CLUSTER")
 ]
 WRONG: dict[str, tuple[Function, dict[str, str], str]] = {
     "a region that is none": (
@@ -94,13 +99,68 @@ WRONG: dict[str, tuple[Function, dict[str, str], str]] = {
     ),
 }
 
+SERVED = {"table", "stack", "aws_region", "issuer", "region", "jurisdictions", "unproven_allowed"}
+SIGNS = {"required", "key", "catalog_key", "secrets", "is_streaming"}
+SANDBOXES = {
+    "cluster",
+    "task_definition",
+    "subnets",
+    "security_groups",
+    "image",
+    "warm_pool",
+    "per_account",
+    "per_stack",
+    "secret_name",
+}
+# All that a function knows: what it has no business with is no member of its settings.
+MEMBERS: dict[Function, set[str]] = {
+    "chat": SERVED | SIGNS,
+    "math": SERVED | SIGNS | SANDBOXES,
+    "directory": SERVED | {"catalog_key", "redpill_key", "secrets"},
+    "catalog_sync": {
+        "table",
+        "stack",
+        "aws_region",
+        "receipt_key",
+        "catalog_key",
+        "day_key",
+        "redpill_key",
+        "catalog_folder",
+    },
+    "sweeper": {
+        "table",
+        "stack",
+        "aws_region",
+        "region",
+        "jurisdictions",
+        "day_key",
+        "digest_bucket",
+    }
+    | SANDBOXES,
+}
+
+
+def members(settings: Any) -> set[str]:
+    """The names of a model's members, and of its parts'."""
+    return {
+        name
+        for own, value in settings._asdict().items()
+        for name in (members(value) if hasattr(value, "_asdict") else {own})
+    }
+
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_what_is_whole_is_read(function: Function) -> None:
-    settings = read_settings(WHOLE, function)
-    assert (settings.function, settings.table) == (function, "phigate")
-    assert (settings.tasks is not None) == (function in ("math", "sweeper"))
-    assert bool(settings.receipt_key) == (function in ("chat", "math", "catalog_sync"))
+    settings = read_settings(WHOLE, SETTINGS[function])
+    assert settings.common == ("phigate", "stack-ch", AWS_REGION)
+    assert members(settings) == MEMBERS[function]
+    assert None not in settings
+
+
+def test_no_variable_is_read_twice() -> None:
+    for model in SETTINGS.values():
+        names = [variable.name for variable in variables_of(model)]
+        assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("function, variable", MISSING)
@@ -110,7 +170,7 @@ def test_what_is_missing_is_named(function: Function, variable: str, left: str |
     if left is not None:
         environ[variable] = left
     with pytest.raises(SettingsRefused) as refused:
-        read_settings(environ, function)
+        read_settings(environ, SETTINGS[function])
     assert str(refused.value) == f"{function} does not start: {variable} is missing"
 
 
@@ -119,7 +179,7 @@ def test_what_is_wrong_is_said_in_one_line(
     function: Function, changes: dict[str, str], line: str
 ) -> None:
     with pytest.raises(SettingsRefused, match=line) as refused:
-        read_settings(WHOLE | changes, function)
+        read_settings(WHOLE | changes, SETTINGS[function])
     assert "\n" not in str(refused.value)
 
 
@@ -132,22 +192,16 @@ def test_no_function_starts_where_a_providers_place_is_set(
     for provider in sorted({row.provider for row in repository_catalog().rows}):
         variable = f"PHIGATE_{provider.upper()}_{name}"
         with pytest.raises(SettingsRefused, match=f"{variable} may not be set on AWS"):
-            read_settings(WHOLE | {variable: value}, function)
+            read_settings(WHOLE | {variable: value}, SETTINGS[function])
 
 
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(SettingsRefused, match="PHIGATE_TABLE is missing; PHIGATE_STACK is missing"):
-        read_settings(WHOLE | {"PHIGATE_TABLE": "", "PHIGATE_STACK": ""}, "sweeper")
+        read_settings(WHOLE | {"PHIGATE_TABLE": "", "PHIGATE_STACK": ""}, SweeperSettings)
 
 
 def test_a_sweeper_without_a_cluster_has_no_sandboxes() -> None:
-    assert read_settings(ENVIRONMENT, "sweeper").tasks is None
-
-
-def test_a_function_does_not_see_what_is_anothers() -> None:
-    assert read_settings(WHOLE, "directory").receipt_key == ""
-    assert read_settings(WHOLE, "chat").redpill_key == ""
-    assert read_settings(WHOLE, "sweeper").secrets == ""
+    assert read_settings(ENVIRONMENT, SweeperSettings).sandboxes is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +211,7 @@ def test_a_function_does_not_see_what_is_anothers() -> None:
 def test_deadlines_are_those_of_the_transport(
     streaming: str, json_s: float, stream_s: float
 ) -> None:
-    stack = stack_of(read_settings(WHOLE | {"PHIGATE_STREAMING": streaming}, "chat"))
+    stack = stack_of(read_settings(WHOLE | {"PHIGATE_STREAMING": streaming}, ChatSettings))
     assert (stack.json_timeout_s, stack.stream_timeout_s) == (json_s, stream_s)
     assert stack.regions == ("CH",)
     assert stack.unproven_allowed == frozenset()

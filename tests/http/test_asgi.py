@@ -149,8 +149,10 @@ def test_an_older_card_is_found_after_the_catalog_has_changed(tmp_path: Path) ->
     harness = _stage()
     signer = load_or_create_key_file(tmp_path / "key.pem")
     dynamo = FakeDynamo()
-    harness.gateway.catalog = DynamoCatalog(
-        dynamo, harness.clock, harness.event_log, {signer.kid: signer.public_key}
+    harness.use(
+        catalog=DynamoCatalog(
+            dynamo, harness.clock, harness.event_log, {signer.kid: signer.public_key}
+        )
     )
     document = _document()
 
@@ -178,7 +180,7 @@ def test_markup_in_a_card_stays_text_on_the_page() -> None:
     harness = _stage()
     catalog = catalog_from_bytes(canonical_bytes(_document()))
     row = replace(catalog.rows[0], model='<script>"&')
-    harness.gateway.catalog = _Catalog(replace(catalog, rows=(row,), rows_by_id={row.id: row}))
+    harness.use(catalog=_Catalog(replace(catalog, rows=(row,), rows_by_id={row.id: row})))
     page = _call(harness.gateway, "GET", "/v1/pricing", headers={"accept": "text/html"}).text
     assert "<script" not in page
     assert "&lt;script&gt;&quot;&amp;" in page
@@ -259,7 +261,7 @@ def test_a_bug_is_our_envelope_and_its_text_is_nowhere(
 ) -> None:
     part, broken, method, path = BUGS[name]
     harness = _stage()
-    setattr(harness.gateway, part, broken)
+    harness.use(**{part: broken})
     told = _call(harness.gateway, method, path, body=HELLO if method == "POST" else None)
     assert told.status_code == 500
     assert told.headers["content-type"] == "application/json"

@@ -2,10 +2,10 @@
 
 import pytest
 
+from phigate.core.release import RELEASE
 from phigate.core.request.fields import FIELDS, HANDLINGS
-from phigate.http.directory import directory
+from phigate.http.app import ENDPOINTS
 from phigate.http.openapi import openapi_document
-from tests.pipeline.gateway_harness import GatewayHarness
 
 PLACES = {
     "stream_options": "StreamOptions",
@@ -15,7 +15,12 @@ PLACES = {
     "provider": "ProviderPreferences",
     "debug": "Debug",
 }
-SCHEMAS = openapi_document(directory(GatewayHarness().gateway))["components"]["schemas"]
+DOCUMENT = openapi_document(ENDPOINTS)
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def test_the_document_tells_the_release() -> None:
+    assert DOCUMENT["info"]["version"] == RELEASE
 
 
 @pytest.mark.parametrize("path", FIELDS)

@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import orjson
@@ -27,12 +26,11 @@ from phigate.effects.store.admin import DynamoAdmin, create_table
 from phigate.effects.store.catalog import push_snapshot
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger
-from phigate.http.app import build_app
+from phigate.http.app import ENDPOINTS, build_app
 from phigate.http.asgi import BASE_PATHS, PATHS, GatewayApp
-from phigate.http.directory import directory
 from phigate.pipeline.gateway import Stack
 from phigate.verify.roots import CATALOGS, CERTIFICATES
-from phigate.wiring import Parts, build_gateway, local_access
+from phigate.wiring import Parts, build_gateway, local_access, local_catalog
 from tests.builders import make_body
 from tests.fakes import FakeClock, RecordingEventLog
 
@@ -116,23 +114,28 @@ async def world_on(engine: Engine, folder: Path) -> AsyncIterator[KeyHarness]:
     catalog_bytes = canonical_bytes(document_from_texts(texts))
     signer = file_signer(folder, CATALOGS)
     await push_snapshot(dynamodb, catalog_bytes, signer, int(clock.now_s()))
+    event_log = RecordingEventLog()
+    access = local_access(catalog_from_bytes(catalog_bytes), "http://127.0.0.1:1", {})
     gateway, upstream = build_gateway(
         Parts(
             stack=Stack(name="local", region="CH", unproven_allowed=frozenset({"*"})),
             dynamodb=dynamodb,
             ledger=DynamoLedger(dynamodb, clock),
             clock=clock,
-            event_log=RecordingEventLog(),
-            trusted_keys={signer.kid: signer.public_key},
-            access=local_access(catalog_from_bytes(catalog_bytes), "http://127.0.0.1:1", {}),
+            event_log=event_log,
+            catalog=local_catalog(
+                dynamodb, clock, event_log, {signer.kid: signer.public_key}, access
+            ),
+            access=access,
             receipt_root=file_signer(folder, CERTIFICATES),
             issuer="http://gateway",
         )
     )
     endpoints: list[tuple[str, str]] = [("POST", path) for path in PATHS.values()]
-    for route in directory(gateway).routes:
-        found: Any = route
-        endpoints += [(method, found.path) for method in sorted(found.methods - {"HEAD"})]
+    for route in ENDPOINTS:
+        endpoints += [
+            (method, route.path) for method in sorted((route.methods or set()) - {"HEAD"})
+        ]
     try:
         yield KeyHarness(
             build_app(gateway), dynamodb, DynamoAdmin(dynamodb, clock), clock, endpoints

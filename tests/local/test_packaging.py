@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +15,25 @@ PACKAGES = ("layers/phigate/phigate", "layers/streaming_runtime/python/streaming
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("layer", "target", "package"),
+    [
+        ("phigate", "build-Phigate", "phigate"),
+        ("streaming_runtime", "build-StreamingRuntime", "streaming_runtime"),
+    ],
+)
+def test_a_built_layer_says_that_its_package_is_typed(
+    layer: str, target: str, package: str, tmp_path: Path
+) -> None:
+    subprocess.run(
+        ["make", target, f"ARTIFACTS_DIR={tmp_path}", f"PYTHON={sys.executable}"],
+        cwd=ROOT / "layers" / layer,
+        check=True,
+        capture_output=True,
+    )
+    assert (tmp_path / "python" / package / "py.typed").is_file()
+
+
 @pytest.mark.parametrize("package", (*PACKAGES, "sandbox_fargate"))
 def test_a_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
@@ -20,6 +41,17 @@ def test_a_package_says_that_it_is_typed(package: str) -> None:
 
 def test_the_workflow_runs_make_test_and_nothing_else() -> None:
     assert re.findall(r"run: (.*)", WORKFLOW) == ["make test"]
+
+
+def test_the_workflow_names_each_action_by_a_commit() -> None:
+    used = re.findall(r"uses: (.*)", WORKFLOW)
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action), action
+
+
+def test_the_workflow_may_read_and_nothing_else() -> None:
+    assert re.findall(r"permissions:\n((?:  +.*\n)+)", WORKFLOW) == ["  contents: read\n"]
 
 
 def test_the_workflow_runs_the_oldest_python_and_that_of_the_functions() -> None:

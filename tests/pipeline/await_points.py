@@ -67,13 +67,15 @@ class ObservedSandboxes:
 def watch(harness: GatewayHarness, passes: Pass) -> None:
     """Watch every effect of a harness's gateway; its ResponseWriter is watched by who makes it."""
     gateway = harness.gateway
-    gateway.keys = Observed(gateway.keys, "keys", passes)
-    gateway.catalog = Observed(gateway.catalog, "catalog", passes)
-    gateway.ledger = Observed(harness.ledger, "ledger", passes)
-    gateway.upstream = ObservedUpstream(harness.upstream, passes)
-    gateway.clock = Observed(harness.clock, "clock", passes)
-    gateway.signer = Observed(gateway.signer, "signer", passes)
-    gateway.sandboxes = ObservedSandboxes(harness.sandboxes, passes)
+    harness.use(
+        keys=Observed(gateway.keys, "keys", passes),
+        catalog=Observed(gateway.catalog, "catalog", passes),
+        ledger=Observed(harness.ledger, "ledger", passes),
+        upstream=ObservedUpstream(harness.upstream, passes),
+        clock=Observed(harness.clock, "clock", passes),
+        signer=Observed(gateway.signer, "signer", passes),
+        sandboxes=ObservedSandboxes(harness.sandboxes, passes),
+    )
 
 
 def at(name: str, act: Callable[[], object]) -> Pass:

@@ -7,7 +7,7 @@ story starts at NOW_S with 1,000,000 micros of credit.
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from phigate.core.attributes import int_at
@@ -164,7 +164,12 @@ class GatewayHarness:
 
     def plays(self, *scripts: Script) -> None:
         """What the upstreams answer from now on."""
-        self.upstream = self.gateway.upstream = FakeUpstream(self.clock, scripts)
+        self.upstream = FakeUpstream(self.clock, scripts)
+        self.use(upstream=self.upstream)
+
+    def use(self, **parts: Any) -> None:
+        """From now on a gateway with these parts instead; what it counts goes on."""
+        self.gateway = replace(self.gateway, **parts)
 
     def chat(
         self,

@@ -390,7 +390,8 @@ class ShortLedger(FakeLedger):
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_cost_above_the_hold_is_charged_as_held_and_both_figures_are_kept(body: Json) -> None:
     harness = GatewayHarness(good(body))
-    harness.ledger = harness.gateway.ledger = ShortLedger(harness.clock, account=ACCOUNT)
+    harness.ledger = ShortLedger(harness.clock, account=ACCOUNT)
+    harness.use(ledger=harness.ledger)
     told = harness.chat(body)
     assert harness.record["cost"] == {"computed": USAGE_MICROS, "charged": 3, "held": 3}
     assert harness.record["usage"]["source"] == "estimated"

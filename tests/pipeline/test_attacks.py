@@ -82,7 +82,7 @@ def test_arguments_that_nest_without_end_are_an_error_result(is_stream: bool) ->
 @pytest.mark.parametrize("is_stream", [False, True], ids=["json", "stream"])
 def test_a_bug_after_an_upstream_was_called_is_charged_and_leaves_no_hold(is_stream: bool) -> None:
     harness = GatewayHarness(streams(chunk(), USAGE_CHUNK, DONE) if is_stream else answers())
-    harness.gateway.breaker = BrokenBreaker()
+    harness.use(breaker=BrokenBreaker())
     with pytest.raises(Exception, match="counted"):
         harness.chat(make_body(model="acme-one", stream=is_stream))
     assert harness.account()["held"] == 0

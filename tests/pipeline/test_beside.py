@@ -56,7 +56,7 @@ def test_who_is_cancelled_while_waiting_pays_nothing(nth: int, stream: bool) -> 
 
     async def cancelled() -> None:
         waits = asyncio.Event()
-        harness.gateway._beside = Queue(nth, waits.set, ends=False)
+        harness.use(_beside=Queue(nth, waits.set, ends=False))
         serving = asyncio.ensure_future(harness.serve({**HEAVY, "stream": stream}))
         await waits.wait()
         await asyncio.sleep(0)
@@ -73,7 +73,7 @@ def test_who_is_cancelled_while_waiting_pays_nothing(nth: int, stream: bool) -> 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_who_goes_while_waiting_is_sent_nowhere_and_pays_nothing(stream: bool) -> None:
     harness = GatewayHarness(streams(chunk(), USAGE_CHUNK, DONE) if stream else answers())
-    harness.gateway._beside = Queue(WRITTEN, harness.hang_up)
+    harness.use(_beside=Queue(WRITTEN, harness.hang_up))
     harness.chat_gone({**HEAVY, "stream": stream})
     assert harness.record["ended"] == "hang_up"
     assert harness.upstream.requests == []
@@ -84,7 +84,7 @@ def test_who_goes_while_waiting_is_sent_nowhere_and_pays_nothing(stream: bool) -
 def test_the_wait_is_no_work_of_the_rows() -> None:
     harness = GatewayHarness()
     harness.plays(Script([2.0, harness.hang_up, 31.0]))
-    harness.gateway._beside = Queue(WRITTEN, lambda: harness.pass_time(100))
+    harness.use(_beside=Queue(WRITTEN, lambda: harness.pass_time(100)))
     harness.chat_gone(HEAVY)
     worked_ms, _, _ = harness.record["worked"]
     assert worked_ms < 40_000
@@ -93,7 +93,7 @@ def test_the_wait_is_no_work_of_the_rows() -> None:
 def test_an_agreement_that_lapses_in_the_wait_stops_what_waited() -> None:
     agreement = make_agreement(expires_at_s=int(NOW_S) + 50)
     harness = GatewayHarness(answers(), rows=[make_row("acme-one", agreement=agreement)])
-    harness.gateway._beside = Queue(WRITTEN, lambda: harness.pass_time(60))
+    harness.use(_beside=Queue(WRITTEN, lambda: harness.pass_time(60)))
     told = harness.chat(HEAVY, {"x-phi": "true"})
     assert told.status in (403, 502)
     assert harness.upstream.requests == []
@@ -102,7 +102,7 @@ def test_an_agreement_that_lapses_in_the_wait_stops_what_waited() -> None:
 
 def test_a_wait_until_the_deadline_is_no_timeout_of_the_rows() -> None:
     harness = GatewayHarness()
-    harness.gateway._beside = Queue(WRITTEN, lambda: harness.pass_time(JSON_TIMEOUT_S + 1))
+    harness.use(_beside=Queue(WRITTEN, lambda: harness.pass_time(JSON_TIMEOUT_S + 1)))
     assert harness.chat(HEAVY).status == 504
     assert harness.upstream.requests == []
     assert harness.account()["spent"] == 0
@@ -112,7 +112,7 @@ def test_a_wait_until_the_deadline_is_no_timeout_of_the_rows() -> None:
 
 def test_a_wait_takes_nothing_of_the_time_for_a_first_byte() -> None:
     harness = GatewayHarness(streams(60.0, chunk(), USAGE_CHUNK, DONE))
-    harness.gateway._beside = Queue(WRITTEN, lambda: harness.pass_time(100))
+    harness.use(_beside=Queue(WRITTEN, lambda: harness.pass_time(100)))
     told = harness.chat({**HEAVY, "stream": True})
     assert told.status == 200
     assert len(harness.upstream.requests) == 1

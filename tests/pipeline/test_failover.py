@@ -153,7 +153,7 @@ class WithoutKey(FakeUpstream):
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_key_that_has_gone_since_the_route_fails_its_attempt_alone(body: Json) -> None:
     harness = GatewayHarness()
-    harness.gateway.upstream = WithoutKey(harness.clock, [good(body)])
+    harness.use(upstream=WithoutKey(harness.clock, [good(body)]))
     told = harness.chat(body)
     assert (told.status, told.headers["x-phi-routed"]) == (200, "bolt-two/CH/general")
     assert harness.attempts == [["acme-one", "CH", "http_401", 0], ["bolt-two", "CH", "ok", 0]]
@@ -371,7 +371,7 @@ def test_when_every_agreement_ends_while_the_hold_is_written_nobody_is_called(
 def test_a_deadline_that_passes_while_the_hold_is_written_is_a_timeout() -> None:
     harness = GatewayHarness()
     watch(harness, at("before ledger.hold", lambda: harness.pass_time(2)))
-    harness.gateway.stack = Stack("stack-1", "CH", ("CH",), json_timeout_s=1.0)
+    harness.use(stack=Stack("stack-1", "CH", ("CH",), json_timeout_s=1.0))
     told = harness.chat(PLAIN)
     assert told.error["code"] == "upstream_timeout"
     assert harness.upstream.requests == []

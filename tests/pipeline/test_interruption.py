@@ -192,7 +192,7 @@ async def _serve(harness: GatewayHarness, scene: Scene, interruption: Interrupti
     passes: Pass = interruption.passes
     watch(harness, passes)
     dynamo = Observed(harness.ledger.dynamo, "dynamo", passes)
-    harness.gateway.ledger = Observed(DynamoLedger(dynamo, harness.clock), "ledger", passes)
+    harness.use(ledger=Observed(DynamoLedger(dynamo, harness.clock), "ledger", passes))
     harness.out = RecordingResponseWriter(harness.clock)
     out = Observed(harness.out, "out", passes)
     serving = serve(harness.gateway, CHAT, call(scene.body, task=scene.task), out)

@@ -257,7 +257,7 @@ def test_where_there_is_no_sandbox_the_model_reasons_without_one() -> None:
 
 def test_a_stack_without_sandboxes_says_so_before_anything_is_called() -> None:
     harness = Math()
-    harness.gateway.sandboxes = None
+    harness.use(sandboxes=None)
     told = harness.ask()
     assert (told.status, told.error["code"]) == (503, "sandbox_error")
     assert harness.account()["spent"] == 0
@@ -269,7 +269,7 @@ def test_a_process_that_only_chats_refuses_math_before_anything_is_called(
     has_sandbox: bool,
 ) -> None:
     harness = Math(catalog=make_catalog(ROWS, sandboxes=("CH",) if has_sandbox else ()))
-    harness.gateway.drawings = None
+    harness.use(drawings=None)
     told = harness.ask()
     assert (told.status, told.error["code"]) == (503, "sandbox_error")
     assert told.headers["x-phi-receipt"]
@@ -426,7 +426,7 @@ def test_a_row_without_tools_is_not_asked_and_its_pin_falls_back() -> None:
     rows = (make_row("acme-one", supports_tools=False), *ROWS[1:])
     harness = Math(answers("Hi"))
     catalog = make_catalog(rows, sandboxes=("CH",))
-    harness.gateway.catalog = StaticCatalog(catalog, harness.clock.now_s())
+    harness.use(catalog=StaticCatalog(catalog, harness.clock.now_s()))
     told = harness.ask()
     assert told.headers["x-phi-routed"].startswith("bolt-two/")
     assert told.headers["x-phi-fallback"] == "model_lacks_capability"
@@ -436,7 +436,7 @@ def test_a_caller_who_hangs_up_while_a_program_runs_is_charged_and_leaves_no_san
     harness = Math(calls(program()))
     plays: tuple[SandboxScript, ...] = (harness.hang_up, ran())
     harness.sandboxes = FakeSandboxes(harness.clock, plays)
-    harness.gateway.sandboxes = harness.sandboxes
+    harness.use(sandboxes=harness.sandboxes)
     asyncio.run(harness.serve(ASKS, task="math"))
     assert harness.sandboxes.closed == 1
     assert harness.account()["held"] == 0
@@ -448,7 +448,7 @@ def test_a_caller_who_hangs_up_has_no_further_program_run() -> None:
     harness = Math(calls(*[program(call_id=f"c{i}") for i in range(5)]))
     plays: tuple[SandboxScript, ...] = (harness.hang_up, *[ran()] * 5)
     harness.sandboxes = FakeSandboxes(harness.clock, plays)
-    harness.gateway.sandboxes = harness.sandboxes
+    harness.use(sandboxes=harness.sandboxes)
     asyncio.run(harness.serve(ASKS, task="math"))
     assert len(harness.sandboxes.programs) == 1
     assert harness.sandboxes.closed == 1

@@ -286,7 +286,7 @@ def asks(salt: bytes, row: Json, body: Json, headers: dict[str, str] | None = No
     script = openai_stream((0, 0)) if body.get("stream") else answers()
     harness = GatewayHarness(script, rows=(make_row("acme-one", **row),))
     principal = Principal("acme", "k1", KeyPolicy(), int(NOW_S) - 1, None, salt)
-    harness.gateway.keys = StaticKeys({key_sha256(KEY): principal})
+    harness.use(keys=StaticKeys({key_sha256(KEY): principal}))
     told = harness.chat(body, headers)
     assert told.status == 200, told.body
     return sent(harness)

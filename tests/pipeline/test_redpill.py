@@ -144,7 +144,8 @@ def test_an_answer_is_signed_when_the_caller_first_asks_and_never_again() -> Non
     told = [signature(made, stored) for _ in range(1_000)]
     assert made.text_root.asked == 1
     assert told == told[:1] * 1_000
-    made.text_root.fails, made.gateway.text_signer = True, None
+    made.text_root.fails = True
+    made.use(text_signer=None)
     assert signature(made, stored) == told[0], "also where nobody could sign now"
 
 
@@ -257,7 +258,7 @@ def test_a_key_that_cannot_be_reached_is_overloaded_and_noted() -> None:
 def test_a_process_without_the_key_says_so() -> None:
     made = harness()
     stored = answered(made)
-    made.gateway.text_signer = None
+    made.use(text_signer=None)
     with pytest.raises(NotFound, match="ed25519"):
         signature(made, stored)
 
@@ -277,7 +278,7 @@ def test_a_row_that_left_the_catalog_is_known_by_its_own_id() -> None:
     assert stored.signed is not None
     row = json.loads(stored.signed.payload)["row"]
     later = harness(rows=(make_row("cove-three"),))
-    later.gateway.receipts = made.gateway.receipts
+    later.use(receipts=made.gateway.receipts)
     assert asyncio.run(redpill.signature(later.gateway, stored, row, None))["text"]
     with pytest.raises(NotFound, match="answered by"):
         asyncio.run(redpill.signature(later.gateway, stored, "cove-three", None))

@@ -505,7 +505,7 @@ def test_a_stack_that_allows_no_unproven_place_routes_none() -> None:
     row = make_row(places={"CH": unproven})
     harness = GatewayHarness(answers(), rows=(row,))
     assert harness.chat(PLAIN).error["code"] == "no_route"
-    harness.gateway.stack = Stack("stack-1", "CH", ("CH",), frozenset({"acme-one/CH"}))
+    harness.use(stack=Stack("stack-1", "CH", ("CH",), frozenset({"acme-one/CH"})))
     assert harness.chat(PLAIN).status == 200
     assert harness.phi().error["code"] == "phi_blocked"
 

@@ -46,7 +46,7 @@ class Process(GatewayHarness):
 
     def __init__(self, table: Dynamo, clock: FakeClock | None = None, **options: Any) -> None:
         super().__init__(clock=clock, **options)
-        self.gateway.shared_breaker = DynamoBreaker(table, self.clock, self.event_log)
+        self.use(shared_breaker=DynamoBreaker(table, self.clock, self.event_log))
 
     def tries(self, *scripts: Script, body: Json = PLAIN) -> list[str]:
         """The rows that one call tries when the upstreams answer so; a second passes after it."""
@@ -63,7 +63,7 @@ class Process(GatewayHarness):
 
     def reads_its_catalog(self) -> None:
         """As it does every CATALOG_FRESH_S; the next call finds it so."""
-        self.gateway.catalog = StaticCatalog(make_catalog(ROWS), self.clock.now_s())
+        self.use(catalog=StaticCatalog(make_catalog(ROWS), self.clock.now_s()))
 
 
 def two(table: Dynamo | None = None, **options: Any) -> tuple[Process, Process]:

@@ -111,11 +111,12 @@ class Release:
         sha256 = key_sha256(self.keys["disabled"])
         await admin.disable_key(ACCOUNT, sha256[:12])
         signer = self.signers[CATALOGS]
-        gateway = self.harness.gateway
-        gateway.stack = replace(gateway.stack, unproven_allowed=EVERY_UNPROVEN)
-        gateway.keys = DynamoKeys(self.dynamo, self.clock)
-        gateway.catalog = DynamoCatalog(
-            self.dynamo, self.clock, self.harness.event_log, {signer.kid: signer.public_key}
+        self.harness.use(
+            stack=replace(self.harness.gateway.stack, unproven_allowed=EVERY_UNPROVEN),
+            keys=DynamoKeys(self.dynamo, self.clock),
+            catalog=DynamoCatalog(
+                self.dynamo, self.clock, self.harness.event_log, {signer.kid: signer.public_key}
+            ),
         )
 
     def call(
@@ -236,12 +237,12 @@ def tell(release: Release) -> None:
     release.call("confidential", vault, answers("Im Tresor"), gets=(signed,), region="WORLD")
     release.call("tool loop", DATETIME, tools_called(called()), answers("Montag"), region="EU")
     harness.sandboxes = FakeSandboxes(release.clock, [ran()])
-    harness.gateway.sandboxes = harness.sandboxes
+    harness.use(sandboxes=harness.sandboxes)
     turns = programs_called(program()), answers("42")
     release.call("math", MATH, *turns, task="math")
-    harness.gateway.ledger = SweptFirst(release)
+    harness.use(ledger=SweptFirst(release))
     release.call("late", gemma, answers("spät"))
-    harness.gateway.ledger = harness.ledger
+    harness.use(ledger=harness.ledger)
     asyncio.run(release.leave_holds())
     asyncio.run(release.close_day())
 

@@ -178,8 +178,7 @@ def test_calls_go_on_under_the_old_snapshot_and_an_audit_of_both_days_is_clean(
         answers("heute"), answers("heute"), clock=stored.clock, regions=("CH", "US")
     )
     harness.ledger.dynamo.items = stored.dynamo.items
-    harness.gateway.keys = DynamoKeys(stored.dynamo, stored.clock)
-    harness.gateway.catalog = stored.catalog()
+    harness.use(keys=DynamoKeys(stored.dynamo, stored.clock), catalog=stored.catalog())
     asyncio.run(
         stored.receipts.use_root(
             asyncio.run(harness.root.jwk()), CERTIFICATES, int(stored.clock.time_s)

@@ -6,7 +6,6 @@ makes with bwrap as root; `docker`, that launcher in the real image, by `make te
 
 import contextlib
 import hashlib
-import http.client
 import json
 import os
 import secrets
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".phigate-tools" / "sandbox"
@@ -66,12 +67,11 @@ class Sandbox:
 
     def ask(self, method: str, path: str, body: bytes, token: str) -> tuple[int, Result]:
         """Any request; an empty token sends none."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=WAIT_S * 2)
-        with contextlib.closing(connection):
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        url = f"http://{self.host}:{self.port}{path}"
+        with httpx.Client(timeout=WAIT_S * 2, trust_env=False) as client:
+            answer = client.request(method, url, content=body, headers=headers)
+        return answer.status_code, json.loads(answer.content)
 
     def wait_until_ready(self) -> None:
         """Wait for the server's word that libraries are loaded."""
@@ -80,7 +80,7 @@ class Sandbox:
 
     def end(self) -> int:
         """End the session; the server's exit code."""
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        with contextlib.suppress(httpx.HTTPError):
             self.post("/end", b"")
         return self.process.wait(WAIT_S)
 

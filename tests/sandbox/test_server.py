@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import http.client
 import os
 import select
 import signal
@@ -13,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.sandbox.harness import (
@@ -257,7 +257,7 @@ def test_killed_server_takes_its_jail_along() -> None:
 
 def _ask_in_vain(server: Sandbox) -> None:
     body = b'{"language": "python", "code": "while True: pass", "timeout_s": 30}'
-    with contextlib.suppress(OSError, http.client.HTTPException):
+    with contextlib.suppress(httpx.HTTPError):
         while server.post("/run", body)[0] == 409:
             pass
 

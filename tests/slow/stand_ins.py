@@ -79,7 +79,10 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
 def ways_of(aws_stack: AwsStack) -> dict[str, Way]:
     """Where each name leads."""
     services = ("dynamodb", "ecs", "kms", "secretsmanager")
-    names = [str(urlsplit(aws_endpoint(service, AWS_REGION)).hostname) for service in services]
+    names = [
+        str(urlsplit(aws_endpoint(service, AWS_REGION, fips=False)).hostname)
+        for service in services
+    ]
     real, provider = urlsplit(PROVIDER[0]), PROVIDER[1]
     simulated = aws_stack.outside("chat").base_url(provider)
     assert real.hostname is not None and simulated is not None

@@ -17,15 +17,14 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from phigate.core.limits import NAME_BYTES_MAX
 from phigate.core.types import KeyPolicy
-from phigate.http.directory import directory
+from phigate.http.app import ENDPOINTS
 from phigate.http.openapi import openapi_document
 from tests.local.running import HOST, RunningStack, free_port, started
-from tests.pipeline.gateway_harness import GatewayHarness
 
 EXAMPLES_MAX = 400  # an endpoint; the chat body's combinations of members come on top
 KEYS = 40  # a key may be refused 60 times a minute before it is answered by 429 alone
 # Tests are collected by endpoint before any stack runs.
-DOCUMENT = openapi_document(directory(GatewayHarness().gateway))
+DOCUMENT = openapi_document(ENDPOINTS)
 api = schemathesis.openapi.from_dict(DOCUMENT)
 PORT = free_port()
 api.config.update(base_url=f"http://{HOST}:{PORT}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phigate.aws.settings import FIELDS, FUNCTIONS, TASK_FIELDS, Function
+from phigate.aws.settings import FUNCTIONS, SETTINGS, Function, variables_of
 from tests.functions import actions as recorded
 from tests.template.roles import role_of
 from tests.template.tables import ACTIONS, CONTRACT, DENIED_WRITES, NAMES, WRITES
@@ -48,10 +48,8 @@ def test_every_kind_has_its_own_key() -> None:
 
 @pytest.mark.parametrize("function", NAMES)
 def test_template_sets_the_variables_that_settings_read(function: Function) -> None:
-    fields = [field for field in FIELDS if function in field.functions]
-    if function in ("math", "sweeper"):
-        fields += TASK_FIELDS
-    read = {field.variable for field in fields} - {"AWS_REGION"}  # Lambda's own
+    # AWS_REGION is Lambda's own.
+    read = {variable.name for variable in variables_of(SETTINGS[function])} - {"AWS_REGION"}
     assert {name for name in CONTRACT if function in CONTRACT[name].split()} - OTHERS == read
 
 

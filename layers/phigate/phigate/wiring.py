@@ -7,11 +7,12 @@ sourced `local.env` nor a key that lies in the shell for other work changes wher
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
 from phigate.core.catalog.overrides import read_override
+from phigate.core.catalog.port import CatalogSource
 from phigate.core.clock import Clock
 from phigate.core.event_log import EventLog
 from phigate.core.ledger.port import Ledger
@@ -27,7 +28,7 @@ from phigate.effects.store.catalog import DynamoCatalog
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.keys import DynamoKeys
 from phigate.effects.store.receipts import DynamoReceipts
-from phigate.effects.upstream.credentials import ProviderAccess
+from phigate.effects.upstream.credentials import AccessSource, ProviderAccess
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from phigate.effects.zones import SystemZones
 from phigate.pipeline.gateway import Drawings, Gateway, Stack
@@ -40,10 +41,12 @@ _SIMULATED_KEY = "simulated"
 class Parts:
     """What differs between a local stack and one on AWS.
 
-    `receipt_root` certifies the keys of receipts; `issuer` is the base URL that certificates name;
-    `signer` replaces the one that is built of them, and needs no root. `text_signer` and `drawings`
-    are handed in made: what they load is not for processes that sign no texts and serve no math.
-    `shared_breaker` is for a stack that several processes serve.
+    `catalog` is where rows come from, `access` says how their providers are reached, `key_refused`
+    is told of a provider that refused its key. `receipt_root` certifies the keys of receipts;
+    `issuer` is the base URL that certificates name; `signer` replaces the one that is built of
+    them, and needs no root. `text_signer` and `drawings` are handed in made: what they load is not
+    for processes that sign no texts and serve no math. `no_sandbox` is why math is refused where
+    there are no sandboxes. `shared_breaker` is for a stack that several processes serve.
     """
 
     stack: Stack
@@ -51,14 +54,15 @@ class Parts:
     ledger: Ledger
     clock: Clock
     event_log: EventLog
-    trusted_keys: Mapping[str, PublicKey]
-    access: Mapping[str, ProviderAccess]
+    catalog: CatalogSource
+    access: AccessSource
     receipt_root: Signer | None
     issuer: str
     signer: ReceiptSigner | None = None
     sandboxes: Sandboxes | None = None
     drawings: Drawings | None = None
-    providers_without_key: frozenset[str] = frozenset()
+    no_sandbox: str = "This stack has no sandbox to run programs in."
+    key_refused: Callable[[str], None] = lambda _provider: None
     text_signer: TextSigner | None = None
     shared_breaker: SharedBreaker | None = None
 
@@ -73,17 +77,11 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         ledger=parts.ledger,
         signer=parts.signer or _receipt_signer(parts, receipts),
         receipts=receipts,
-        catalog=DynamoCatalog(
-            parts.dynamodb,
-            parts.clock,
-            parts.event_log,
-            parts.trusted_keys,
-            providers_without_key=parts.providers_without_key,
-            overrides=overrides_of(parts.access),
-            simulated=simulated_providers(parts.access),
-        ),
+        catalog=parts.catalog,
         upstream=upstream,
         sandboxes=parts.sandboxes,
+        no_sandbox=parts.no_sandbox,
+        key_refused=parts.key_refused,
         drawings=parts.drawings,
         clock=parts.clock,
         event_log=parts.event_log,
@@ -111,6 +109,24 @@ def _receipt_signer(parts: Parts, receipts: DynamoReceipts) -> EphemeralKeySigne
         event_log=parts.event_log,
         issuer=parts.issuer,
         stack=parts.stack.name,
+    )
+
+
+def local_catalog(
+    dynamodb: DynamoDB,
+    clock: Clock,
+    event_log: EventLog,
+    trusted_keys: Mapping[str, PublicKey],
+    access: Mapping[str, ProviderAccess],
+) -> DynamoCatalog:
+    """The catalog of a local stack, with its overrides and simulated providers marked."""
+    return DynamoCatalog(
+        dynamodb,
+        clock,
+        event_log,
+        trusted_keys,
+        overrides=overrides_of(access),
+        simulated=simulated_providers(access),
     )
 
 

@@ -54,7 +54,7 @@ async def test_a_secret_is_read(status: str, body: bytes, text: str | None) -> N
     async with raw_server([answer(status, body)]) as server:
         client = secrets(f"http://127.0.0.1:{server.port}")
         assert await client.text("stack/provider/acme") == text
-        client.close()
+        await client.close()
     (asked,) = server.requests
     assert b"X-Amz-Target: secretsmanager.GetSecretValue\r\n" in asked
     assert b"Content-Type: application/x-amz-json-1.1\r\n" in asked
@@ -70,14 +70,16 @@ async def test_a_failure_is_named_without_the_secret(
         client = secrets(f"http://127.0.0.1:{server.port}")
         with pytest.raises(SecretUnread) as raised:
             await client.text("stack/provider/acme")
-        client.close()
+        await client.close()
     assert str(raised.value) == outcome
 
 
 @pytest.mark.anyio
 async def test_nobody_there_is_unreachable() -> None:
+    client = secrets("http://127.0.0.1:9")
     with pytest.raises(SecretUnread, match="unreachable"):
-        await secrets("http://127.0.0.1:9").text("any")
+        await client.text("any")
+    await client.close()
 
 
 FILLED = {"acme": True, "without-a-value": False, "nobody": False}
@@ -104,4 +106,4 @@ async def test_moto_takes_the_call() -> None:
         assert await client.text("stack/nobody") is None
         filled = [await client.is_filled(f"stack/{name}") for name in FILLED]
         assert filled == list(FILLED.values())
-        client.close()
+        await client.close()

@@ -9,14 +9,15 @@ import pytest
 
 from phigate.core.errors import Overloaded
 from phigate.core.types import Catalog, Row
-from phigate.effects.aws.secrets_manager import SecretUnread
-from phigate.effects.aws.stack_catalog import (
+from phigate.effects.aws.provider_credentials import (
     NOT_CALLED,
     RETRY_AFTER_S,
     SECRETS_AGE_MAX_S,
     SECRETS_FRESH_S,
-    StackCatalog,
+    ProviderCredentials,
 )
+from phigate.effects.aws.secrets_manager import SecretUnread
+from phigate.effects.aws.stack_catalog import StackCatalog
 from phigate.effects.upstream.credentials import ProviderAccess
 from tests.builders import make_catalog, make_place, make_row
 from tests.fakes import FakeClock, RecordingEventLog, StaticCatalog
@@ -39,7 +40,7 @@ class Secrets:
         self.open.set()
 
     async def text(self, name: str) -> str | None:
-        """See served_catalog.Secrets."""
+        """See provider_credentials.Secrets."""
         self.read.append(name)
         await asyncio.sleep(0)
         await self.open.wait()
@@ -49,7 +50,7 @@ class Secrets:
         return (found if isinstance(found, str) else json.dumps(found)) or None
 
     async def is_filled(self, name: str) -> bool:
-        """See served_catalog.Secrets."""
+        """See provider_credentials.Secrets."""
         self.looked_at.append(name)
         return self.texts.get(name.rpartition("/")[2]) is not None
 
@@ -64,20 +65,28 @@ class CatalogHarness:
         calls: Callable[[Row], bool] = lambda _row: True,
     ) -> None:
         self.clock, self.event_log = FakeClock(), RecordingEventLog()
-        self.access: dict[str, ProviderAccess] = {}
         self.secrets = secrets
         self.fault = fault
         self.inner = StaticCatalog(CATALOG, self.clock.now_s())
-        self.served = StackCatalog(
-            self.inner,
-            secrets=secrets,
+        self.credentials = ProviderCredentials(
+            secrets,
             prefix="stack/provider",
-            access=self.access,
-            fault_of=lambda catalog: self.fault,
             clock=self.clock,
             event_log=self.event_log,
             calls=calls,
         )
+        self.served = StackCatalog(
+            self.inner,
+            providers_without_key=self.credentials.providers_without_key,
+            fault_of=lambda catalog: self.fault,
+            event_log=self.event_log,
+        )
+
+    @property
+    def access(self) -> dict[str, ProviderAccess]:
+        """By provider how it is reached, where it can be."""
+        found = {name: self.credentials.get(name) for name in ("acme", "bolt")}
+        return {name: access for name, access in found.items() if access is not None}
 
     async def statuses(self) -> dict[str, str]:
         """Status by row."""
@@ -193,7 +202,7 @@ async def test_a_refused_key_is_read_again_beside_the_calls_and_no_other_is() ->
     harness.secrets.read.clear()
     harness.secrets.texts["acme"] = {"api_key": "new"}
     harness.clock.time_s += RETRY_AFTER_S
-    harness.served.key_refused("acme")
+    harness.credentials.key_refused("acme")
     assert harness.secrets.read == []  # who was refused does not wait
     await turns()
     assert harness.secrets.read == ["stack/provider/acme"]
@@ -213,7 +222,7 @@ async def test_a_key_that_stays_refused_is_not_read_for_each_refusal() -> None:
     for _ in range(20):
         harness.clock.time_s += RETRY_AFTER_S / 4
         await harness.statuses()
-        harness.served.key_refused("acme")
+        harness.credentials.key_refused("acme")
         await turns()
     assert harness.secrets.read == ["stack/provider/acme"] * 5
 
@@ -223,7 +232,7 @@ async def test_a_key_that_is_refused_just_after_it_was_read_is_read_by_a_later_c
     harness = CatalogHarness(Secrets(acme=ACME, bolt=BOLT))
     await harness.statuses()
     harness.secrets.read.clear()
-    harness.served.key_refused("acme")
+    harness.credentials.key_refused("acme")
     await turns()
     assert harness.secrets.read == []
     harness.clock.time_s += RETRY_AFTER_S
@@ -238,10 +247,10 @@ async def test_a_key_that_is_refused_while_another_is_read_is_read_after_it() ->
     await harness.statuses()
     harness.clock.time_s += RETRY_AFTER_S
     harness.secrets.open.clear()
-    harness.served.key_refused("bolt")
+    harness.credentials.key_refused("bolt")
     await turns()
     harness.secrets.texts["acme"] = {"api_key": "new"}
-    harness.served.key_refused("acme")
+    harness.credentials.key_refused("acme")
     harness.secrets.open.set()
     await turns()
     await turns()
@@ -254,7 +263,7 @@ async def test_a_key_that_is_refused_while_it_is_read_is_read_once_more() -> Non
     await harness.statuses()
     harness.clock.time_s += SECRETS_FRESH_S
     await asked_again(harness)
-    harness.served.key_refused("acme")
+    harness.credentials.key_refused("acme")
     harness.secrets.open.set()
     await turns()
     harness.secrets.read.clear()

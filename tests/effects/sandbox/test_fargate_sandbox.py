@@ -46,11 +46,13 @@ class FargateHarness:
     event_log: RecordingEventLog
     sandboxes: FargateSandboxes
 
-    async def open(self, live_s: float = 240.0, request_id: str = "r1") -> Sandbox:
+    async def open(
+        self, live_s: float = 240.0, request_id: str = "r1", region: str = "CH"
+    ) -> Sandbox:
         """A sandbox for one request."""
         until_s = self.clock.now_s() + live_s
         return await self.sandboxes.open(
-            account="acme", request_id=request_id, region="CH", until_s=until_s
+            account="acme", request_id=request_id, region=region, until_s=until_s
         )
 
     @property
@@ -105,7 +107,8 @@ async def harness(
             exits.push_async_callback(server.wait_closed)
             exits.callback(server.close)
         made = FargateSandboxes(
-            places={"CH": place(ecs.port)},
+            place=place(ecs.port),
+            region="CH",
             secret=SECRET,
             dynamo=Yielding(dynamo),
             clock=clock,
@@ -291,20 +294,23 @@ async def test_what_stop_task_meets_is_no_trouble_of_the_caller(
         assert scene.ecs.living == []
 
 
-async def test_a_region_without_a_place_has_no_sandbox() -> None:
-    async with harness(FakeEcs()) as scene:
-        with pytest.raises(SandboxError, match="no sandbox in MENA"):
-            await scene.sandboxes.open(
-                account="a", request_id="r", region="MENA", until_s=scene.clock.time_s + 9
-            )
-        assert scene.ecs.calls == []
+async def test_a_call_for_any_region_has_a_sandbox_of_the_one_pool() -> None:
+    async with harness(FakeEcs(), warm=1) as scene:
+        await scene.sandboxes.refill()
+        sandbox = await scene.open(region="EU")
+        await scene.sandboxes.wait_idle()
+        assert {each.arn: each.state for each in scene.records} == {
+            "arn/0": "used",
+            "arn/1": "free",
+        }
+        await sandbox.close()
 
 
 @pytest.mark.parametrize("turns", [*range(1, 12), 20, 40])
 @pytest.mark.parametrize("warm", [0, 1])
 async def test_a_caller_who_leaves_at_any_await_leaves_no_task(turns: int, warm: int) -> None:
     async with harness(FakeEcs(), warm=warm) as scene:
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         opening = asyncio.ensure_future(scene.open())
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -334,7 +340,7 @@ async def test_a_caller_who_leaves_while_run_task_is_under_way_leaves_no_task() 
 
 async def test_a_pooled_task_is_claimed_once_used_and_replaced() -> None:
     async with harness(FakeEcs(), warm=1) as scene:
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         (record,) = scene.records
         assert (record.state, record.arn) == ("free", "arn/0")
         first = await scene.open(request_id="r1")
@@ -353,7 +359,7 @@ async def test_a_pooled_task_is_claimed_once_used_and_replaced() -> None:
 
 async def test_two_requests_never_get_one_task() -> None:
     async with harness(FakeEcs(), warm=1) as scene:
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         opened = await asyncio.gather(*(scene.open(request_id=f"r{n}") for n in range(5)))
         await scene.sandboxes.wait_idle()
         assert len({each.base_url for each in opened if isinstance(each, HttpSandbox)}) == 5
@@ -366,7 +372,7 @@ async def test_two_requests_never_get_one_task() -> None:
 
 async def test_a_pooled_task_that_has_died_is_replaced_by_a_cold_one() -> None:
     async with harness(FakeEcs(), warm=1) as scene:
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         scene.ecs.tasks["arn/0"].states = ["STOPPED"]
         sandbox = await scene.open()
         await scene.sandboxes.wait_idle()
@@ -380,7 +386,8 @@ async def test_without_the_table_a_task_is_started() -> None:
     server = await asyncio.start_server(healthy, "0.0.0.0", ecs.port)  # noqa: S104
     async with server:
         sandboxes = FargateSandboxes(
-            places={"CH": place(ecs.port)},
+            place=place(ecs.port),
+            region="CH",
             secret=SECRET,
             dynamo=FaultyDynamo(FakeDynamo(), ["lost_before"] * 999),
             clock=clock,
@@ -400,16 +407,16 @@ async def test_without_the_table_a_task_is_started() -> None:
 
 async def test_a_refill_that_fails_leaves_no_record() -> None:
     async with harness(FakeEcs(runs=["INACTIVE"]), warm=2) as scene:
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         assert scene.records == []
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         assert [each.state for each in scene.records] == ["free", "free"]
 
 
 async def test_the_sweeper_stops_what_is_over_and_nothing_else() -> None:
     async with harness(FakeEcs(), warm=2) as scene:
         now_s = int(scene.clock.time_s)
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         crashed = await scene.open(request_id="crashed", live_s=100)
         scene.ecs.run_task(clientToken="x", startedBy="somebody-else", tags=[], overrides={})
         scene.ecs.run_task(clientToken="y", startedBy=COLD + "untagged", tags=[], overrides={})
@@ -432,10 +439,10 @@ async def test_the_sweeper_removes_records_without_a_task_and_tasks_too_many() -
         now_s = int(scene.clock.time_s)
         left = facts.Record("CH", "n1", "starting", now_s)
         scene.dynamo.execute("PutItem", facts.reserve("phigate", left))
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         assert len(scene.ecs.tasks) == 0, "one is on its way"
         scene.clock.time_s += STARTING_MAX_S + 1
-        await scene.sandboxes.refill("CH")
+        await scene.sandboxes.refill()
         assert len(scene.ecs.living) == 1
         assert await scene.sandboxes.sweep(int(scene.clock.time_s)) == PoolSweep(0, 1)
         more = facts.Record("CH", "n2", "starting", now_s)
@@ -472,7 +479,8 @@ async def test_a_task_that_runs_is_the_real_server() -> None:
     ecs.port = free_port()
     clock = WallClock()
     sandboxes = FargateSandboxes(
-        places={"CH": place(ecs.port)},
+        place=place(ecs.port),
+        region="CH",
         secret=SECRET,
         dynamo=FakeDynamo(),
         clock=clock,

@@ -64,7 +64,7 @@ async def test_a_message_is_signed_over_sha256(
     kms = signer(url, kind)
     assert await kms.jwk() == ec_jwk(keys.keys[kind].public_key())
     assert verify(keys.keys[kind].public_key(), message, await kms.sign(message))
-    kms.close()
+    await kms.close()
 
 
 @pytest.mark.anyio
@@ -73,7 +73,7 @@ async def test_a_digest_is_signed_as_it_is(url: str) -> None:
     text = f"{'a' * 64}:{'b' * 64}"
     signed = await Eip191Signer(kms, RecordingEventLog()).sign(text)
     assert recovered_address(text, signed.signature) == signed.signing_address
-    kms.close()
+    await kms.close()
 
 
 @pytest.mark.anyio
@@ -92,7 +92,7 @@ async def test_kms_sees_digests_alone_and_is_asked_for_its_key_once(keys: Keys, 
         "MessageType": "DIGEST",
         "SigningAlgorithm": "ECDSA_SHA_256",
     }
-    kms.close()
+    await kms.close()
 
 
 def test_a_call_is_signed_as_aws_computes_it() -> None:
@@ -103,8 +103,8 @@ def test_a_call_is_signed_as_aws_computes_it() -> None:
         service="kms",
         source=lambda: source,
         content_type="application/x-amz-json-1.1",
-    ).head(now_s=time.time(), target="TrentService.Sign", body=b"{}")
-    lines = dict(line.split(": ", 1) for line in ours.decode().split("\r\n")[1:-1])
+    )
+    lines = ours.headers(now_s=time.time(), target="TrentService.Sign", body=b"{}")
     told = lines.pop("Authorization")
     request = AWSRequest("POST", f"https://{lines['Host']}/", headers=lines, data=b"{}")
     request.context["timestamp"] = lines["X-Amz-Date"]
@@ -125,7 +125,7 @@ async def test_moto_knows_what_is_asked(kind: str) -> None:
         # moto takes a digest for a message and hashes it once more.
         public_key = ec_public_key(jwk)
         assert verify(public_key, hashlib.sha256(MESSAGE).digest(), await kms.sign(MESSAGE))
-        kms.close()
+        await kms.close()
 
 
 MOTO_REFUSES = {
@@ -148,7 +148,7 @@ async def test_moto_refuses(name: str) -> None:
         kms = signer(url, key_id)
         with pytest.raises(SigningFailed, match=f"^{outcome}$"):
             await kms.sign(MESSAGE)
-        kms.close()
+        await kms.close()
 
 
 def test_every_error_that_kms_documents_has_a_name() -> None:
@@ -197,7 +197,7 @@ async def test_a_failure_has_one_name_and_shows_nothing_else(name: str) -> None:
         kms = signer(f"http://127.0.0.1:{server.port}", "key")
         with pytest.raises(SigningFailed) as raised:
             await kms.jwk()
-        kms.close()
+        await kms.close()
     assert str(raised.value) == outcome
 
 
@@ -218,15 +218,17 @@ async def test_a_signature_that_is_none_is_malformed(body: dict[str, object]) ->
         kms = signer(f"http://127.0.0.1:{server.port}", "key")
         with pytest.raises(SigningFailed, match=r"^malformed$"):
             await kms.sign_digest(bytes(32))
-        kms.close()
+        await kms.close()
 
 
 @pytest.mark.anyio
 async def test_nobody_there_is_unreachable() -> None:
     async with raw_server([None]) as server:
         port = server.port
+    kms = signer(f"http://127.0.0.1:{port}", "key")
     with pytest.raises(SigningFailed, match=r"^unreachable$"):
-        await signer(f"http://127.0.0.1:{port}", "key").jwk()
+        await kms.jwk()
+    await kms.close()
 
 
 @pytest.mark.anyio
@@ -237,7 +239,7 @@ async def test_a_call_ends_in_time() -> None:
         async with asyncio.timeout(CALL_TIMEOUT_S + 2):
             with pytest.raises(SigningFailed, match=r"^timeout$"):
                 await kms.jwk()
-        kms.close()
+        await kms.close()
 
 
 @pytest.mark.anyio
@@ -253,5 +255,5 @@ async def test_keys_of_one_service_share_its_connection() -> None:
         service = aws_json("kms", f"http://127.0.0.1:{server.port}")
         for key_id in ("receipt-key", "catalog-key"):
             await KmsSigner(service, key_id).jwk()
-        service.close()
+        await service.close()
     assert (len(server.requests), server.connections) == (2, 1)

@@ -84,6 +84,9 @@ class HandClock:
     async def sleep(self, seconds: float) -> None:
         self.time_s += seconds
 
+    async def back_off(self, at_most_s: float) -> None:
+        self.time_s += at_most_s
+
 
 class ListJournal:
     """An event log that keeps its notes."""

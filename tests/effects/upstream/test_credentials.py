@@ -12,7 +12,7 @@ from phigate.core.catalog.reach import overridden_row
 from phigate.core.errors import NotSent
 from phigate.core.types import Override, Row
 from phigate.core.upstream import UpstreamFetch, UpstreamRequest
-from phigate.effects.aws.stack_catalog import NOT_CALLED
+from phigate.effects.aws.provider_credentials import NOT_CALLED
 from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from tests.builders import make_place, make_row

@@ -59,6 +59,9 @@ class SetClock:
     async def sleep(self, seconds: float) -> None:
         self.at_s += seconds
 
+    async def back_off(self, at_most_s: float) -> None:
+        self.at_s += at_most_s
+
 
 class Google:
     """The token endpoint, and a provider behind it that says which key it was given."""

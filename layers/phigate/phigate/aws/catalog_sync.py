@@ -13,7 +13,7 @@ from typing import Any
 
 from phigate.adapters import ADAPTERS
 from phigate.aws.environment import AwsClients, LambdaEnvironment
-from phigate.aws.settings import SettingsRefused
+from phigate.aws.settings import CatalogSyncSettings, SettingsRefused
 from phigate.core.catalog.snapshot import (
     CatalogInvalid,
     canonical_bytes,
@@ -66,7 +66,7 @@ class CatalogSync:
 
     async def _synced(self) -> str:
         """Register the roots, then push; the snapshot's SHA-256."""
-        aws = AwsClients("catalog_sync", self._outside, self._event_log)
+        aws = AwsClients(CatalogSyncSettings, self._outside, self._event_log)
         try:
             # First of all: what is wrong with the catalog costs no call.
             document = document_bytes(Path(aws.settings.catalog_folder))
@@ -93,7 +93,7 @@ def document_bytes(folder: Path) -> bytes:
     return canonical_bytes(document)
 
 
-async def register_roots(aws: AwsClients) -> None:
+async def register_roots(aws: AwsClients[CatalogSyncSettings]) -> None:
     """Name every key of the stack in its list of roots. Raises SigningFailed, Overloaded."""
     settings = aws.settings
     receipts = DynamoReceipts(aws.dynamodb, aws.clock)

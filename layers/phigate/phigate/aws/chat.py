@@ -8,6 +8,7 @@ import functools
 
 from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.server import FunctionParts, FunctionServer
+from phigate.aws.settings import ChatSettings
 from phigate.core.types import Task
 from phigate.http.asgi import chats
 
@@ -18,8 +19,8 @@ TASKS: tuple[Task, ...] = ("chat", "math")
 def chat(outside: LambdaEnvironment | None = None) -> FunctionServer:
     """POST /v1/chat/completions. Raises SettingsRefused."""
     surface = functools.partial(chats, tasks=TASKS)
-    return FunctionServer("chat", outside or LambdaEnvironment(), surface, _extras)
+    return FunctionServer(ChatSettings, outside or LambdaEnvironment(), surface, _extras)
 
 
-async def _extras(aws: AwsClients) -> FunctionParts:
+async def _extras(aws: AwsClients[ChatSettings]) -> FunctionParts:
     return FunctionParts(no_sandbox=NO_MATH)

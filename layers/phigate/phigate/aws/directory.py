@@ -4,6 +4,7 @@ import functools
 
 from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.server import FunctionParts, FunctionServer
+from phigate.aws.settings import DirectorySettings
 from phigate.effects.signing.text_signer import Eip191Signer
 from phigate.http.app import build_app
 
@@ -11,11 +12,14 @@ from phigate.http.app import build_app
 def directory(outside: LambdaEnvironment | None = None) -> FunctionServer:
     """Every endpoint but the chats. Raises SettingsRefused."""
     return FunctionServer(
-        "directory", outside or LambdaEnvironment(), functools.partial(build_app, tasks=()), _extras
+        DirectorySettings,
+        outside or LambdaEnvironment(),
+        functools.partial(build_app, tasks=()),
+        _extras,
     )
 
 
-async def _extras(aws: AwsClients) -> FunctionParts:
+async def _extras(aws: AwsClients[DirectorySettings]) -> FunctionParts:
     signer = Eip191Signer(aws.kms(aws.settings.redpill_key), aws.event_log)
     # Of the others it only tells whether there is a key: it is open without one of the caller's.
     return FunctionParts(text_signer=signer, calls=lambda row: row.confidential)

@@ -5,9 +5,15 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Generic, TextIO, TypeVar
 
-from phigate.aws.settings import Function, Settings, SettingsRefused, read_settings
+from phigate.aws.settings import (
+    Function,
+    FunctionSettings,
+    SettingsRefused,
+    function_of,
+    read_settings,
+)
 from phigate.core.clock import Clock
 from phigate.effects.aws.credentials import CredentialsOf, NoCredentials, credentials_of
 from phigate.effects.aws.json_service import AwsJson
@@ -23,10 +29,16 @@ SERVICE = "phigate"  # where POWERTOOLS_SERVICE_NAME says nothing
 TRUTHS = ("POWERTOOLS_DEBUG", "POWERTOOLS_DEV", "POWERTOOLS_LOG_DEDUPLICATION_DISABLED")
 _TRUTH = re.compile("1|y|yes|t|true|on|0|n|no|f|false|off", re.IGNORECASE)
 
+S_co = TypeVar("S_co", bound=FunctionSettings, covariant=True)
 
-def aws_endpoint(service: str, aws_region: str) -> str:
-    """Where a service answers."""
-    return f"https://{service}.{aws_region}.amazonaws.com"
+
+def aws_endpoint(service: str, aws_region: str, fips: bool) -> str:
+    """Where a service answers. Where AWS has no FIPS endpoint, that name has no address: nothing
+    goes to the other one instead.
+
+    https://aws.amazon.com/compliance/fips/
+    """
+    return f"https://{service}{'-fips' if fips else ''}.{aws_region}.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ class LambdaEnvironment:
     """The real one by default. `base_url` replaces a provider's own endpoint, for tests alone."""
 
     environ: Callable[[], Mapping[str, str]] = environment
-    endpoint: Callable[[str, str], str] = aws_endpoint
+    endpoint: Callable[[str, str, bool], str] = aws_endpoint
     clock: Clock = field(default_factory=WallClock)
     log: TextIO = field(default_factory=lambda: sys.stdout)
     base_url: Callable[[str], str | None] = lambda _provider: None
@@ -62,36 +74,43 @@ class LambdaEnvironment:
         )
 
 
-class AwsClients:
-    """The services of one function, made after its start.
+class AwsClients(Generic[S_co]):
+    """The services of one function, made after its start; `model` is that of its settings.
 
     Nothing is fetched until it is used. Raises SettingsRefused, NoCredentials.
     """
 
     def __init__(
         self,
-        function: Function,
+        model: type[S_co],
         outside: LambdaEnvironment,
         event_log: LambdaEventLog | None = None,
     ) -> None:
         environ = outside.environ()
         self.outside = outside
         self.clock = outside.clock
-        self.event_log = event_log or outside.event_log(function)
+        self.function = function_of(model)
+        self.event_log = event_log or outside.event_log(self.function)
         try:
-            self.settings: Settings = read_settings(environ, function)
+            self._settings = read_settings(environ, model)
+            self._fips = uses_fips(environ)
             self.credentials: CredentialsOf = credentials_of(environ, self.clock, self.event_log)
         except (NoCredentials, SettingsRefused) as exc:
             self.event_log.record("start_failed", kind=type(exc).__name__, reason=str(exc))
             raise
         self.dynamodb = DynamoDB(
-            table=self.settings.table,
-            endpoint=self._endpoint("dynamodb"),
-            region=self.settings.aws_region,
+            table=self.settings.common.table,
+            endpoint=self.endpoint("dynamodb"),
+            region=self.settings.common.aws_region,
             credentials=self.credentials,
             clock=self.clock,
         )
         self._services: dict[str, AwsJson] = {}
+
+    @property
+    def settings(self) -> S_co:
+        """Read once, at the start."""
+        return self._settings
 
     def kms(self, key_id: str) -> KmsSigner:
         """A key that KMS holds; all keys share the connections."""
@@ -104,19 +123,32 @@ class AwsClients:
     async def close(self) -> None:
         """Close every socket."""
         for service in self._services.values():
-            service.close()
+            await service.close()
         await self.dynamodb.close()
 
     def _service(self, name: str) -> AwsJson:
         if name not in self._services:
             self._services[name] = AwsJson(
                 service=name,
-                endpoint=self._endpoint(name),
-                region=self.settings.aws_region,
+                endpoint=self.endpoint(name),
+                region=self.settings.common.aws_region,
                 credentials=self.credentials,
                 clock=self.clock,
             )
         return self._services[name]
 
-    def _endpoint(self, service: str) -> str:
-        return self.outside.endpoint(service, self.settings.aws_region)
+    def endpoint(self, service: str) -> str:
+        """Where a service answers this function."""
+        return self.outside.endpoint(service, self.settings.common.aws_region, self._fips)
+
+
+def uses_fips(environ: Mapping[str, str]) -> bool:
+    """Whether AWS is reached over its FIPS endpoints alone, as boto3 reads it. Raises
+    SettingsRefused: what boto3 would take for a no may be meant as a yes.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html
+    """
+    said = environ.get("AWS_USE_FIPS_ENDPOINT", "").lower()
+    if said not in ("", "true", "false"):
+        raise SettingsRefused("AWS_USE_FIPS_ENDPOINT is neither true nor false")
+    return said == "true"

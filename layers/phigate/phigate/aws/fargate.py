@@ -5,52 +5,46 @@ two pools in one cluster would each stop the other's tasks.
 """
 
 from phigate.aws.environment import AwsClients
-from phigate.aws.settings import SettingsRefused, Tasks
-from phigate.core.sandbox.port import Sandbox
+from phigate.aws.settings import (
+    MathSettings,
+    SandboxSettings,
+    SettingsRefused,
+    SweeperSettings,
+)
 from phigate.effects.aws.secret_parameter import secret_parameter
 from phigate.effects.sandbox.ecs_tasks import TaskPlacement
 from phigate.effects.sandbox.fargate_sandbox import FargateSandboxes
 
 
-async def fargate(aws: AwsClients, tasks: Tasks) -> FargateSandboxes:
-    """Sandboxes on Fargate. Raises SecretUnread; SettingsRefused for a secret that is empty."""
-    aws_region = aws.settings.aws_region
+async def fargate(
+    aws: AwsClients[MathSettings | SweeperSettings], settings: SandboxSettings, region: str
+) -> FargateSandboxes:
+    """Sandboxes on Fargate; the pool's records name the stack's region.
+
+    Raises SecretUnread; SettingsRefused for a secret that is empty.
+    """
+    aws_region = aws.settings.common.aws_region
     secret = await secret_parameter(
-        tasks.secret_name,
+        settings.secret_name,
         aws_region=aws_region,
-        endpoint=aws.outside.endpoint("secretsmanager", aws_region),
+        endpoint=aws.endpoint("secretsmanager"),
     )
     if secret is None:
-        raise SettingsRefused(
-            f"{aws.settings.function} does not start: the sandbox secret is empty"
-        )
+        raise SettingsRefused(f"{aws.function} does not start: the sandbox secret is empty")
     place = TaskPlacement(
         aws_region=aws_region,
-        cluster=tasks.cluster,
-        task_definition=tasks.task_definition,
-        subnets=tasks.subnets,
-        security_groups=tasks.security_groups,
+        cluster=settings.cluster,
+        task_definition=settings.task_definition,
+        subnets=settings.subnets,
+        security_groups=settings.security_groups,
     )
     return FargateSandboxes(
-        places={aws.settings.region: place},
+        place=place,
+        region=region,
         secret=secret.encode(),
         dynamo=aws.dynamodb,
         clock=aws.clock,
         event_log=aws.event_log,
-        image=tasks.image,
-        warm_pool_size=tasks.warm_pool,
+        image=settings.image,
+        warm_pool_size=settings.warm_pool,
     )
-
-
-class OnePool:
-    """Sandboxes that all come from the stack's own region."""
-
-    def __init__(self, inner: FargateSandboxes, region: str) -> None:
-        self._inner = inner
-        self._region = region
-
-    async def open(self, *, account: str, request_id: str, region: str, until_s: float) -> Sandbox:
-        """See Sandboxes."""
-        return await self._inner.open(
-            account=account, request_id=request_id, region=self._region, until_s=until_s
-        )

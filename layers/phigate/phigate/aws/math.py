@@ -3,8 +3,9 @@
 import functools
 
 from phigate.aws.environment import AwsClients, LambdaEnvironment
-from phigate.aws.fargate import OnePool, fargate
+from phigate.aws.fargate import fargate
 from phigate.aws.server import FunctionParts, FunctionServer
+from phigate.aws.settings import MathSettings
 from phigate.core.sandbox.slots import SlotLimits
 from phigate.core.types import Task
 from phigate.effects.sandbox.slots import DynamoSlots, LimitedSandboxes
@@ -21,18 +22,18 @@ TASKS: tuple[Task, ...] = ("math",)
 def math(outside: LambdaEnvironment | None = None) -> FunctionServer:
     """POST /v1/math/chat/completions. Raises SettingsRefused."""
     surface = functools.partial(chats, tasks=TASKS)
-    return FunctionServer("math", outside or LambdaEnvironment(), surface, math_extras)
+    return FunctionServer(MathSettings, outside or LambdaEnvironment(), surface, math_extras)
 
 
-async def math_extras(aws: AwsClients) -> FunctionParts:
+async def math_extras(aws: AwsClients[MathSettings]) -> FunctionParts:
     """Its sandboxes; none without streaming. Raises SecretUnread, SettingsRefused."""
-    tasks = aws.settings.tasks
-    if tasks is None or not aws.settings.streaming:
+    settings = aws.settings.sandboxes
+    if not aws.settings.is_streaming:
         return FunctionParts(no_sandbox=NEEDS_STREAMING)
-    sandboxes = await fargate(aws, tasks)
-    limits = SlotLimits(stack=tasks.per_stack, account=tasks.per_account)
+    sandboxes = await fargate(aws, settings, aws.settings.server.residency.region)
+    limits = SlotLimits(stack=settings.per_stack, account=settings.per_account)
     limited = LimitedSandboxes(
-        inner=OnePool(sandboxes, aws.settings.region),
+        inner=sandboxes,
         slots=DynamoSlots(aws.dynamodb, aws.clock, limits),
     )
 

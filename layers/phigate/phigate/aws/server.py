@@ -6,23 +6,26 @@ come with the lifespan, which under SnapStart begins after the restore.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from phigate.aws.environment import AwsClients, LambdaEnvironment
-from phigate.aws.settings import Function, Settings, SettingsRefused
+from phigate.aws.settings import DirectorySettings, ServedSettings, SettingsRefused, function_of
 from phigate.core.errors import Overloaded
 from phigate.core.receipts.port import SigningKey
 from phigate.core.receipts.text_signer import TextSigner
 from phigate.core.sandbox.port import Sandboxes
 from phigate.core.types import Catalog, Row
 from phigate.effects.aws.credentials import NoCredentials
+from phigate.effects.aws.provider_credentials import ProviderCredentials
 from phigate.effects.aws.secrets_manager import SecretUnread
 from phigate.effects.aws.stack_catalog import StackCatalog
 from phigate.effects.signing.signer import PublicKey, SigningFailed
 from phigate.effects.store.breaker import DynamoBreaker
+from phigate.effects.store.catalog import DynamoCatalog
 from phigate.effects.store.ledger import DynamoLedger
-from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.http.asgi import GatewayApp
 from phigate.http.chat import Receive, Scope, Send
 from phigate.pipeline.gateway import Drawings, Gateway, Stack
@@ -48,7 +51,8 @@ class FunctionParts:
     close: Callable[[], Awaitable[None]] | None = None
 
 
-MakeExtras = Callable[[AwsClients], Awaitable[FunctionParts]]
+S = TypeVar("S", bound=ServedSettings)
+MakeExtras = Callable[[AwsClients[S]], Awaitable[FunctionParts]]
 
 
 class FunctionServer:
@@ -56,14 +60,15 @@ class FunctionServer:
 
     def __init__(
         self,
-        function: Function,
+        model: type[S],
         outside: LambdaEnvironment,
         make_surface: Callable[[Gateway], GatewayApp],
-        make_extras: MakeExtras,
+        make_extras: MakeExtras[S],
     ) -> None:
-        self._aws = AwsClients(function, outside)
+        aws = AwsClients(model, outside)
+        self._aws: AwsClients[ServedSettings] = aws
         self._make_surface = make_surface
-        self._make_extras = make_extras
+        self._make_extras = functools.partial(make_extras, aws)
         self._surface: GatewayApp | None = None
         self._gateway: Gateway | None = None
         self._extras = FunctionParts()
@@ -119,15 +124,13 @@ class FunctionServer:
         aws = self._aws
         try:
             await aws.credentials.fresh()
-            trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras(aws))
-            access: dict[str, ProviderAccess] = {}
-            gateway, upstream = build_gateway(_parts(aws, trusted, access, self._extras))
-            served = _served(gateway, aws, access, self._extras)
-            gateway.catalog, gateway.key_refused = served, served.key_refused
-            gateway.no_sandbox = self._extras.no_sandbox
+            trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras())
+            credentials = _provider_credentials(aws, self._extras)
+            catalog = _stack_catalog(aws, trusted, credentials)
+            gateway, upstream = build_gateway(_parts(aws, catalog, credentials, self._extras))
             self._gateway = gateway
             try:
-                await _check_catalog(served, aws.settings)
+                await _check_catalog(catalog, aws.settings)
                 yield self._make_surface(gateway)
             finally:
                 await gateway.wait_idle()
@@ -146,21 +149,20 @@ class RegionRefused(Exception):
 STARTS_REFUSED = (NoCredentials, RegionRefused, SecretUnread, SettingsRefused, SigningFailed)
 
 
-def region_fault(settings: Settings, catalog: Catalog) -> str | None:
+def region_fault(settings: ServedSettings, catalog: Catalog) -> str | None:
     """Why this catalog may not be served here; None when it may."""
-    for name in settings.jurisdictions:
+    aws_region = settings.common.aws_region
+    for name in settings.server.residency.jurisdictions:
         defaults = catalog.regions.get(name)
         if defaults is None:
             return f"the catalog does not know {name}"
-        if settings.aws_region not in defaults.aws_regions:
+        if aws_region not in defaults.aws_regions:
             allowed = ", ".join(defaults.aws_regions)
-            return (
-                f"{name} is served from {allowed}, and this stack stands in {settings.aws_region}"
-            )
+            return f"{name} is served from {allowed}, and this stack stands in {aws_region}"
     return None
 
 
-async def _check_catalog(served: StackCatalog, settings: Settings) -> None:
+async def _check_catalog(served: StackCatalog, settings: ServedSettings) -> None:
     """A wrong region stops the start. A catalog that is not there yet does not: calls are refused
     until it is. Raises RegionRefused."""
     try:
@@ -168,20 +170,16 @@ async def _check_catalog(served: StackCatalog, settings: Settings) -> None:
     except Overloaded:
         return
     if (fault := region_fault(settings, view.catalog)) is not None:
-        raise RegionRefused(f"{settings.function} does not start: {fault}")
+        raise RegionRefused(f"{function_of(type(settings))} does not start: {fault}")
     await served.current()
 
 
-def _served(
-    gateway: Gateway, aws: AwsClients, access: dict[str, ProviderAccess], extras: FunctionParts
-) -> StackCatalog:
-    settings = aws.settings
-    return StackCatalog(
-        gateway.catalog,
-        secrets=aws.secrets(),
-        prefix=settings.secrets,
-        access=access,
-        fault_of=lambda catalog: region_fault(settings, catalog),
+def _provider_credentials(
+    aws: AwsClients[ServedSettings], extras: FunctionParts
+) -> ProviderCredentials:
+    return ProviderCredentials(
+        aws.secrets(),
+        prefix=aws.settings.secrets,
         clock=aws.clock,
         event_log=aws.event_log,
         calls=extras.calls,
@@ -189,39 +187,57 @@ def _served(
     )
 
 
-def stack_of(settings: Settings) -> Stack:
-    """The stack as the gateway knows it. Without streaming every deadline is API Gateway's."""
-    stack = Stack(
-        name=settings.stack,
-        region=settings.region,
-        regions=settings.jurisdictions,
-        unproven_allowed=settings.unproven_allowed,
-        receipts_required=settings.receipts_required,
+def _stack_catalog(
+    aws: AwsClients[ServedSettings], trusted: dict[str, PublicKey], credentials: ProviderCredentials
+) -> StackCatalog:
+    settings = aws.settings
+    return StackCatalog(
+        DynamoCatalog(aws.dynamodb, aws.clock, aws.event_log, trusted),
+        providers_without_key=credentials.providers_without_key,
+        fault_of=lambda catalog: region_fault(settings, catalog),
+        event_log=aws.event_log,
     )
-    if settings.streaming:
+
+
+def stack_of(settings: ServedSettings) -> Stack:
+    """The stack as the gateway knows it. Without streaming every deadline is API Gateway's."""
+    server = settings.server
+    stack = Stack(
+        name=settings.common.stack,
+        region=server.residency.region,
+        regions=server.residency.jurisdictions,
+        unproven_allowed=server.unproven_allowed,
+    )
+    if isinstance(settings, DirectorySettings):
+        return stack  # it answers no chat
+    stack = replace(stack, receipts_required=settings.receipts.required)
+    if settings.is_streaming:
         return stack
     return replace(stack, json_timeout_s=BUFFERED_TIMEOUT_S, stream_timeout_s=BUFFERED_TIMEOUT_S)
 
 
 def _parts(
-    aws: AwsClients,
-    trusted: dict[str, PublicKey],
-    access: dict[str, ProviderAccess],
+    aws: AwsClients[ServedSettings],
+    catalog: StackCatalog,
+    credentials: ProviderCredentials,
     extras: FunctionParts,
 ) -> Parts:
     settings = aws.settings
+    receipts = None if isinstance(settings, DirectorySettings) else settings.receipts
     return Parts(
         stack=stack_of(settings),
         dynamodb=aws.dynamodb,
         ledger=DynamoLedger(aws.dynamodb, aws.clock),
         clock=aws.clock,
         event_log=aws.event_log,
-        trusted_keys=trusted,
-        access=access,
-        receipt_root=aws.kms(settings.receipt_key) if settings.receipt_key else None,
-        signer=None if settings.receipt_key else NullReceiptSigner(),
-        issuer=settings.issuer,
+        catalog=catalog,
+        access=credentials,
+        key_refused=credentials.key_refused,
+        receipt_root=None if receipts is None else aws.kms(receipts.key),
+        signer=NullReceiptSigner() if receipts is None else None,
+        issuer=settings.server.issuer,
         sandboxes=extras.sandboxes,
+        no_sandbox=extras.no_sandbox,
         drawings=extras.drawings,
         text_signer=extras.text_signer,
         shared_breaker=DynamoBreaker(aws.dynamodb, aws.clock, aws.event_log),
@@ -242,7 +258,7 @@ class NullReceiptSigner:
         """See ReceiptSigner."""
 
 
-async def _trusted_keys(aws: AwsClients) -> dict[str, PublicKey]:
+async def _trusted_keys(aws: AwsClients[ServedSettings]) -> dict[str, PublicKey]:
     """The key that signs catalogs, by its name. Raises SigningFailed."""
     jwk = await aws.kms(aws.settings.catalog_key).jwk()
     return {jwk["kid"]: ec_public_key(jwk)}

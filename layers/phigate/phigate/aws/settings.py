@@ -1,4 +1,4 @@
-"""The settings of each function on AWS: read once by a table, refused in one line when wrong.
+"""The settings of each function on AWS, a model a function: read once, or refused in one line.
 
 Law: nothing is guessed. What is missing or malformed stops the start, and so does a variable that
 would say where a provider's data goes, or that PHI may go there: on AWS only the catalog and the
@@ -6,210 +6,205 @@ secrets say that.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
-from phigate.core.types import REGIONS
+from phigate.aws import variables as read
+from phigate.aws.variables import Variable, WhereSet
 
 Function = Literal["chat", "math", "directory", "catalog_sync", "sweeper"]
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
 
 _LOCAL_ONLY = re.compile(r"PHIGATE_[A-Z0-9_]+_(?:BASE_URL|API_KEY|PHI)")
-_ROW_REGION = re.compile(r"[a-z0-9][a-z0-9.-]*/[A-Z]+")
-_AWS_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
-_SERVERS: frozenset[Function] = frozenset({"chat", "math", "directory"})
-_SIGNERS: frozenset[Function] = frozenset({"chat", "math"})
-_WITH_TASKS: frozenset[Function] = frozenset({"math", "sweeper"})
 
 
 class SettingsRefused(Exception):
     """This function does not start; one line names each variable and what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tasks:
+# Named tuples: a frozen dataclass with slots takes ten times as long to make, at every cold start.
+# Mistakes are told in the order of the members.
+class CommonSettings(NamedTuple):
+    """What every function has."""
+
+    table: Annotated[str, Variable("PHIGATE_TABLE")]
+    stack: Annotated[str, Variable("PHIGATE_STACK")]
+    aws_region: Annotated[str, Variable("AWS_REGION", read.aws_region)]
+
+
+class ResidencySettings(NamedTuple):
+    """The region of calls that name none, and those that the stack serves."""
+
+    region: Annotated[str, Variable("PHIGATE_REGION", read.region)]
+    jurisdictions: Annotated[tuple[str, ...], Variable("PHIGATE_JURISDICTIONS", read.regions)]
+
+
+class ServerSettings(NamedTuple):
+    """What every function has that callers reach."""
+
+    issuer: Annotated[str, Variable("PHIGATE_ISSUER", read.issuer)]
+    residency: ResidencySettings
+    unproven_allowed: Annotated[
+        frozenset[str], Variable("PHIGATE_ALLOW_UNPROVEN", read.rows, may_be_empty=True)
+    ]
+
+
+class ReceiptSettings(NamedTuple):
+    """What every function has that signs receipts."""
+
+    required: Annotated[
+        Literal["phi", "all", "none"],
+        Variable("PHIGATE_RECEIPTS_REQUIRED", read.one_of("phi", "all", "none")),
+    ]
+    key: Annotated[str, Variable("PHIGATE_RECEIPT_KEY")]
+
+
+class SandboxSettings(NamedTuple):
     """Where sandboxes run, how many, and under which secret their tokens are made."""
 
-    cluster: str
-    task_definition: str
-    subnets: tuple[str, ...]
-    security_groups: tuple[str, ...]
-    image: str
-    warm_pool: int
-    per_account: int
-    per_stack: int
-    secret_name: str
+    cluster: Annotated[str, Variable("PHIGATE_CLUSTER")]
+    task_definition: Annotated[str, Variable("PHIGATE_TASK_DEFINITION")]
+    subnets: Annotated[tuple[str, ...], Variable("PHIGATE_SUBNETS", read.names)]
+    security_groups: Annotated[tuple[str, ...], Variable("PHIGATE_SECURITY_GROUPS", read.names)]
+    image: Annotated[str, Variable("PHIGATE_SANDBOX_IMAGE")]
+    warm_pool: Annotated[int, Variable("PHIGATE_WARM_POOL", read.count(0))]
+    per_account: Annotated[int, Variable("PHIGATE_SANDBOXES_PER_ACCOUNT", read.count(1))]
+    per_stack: Annotated[int, Variable("PHIGATE_SANDBOXES_PER_STACK", read.count(1))]
+    secret_name: Annotated[str, Variable("PHIGATE_SANDBOX_SECRET")]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One function's settings; what it has no business with is empty."""
+class ChatSettings(NamedTuple):
+    """The chat function's."""
 
-    function: Function
-    table: str
-    stack: str
-    aws_region: str
-    issuer: str = ""
-    region: str = ""
-    jurisdictions: tuple[str, ...] = ()
-    unproven_allowed: frozenset[str] = frozenset()
-    receipts_required: Literal["phi", "all", "none"] = "phi"
-    receipt_key: str = ""
-    catalog_key: str = ""
-    day_key: str = ""
-    redpill_key: str = ""
-    secrets: str = ""
-    streaming: bool = True
-    digest_bucket: str = ""
-    catalog_folder: str = ""
-    tasks: Tasks | None = None
+    common: CommonSettings
+    server: ServerSettings
+    receipts: ReceiptSettings
+    catalog_key: Annotated[str, Variable("PHIGATE_CATALOG_KEY")]
+    secrets: Annotated[str, Variable("PHIGATE_SECRETS")]
+    is_streaming: Annotated[bool, Variable("PHIGATE_STREAMING", read.is_on)]
 
 
-def read_settings(environ: Mapping[str, str], function: Function) -> Settings:
+class MathSettings(NamedTuple):
+    """The math function's."""
+
+    common: CommonSettings
+    server: ServerSettings
+    receipts: ReceiptSettings
+    catalog_key: Annotated[str, Variable("PHIGATE_CATALOG_KEY")]
+    secrets: Annotated[str, Variable("PHIGATE_SECRETS")]
+    is_streaming: Annotated[bool, Variable("PHIGATE_STREAMING", read.is_on)]
+    sandboxes: SandboxSettings
+
+
+class DirectorySettings(NamedTuple):
+    """The directory function's."""
+
+    common: CommonSettings
+    server: ServerSettings
+    catalog_key: Annotated[str, Variable("PHIGATE_CATALOG_KEY")]
+    redpill_key: Annotated[str, Variable("PHIGATE_REDPILL_KEY")]
+    secrets: Annotated[str, Variable("PHIGATE_SECRETS")]
+
+
+class CatalogSyncSettings(NamedTuple):
+    """The catalog_sync function's."""
+
+    common: CommonSettings
+    receipt_key: Annotated[str, Variable("PHIGATE_RECEIPT_KEY")]
+    catalog_key: Annotated[str, Variable("PHIGATE_CATALOG_KEY")]
+    day_key: Annotated[str, Variable("PHIGATE_DAY_KEY")]
+    redpill_key: Annotated[str, Variable("PHIGATE_REDPILL_KEY")]
+    catalog_folder: Annotated[str, Variable("PHIGATE_CATALOG_FOLDER")]
+
+
+class SweeperSettings(NamedTuple):
+    """The sweeper function's. A stack may have no bucket and no sandboxes."""
+
+    common: CommonSettings
+    residency: ResidencySettings
+    day_key: Annotated[str, Variable("PHIGATE_DAY_KEY")]
+    digest_bucket: Annotated[str, Variable("PHIGATE_DIGEST_BUCKET", may_be_empty=True)]
+    sandboxes: Annotated[SandboxSettings | None, WhereSet("PHIGATE_CLUSTER")]
+
+
+# Of the functions that callers reach.
+ServedSettings = ChatSettings | MathSettings | DirectorySettings
+FunctionSettings = ServedSettings | CatalogSyncSettings | SweeperSettings
+SETTINGS: Mapping[Function, type[FunctionSettings]] = {
+    "chat": ChatSettings,
+    "math": MathSettings,
+    "directory": DirectorySettings,
+    "catalog_sync": CatalogSyncSettings,
+    "sweeper": SweeperSettings,
+}
+_FUNCTIONS: Mapping[type[object], Function] = {
+    model: function for function, model in SETTINGS.items()
+}
+S = TypeVar("S", bound=FunctionSettings)
+
+
+def function_of(model: type[object]) -> Function:
+    """Whose settings these are."""
+    return _FUNCTIONS[model]
+
+
+def read_settings(environ: Mapping[str, str], model: type[S]) -> S:
     """The settings of a function. Raises SettingsRefused."""
     faults = [
         f"{name} may not be set on AWS: only the catalog and the secrets say where data goes"
         for name in sorted(environ)
         if _LOCAL_ONLY.fullmatch(name)
     ]
-    values = _values(environ, function, FIELDS, faults)
-    if function in _WITH_TASKS and (function == "math" or environ.get("PHIGATE_CLUSTER")):
-        tasks = _values(environ, function, TASK_FIELDS, faults)
-        values["tasks"] = None if faults else Tasks(**tasks)
-    region, jurisdictions = values.get("region"), values.get("jurisdictions")
+    values: dict[str, Any] = {}
+    for variable in variables_of(model, environ):
+        text = environ.get(variable.name, "").strip()
+        if not text and not variable.may_be_empty:
+            faults.append(f"{variable.name} is missing")
+            continue
+        try:
+            values[variable.name] = variable.read(text)
+        except ValueError as exc:
+            faults.append(f"{variable.name} {exc}")
+    region, jurisdictions = values.get("PHIGATE_REGION"), values.get("PHIGATE_JURISDICTIONS")
     if region and jurisdictions and region not in jurisdictions:
         faults.append("PHIGATE_REGION is none of PHIGATE_JURISDICTIONS")
     if faults:
-        raise SettingsRefused(f"{function} does not start: " + "; ".join(faults))
-    return Settings(function=function, **values)
+        raise SettingsRefused(f"{function_of(model)} does not start: " + "; ".join(faults))
+    filled: S = _filled(model, values)
+    return filled
 
 
-def _values(
-    environ: Mapping[str, str], function: Function, fields: "tuple[Field, ...]", faults: list[str]
-) -> dict[str, Any]:
-    """What the table's fields of this function hold; what is wrong is added to `faults`."""
-    values: dict[str, Any] = {}
-    for field in fields:
-        if function not in field.functions:
-            continue
-        text = environ.get(field.variable, "").strip()
-        if not text and not field.may_be_empty:
-            faults.append(f"{field.variable} is missing")
-            continue
-        try:
-            values[field.name] = field.read(text)
-        except ValueError as exc:
-            faults.append(f"{field.variable} {exc}")
-    return values
+def variables_of(model: Any, environ: Mapping[str, str] | None = None) -> Iterator[Variable]:
+    """The variables of a model, in order: all of them, or those that are read of an environment."""
+    for kind in model.__annotations__.values():
+        place = _place(kind)
+        if isinstance(place, Variable):
+            yield place
+        elif not isinstance(place, WhereSet):
+            yield from variables_of(kind, environ)
+        elif environ is None or environ.get(place.name):
+            yield from variables_of(_part(kind), environ)
 
 
-def _text(text: str) -> str:
-    return text
+def _filled(model: Any, values: Mapping[str, Any]) -> Any:
+    members: dict[str, Any] = {}
+    for name, kind in model.__annotations__.items():
+        place = _place(kind)
+        if isinstance(place, Variable):
+            members[name] = values[place.name]
+        elif not isinstance(place, WhereSet):
+            members[name] = _filled(kind, values)
+        else:
+            is_set = place.name in values
+            members[name] = _filled(_part(kind), values) if is_set else None
+    return model(**members)
 
 
-def _issuer(text: str) -> str:
-    if not text.startswith("https://") or text.endswith("/"):
-        raise ValueError("is no https URL without a slash at its end")
-    return text
+def _place(kind: Any) -> Variable | WhereSet | None:
+    """What fills a member; None for a part that has members of its own."""
+    return kind.__metadata__[0] if hasattr(kind, "__metadata__") else None
 
 
-def _region(text: str) -> str:
-    if text not in REGIONS:
-        raise ValueError(f"names {text}, which is none of {', '.join(REGIONS)}")
-    return text
-
-
-def _aws_region(text: str) -> str:
-    if _AWS_REGION.fullmatch(text) is None:
-        raise ValueError("is no AWS region")
-    return text
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise ValueError("names nothing")
-    return names
-
-
-def _regions(text: str) -> tuple[str, ...]:
-    return tuple(_region(name) for name in _names(text))
-
-
-def _rows(text: str) -> frozenset[str]:
-    """`*` is for local stacks: here each row and region is named."""
-    rows = frozenset(_names(text)) if text else frozenset()
-    if wrong := sorted(row for row in rows if _ROW_REGION.fullmatch(row) is None):
-        raise ValueError(f"holds {wrong[0]}, which is not row/region")
-    return rows
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"is {text}, not {' or '.join(words)}")
-        return text
-
-    return read
-
-
-def _on(text: str) -> bool:
-    return _one_of("on", "off")(text) == "on"
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or int(text) < least:
-            raise ValueError(f"is no whole number of {least} or more")
-        return int(text)
-
-    return read
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One variable: the field it fills, how it is read, and the functions that must have it."""
-
-    variable: str
-    name: str
-    read: Callable[[str], Any]
-    functions: frozenset[Function] = frozenset(FUNCTIONS)
-    may_be_empty: bool = False
-
-
-_SYNC: frozenset[Function] = frozenset({"catalog_sync"})
-_SWEEPER: frozenset[Function] = frozenset({"sweeper"})
-
-FIELDS: tuple[Field, ...] = (
-    Field("PHIGATE_TABLE", "table", _text),
-    Field("PHIGATE_STACK", "stack", _text),
-    Field("AWS_REGION", "aws_region", _aws_region),
-    Field("PHIGATE_ISSUER", "issuer", _issuer, _SERVERS),
-    Field("PHIGATE_REGION", "region", _region, _SERVERS | _SWEEPER),
-    Field("PHIGATE_JURISDICTIONS", "jurisdictions", _regions, _SERVERS | _SWEEPER),
-    Field("PHIGATE_ALLOW_UNPROVEN", "unproven_allowed", _rows, _SERVERS, may_be_empty=True),
-    Field(
-        "PHIGATE_RECEIPTS_REQUIRED", "receipts_required", _one_of("phi", "all", "none"), _SIGNERS
-    ),
-    Field("PHIGATE_RECEIPT_KEY", "receipt_key", _text, _SIGNERS | _SYNC),
-    Field("PHIGATE_CATALOG_KEY", "catalog_key", _text, _SERVERS | _SYNC),
-    Field("PHIGATE_DAY_KEY", "day_key", _text, _SWEEPER | _SYNC),
-    Field("PHIGATE_REDPILL_KEY", "redpill_key", _text, _SYNC | {"directory"}),
-    Field("PHIGATE_SECRETS", "secrets", _text, _SERVERS),
-    Field("PHIGATE_STREAMING", "streaming", _on, _SIGNERS),
-    Field("PHIGATE_DIGEST_BUCKET", "digest_bucket", _text, _SWEEPER, may_be_empty=True),
-    Field("PHIGATE_CATALOG_FOLDER", "catalog_folder", _text, _SYNC),
-)
-# Of the sweeper too, where PHIGATE_CLUSTER says that the stack has sandboxes.
-TASK_FIELDS: tuple[Field, ...] = (
-    Field("PHIGATE_CLUSTER", "cluster", _text),
-    Field("PHIGATE_TASK_DEFINITION", "task_definition", _text),
-    Field("PHIGATE_SUBNETS", "subnets", _names),
-    Field("PHIGATE_SECURITY_GROUPS", "security_groups", _names),
-    Field("PHIGATE_SANDBOX_IMAGE", "image", _text),
-    Field("PHIGATE_WARM_POOL", "warm_pool", _count(0)),
-    Field("PHIGATE_SANDBOXES_PER_ACCOUNT", "per_account", _count(1)),
-    Field("PHIGATE_SANDBOXES_PER_STACK", "per_stack", _count(1)),
-    Field("PHIGATE_SANDBOX_SECRET", "secret_name", _text),
-)
+def _part(kind: Any) -> Any:
+    """The model of a part that may be missing."""
+    return kind.__origin__.__args__[0]

@@ -13,7 +13,7 @@ import boto3
 
 from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.fargate import fargate
-from phigate.aws.settings import Tasks
+from phigate.aws.settings import SweeperSettings
 from phigate.core.ledger.account import DAY_S
 from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.effects.audit.day_closer import DayCloser
@@ -50,7 +50,7 @@ class Sweeper:
         return self._outside.event_log("sweeper")
 
     async def _swept(self) -> None:
-        aws = AwsClients("sweeper", self._outside, self._event_log)
+        aws = AwsClients(SweeperSettings, self._outside, self._event_log)
         try:
             await aws.credentials.fresh()
             work = Sweep(aws)
@@ -59,7 +59,7 @@ class Sweeper:
                 ("ledger", work.ledger),
                 ("agreements", work.agreements),
             ]
-            if aws.settings.tasks is not None:
+            if aws.settings.sandboxes is not None:
                 parts.append(("sandboxes", work.sandboxes))
             parts.append(("days", work.days))
             if failed := [name for name, part in parts if not await _done(aws, name, part)]:
@@ -68,7 +68,7 @@ class Sweeper:
             await aws.close()
 
 
-async def _done(aws: AwsClients, name: str, part: Part) -> bool:
+async def _done(aws: AwsClients[SweeperSettings], name: str, part: Part) -> bool:
     try:
         await part()
     except Exception as exc:  # the parts after it are to be done; the invocation fails at the end
@@ -84,7 +84,7 @@ class AccountsFailed(Exception):
 class Sweep:
     """The parts of one sweep."""
 
-    def __init__(self, aws: AwsClients) -> None:
+    def __init__(self, aws: AwsClients[SweeperSettings]) -> None:
         self._aws = aws
         self._ledger = DynamoLedger(aws.dynamodb, aws.clock)
         self._receipts = DynamoReceipts(aws.dynamodb, aws.clock)
@@ -133,7 +133,7 @@ class Sweep:
             row.id: int(row.agreement.expires_at_s - aws.clock.now_s())
             for row in catalog.rows
             if row.status == "live" and row.agreement is not None
-            if row.agreement.regions & set(aws.settings.jurisdictions)
+            if row.agreement.regions & set(aws.settings.residency.jurisdictions)
         }
         in_force_s = {row_id: seconds for row_id, seconds in left_s.items() if seconds > 0}
         for row_id, seconds in in_force_s.items():
@@ -145,16 +145,16 @@ class Sweep:
 
     async def sandboxes(self) -> None:
         """Stop tasks past their time, and start what the pool lacks."""
-        tasks: Tasks | None = self._aws.settings.tasks
-        if tasks is None:
+        settings = self._aws.settings
+        if settings.sandboxes is None:
             return
-        sandboxes = await fargate(self._aws, tasks)
+        sandboxes = await fargate(self._aws, settings.sandboxes, settings.residency.region)
         try:
             swept = await sandboxes.sweep(int(self._aws.clock.now_s()))
             self._aws.event_log.record(
                 "sandboxes_swept", stopped=swept.stopped, forgotten=swept.forgotten
             )
-            await sandboxes.refill(self._aws.settings.region)
+            await sandboxes.refill()
         finally:
             await sandboxes.close()
 
@@ -167,8 +167,10 @@ class Sweep:
             receipts=self._receipts,
             root=aws.kms(settings.day_key),
             clock=aws.clock,
-            stack=settings.stack,
-            keeper=S3Digests(_s3(settings.aws_region), bucket, settings.stack, aws.clock)
+            stack=settings.common.stack,
+            keeper=S3Digests(
+                _s3(settings.common.aws_region), bucket, settings.common.stack, aws.clock
+            )
             if bucket
             else None,
         )

@@ -69,7 +69,7 @@ DRAIN_TIMEOUT_S = 30.0  # after a hang-up we wait this long for the usage chunk
 WRITE_TIMEOUT_S = 60.0  # a caller who reads nothing for so long has gone
 PING_INTERVAL_S = 15.0  # well under the idle limits of proxies (30 s at the API Gateway edge)
 ATTEMPTS_MAX = 4
-RETRY_PAUSE_S = 0.25  # a list of one row is tried again once, after this pause
+RETRY_PAUSE_S = 0.25  # a list of one row is tried again once, after this pause at most
 SOCKET_UNUSED_MAX_S = 20.0  # a POST is not sent on a pooled socket that was idle for longer
 
 # The most that one token, as truthful providers write it, has in bytes: of text (the longest of the

@@ -8,10 +8,12 @@ import json
 from collections.abc import Collection, Mapping
 
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from phigate.core.errors import InvalidRequest, MethodNotAllowed, NotFound, PhigateError
 from phigate.core.types import Task
+from phigate.http import attestation, directory, receipts
 from phigate.http.asgi import (
     BASE_PATHS,
     NO_ENDPOINT,
@@ -21,34 +23,37 @@ from phigate.http.asgi import (
     enveloped,
     internal_error,
 )
-from phigate.http.directory import directory
 from phigate.http.openapi import openapi_document
 from phigate.pipeline.gateway import Gateway
+
+_ROUTERS = (directory.router, receipts.router, attestation.router)
+ENDPOINTS = tuple(r for router in _ROUTERS for r in router.routes if isinstance(r, APIRoute))
 
 
 def build_app(gateway: Gateway, tasks: Collection[Task] = tuple(PATHS)) -> GatewayApp:
     """The ASGI application of one gateway; `tasks` are those that this process takes."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.gateway = gateway
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(PhigateError, _our_error)
     # Without it the framework answers a bug with a text of its own before Surface sees it.
     app.add_exception_handler(Exception, _bug)
-    router = directory(gateway)
-
-    @functools.cache
-    def document() -> bytes:
-        """Made when it is first asked for: it would be most of a start's own work."""
-        # Not orjson: the range of `seed` goes beyond 64 bits.
-        return json.dumps(openapi_document(router)).encode()
-
     for base in BASE_PATHS:
-        app.include_router(router, prefix=base)
-
-        @app.get(f"{base}/openapi.json")
-        async def _openapi() -> Response:
-            return Response(document(), media_type="application/json")
-
+        for router in _ROUTERS:
+            app.include_router(router, prefix=base)
+        app.add_api_route(f"{base}/openapi.json", _openapi)
     return GatewayApp(gateway, tasks, app)
+
+
+@functools.cache
+def _document() -> bytes:
+    """Made when it is first asked for: it would be most of a start's own work."""
+    # Not orjson: the range of `seed` goes beyond 64 bits.
+    return json.dumps(openapi_document(ENDPOINTS)).encode()
+
+
+async def _openapi() -> Response:
+    return Response(_document(), media_type="application/json")
 
 
 def _render(error: PhigateError) -> Response:

@@ -9,13 +9,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
+from phigate.core.background_tasks import BackgroundTasks
 from phigate.core.catalog.port import CatalogSource, CatalogView
 from phigate.core.clock import Clock
 from phigate.core.event_log import EventLog
 from phigate.core.ledger.port import KeyStore, Ledger
 from phigate.core.ledger.proof_count import ProofRefusal
-from phigate.core.limits import ADVICE_TIMEOUT_S, BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
-from phigate.core.receipts.days import DAY_S
+from phigate.core.limits import BODY_TIMEOUT_S, JSON_TIMEOUT_S, STREAM_TIMEOUT_S
 from phigate.core.receipts.port import ReceiptSigner
 from phigate.core.receipts.text_signer import TextSignature, TextSigner
 from phigate.core.receipts.upstream_signature import UpstreamSignature
@@ -26,6 +26,7 @@ from phigate.core.sandbox.port import Sandboxes
 from phigate.core.tools.tool_loop import Zones
 from phigate.core.types import REGIONS, Json
 from phigate.core.upstream import Upstream
+from phigate.pipeline.key_counts import KeyCounts
 from phigate.verify.roots import Root
 
 T = TypeVar("T")
@@ -104,9 +105,9 @@ class Drawings:
     clean_error: Callable[[Json], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything that one process needs to serve requests."""
+    """Everything that one process needs to serve requests, built once; what changes is in parts."""
 
     stack: Stack
     keys: KeyStore
@@ -131,14 +132,8 @@ class Gateway:
     breaker: Breaker = field(default_factory=Breaker)
     # None where this process alone serves the stack.
     shared_breaker: SharedBreaker | None = None
-    breaker_synced_at_s: float | None = (
-        None  # when the catalog was read with which it was looked at
-    )
-    _refusals: dict[str, int] = field(default_factory=dict)
-    _timeouts: dict[str, int] = field(default_factory=dict)
-    _timeouts_day: int = 0
-    _closing: set[asyncio.Future[None]] = field(default_factory=set)
-    _advising: set[asyncio.Future[None]] = field(default_factory=set)
+    _key_counts: KeyCounts = field(default_factory=KeyCounts)
+    _background: BackgroundTasks = field(default_factory=BackgroundTasks)
     _beside: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "beside"))
 
     async def beside(self, work: Callable[[], T], *, heavy: bool) -> T:
@@ -153,48 +148,28 @@ class Gateway:
 
     def count_refusal(self, key_id: str) -> None:
         """A refusal over the limit, which leaves no receipt of its own."""
-        self._refusals[key_id] = self._refusals.get(key_id, 0) + 1
+        self._key_counts.count_refusal(key_id)
 
     def take_refusals(self, key_id: str) -> int:
         """How many refusals of the key left no receipt since the last one that did."""
-        return self._refusals.pop(key_id, 0) if self._refusals else 0
+        return self._key_counts.take_refusals(key_id)
 
     def count_timeout(self, key_id: str, now_s: float) -> int:
         """How many attempts of the key have timed out in this process today, this one too."""
-        day = int(now_s) // DAY_S
-        if day != self._timeouts_day:
-            self._timeouts_day = day
-            self._timeouts.clear()
-        self._timeouts[key_id] = self._timeouts.get(key_id, 0) + 1
-        return self._timeouts[key_id]
+        return self._key_counts.count_timeout(key_id, now_s)
 
     async def run_shielded(self, work: Coroutine[None, None, None]) -> None:
-        """Run `work` to its end even when the caller of this method is cancelled."""
-        await asyncio.shield(self.spawn(work))
+        """See BackgroundTasks."""
+        await self._background.run_shielded(work)
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Future[None]:
-        """Begin `work`, which runs to its end whatever becomes of who began it."""
-        return _kept(work, self._closing)
+        """See BackgroundTasks."""
+        return self._background.spawn(work)
 
     def spawn_best_effort(self, work: Coroutine[None, None, None]) -> None:
-        """Begin `work` that may be given up: nothing but advice is lost."""
-        _kept(work, self._advising)
+        """See BackgroundTasks."""
+        self._background.spawn_best_effort(work)
 
     async def wait_idle(self) -> None:
-        """Wait for the work that outlived its request, and for advice a moment: without streaming
-        the answer waits too."""
-        while self._closing:
-            await asyncio.wait(self._closing)
-        if self._advising:
-            _, late = await asyncio.wait(self._advising, timeout=ADVICE_TIMEOUT_S)
-            for work in late:
-                work.cancel()
-
-
-def _kept(
-    work: Coroutine[None, None, None], among: set[asyncio.Future[None]]
-) -> asyncio.Future[None]:
-    begun = asyncio.ensure_future(work)
-    among.add(begun)
-    begun.add_done_callback(among.discard)
-    return begun
+        """See BackgroundTasks. Without streaming the answer waits too."""
+        await self._background.wait_idle()

@@ -37,6 +37,8 @@ class Breaker:
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._succeeded_at_s: dict[str, float] = {}
+        # When the catalog was read with which what others count was last looked at.
+        self.synced_at_s: float | None = None
 
     def open_rows(self, row_ids: Iterable[str], now_s: float) -> frozenset[str]:
         """Which of these rows to try last now."""

@@ -15,7 +15,7 @@ from phigate.core.clock import Clock
 
 PUT_TIMEOUT_S = 5.0
 TRIES_MAX = 4
-PAUSE_S = 0.5  # doubled after every try
+PAUSE_S = 0.5  # at most, and twice that after every try
 REASON_CHARS_MAX = 1_500  # an answer may have 4,096 bytes
 
 
@@ -54,7 +54,7 @@ async def answer(
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
         for tried in range(TRIES_MAX):
             if tried:
-                await clock.sleep(PAUSE_S * 2 ** (tried - 1))
+                await clock.back_off(PAUSE_S * 2 ** (tried - 1))
             if await _put(session, url, body):
                 return
     raise NotAnswered("CloudFormation took no answer")

@@ -15,6 +15,7 @@ import orjson
 from phigate.core.clock import Clock
 from phigate.core.event_log import EventLog
 from phigate.effects.aws.sigv4 import Credentials
+from phigate.effects.refreshed import Refreshed
 
 RENEW_BEFORE_S = 1_200  # a stream may run for 840 s and settle after that
 RETRY_AFTER_S = 5.0  # between two renewals that failed
@@ -49,32 +50,30 @@ class ContainerCredentials:
         self._token = token
         self._clock = clock
         self._event_log = event_log
-        self._credentials: Credentials | None = None
-        self._expires_at_s = 0.0
-        self._failed_at_s = float("-inf")
+        # With the time at which they expire.
+        self._known = Refreshed(
+            self._fetched, clock, retry_after_s=RETRY_AFTER_S, on_failure=self._note_failure
+        )
 
     def __call__(self) -> Credentials:
         """See CredentialsSource. Raises NoCredentials before the first `fresh`."""
-        if self._credentials is None:
+        if self._known.value is None:
             raise NoCredentials("the credentials were not fetched yet")
-        return self._credentials
+        return self._known.value[0]
 
     async def fresh(self) -> None:
         """Renew them where little time is left. Raises NoCredentials only where none are at hand:
         old ones may still do."""
-        now_s = self._clock.now_s()
-        if self._credentials is not None:
-            if now_s < self._expires_at_s - RENEW_BEFORE_S:
-                return
-            if 0 <= now_s - self._failed_at_s < RETRY_AFTER_S:
-                return
-        try:
-            self._credentials, self._expires_at_s = await self._fetched()
-        except NoCredentials as exc:
-            self._failed_at_s = now_s
-            self._event_log.record("credentials_not_renewed", reason=str(exc))
-            if self._credentials is None:
-                raise
+        known = self._known
+        if known.value is None:
+            await known.fetch()
+        elif self._clock.now_s() >= known.value[1] - RENEW_BEFORE_S and known.renew():
+            await known.wait()
+
+    def _note_failure(self, failure: Exception) -> None:
+        # The text of any other class is not ours.
+        reason = str(failure) if isinstance(failure, NoCredentials) else type(failure).__name__
+        self._event_log.record("credentials_not_renewed", reason=reason)
 
     async def _fetched(self) -> tuple[Credentials, float]:
         headers = {"authorization": self._token} if self._token else {}

@@ -8,18 +8,24 @@ https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
 from phigate.core.clock import Clock
 from phigate.core.limits import SOCKET_UNUSED_MAX_S
-from phigate.effects.aws import sigv4
-from phigate.effects.http1 import Posts
+from phigate.effects.aws.signed_posts import SignedPosts
+from phigate.effects.aws.sigv4 import CredentialsSource
+from phigate.effects.posts import Bounds
 
 CONNECT_TIMEOUT_S = 1.0  # in the same region it connects in a few milliseconds
 CALL_TIMEOUT_S = 2.0  # a call takes 10 to 20 ms; with the connection under CERTIFY_TIMEOUT_S
 CONNECTIONS_MAX = 8  # a secret for each provider; a certificate an hour, and RedPill's signatures
+BOUNDS = Bounds(
+    connections_max=CONNECTIONS_MAX,
+    connect_timeout_s=CONNECT_TIMEOUT_S,
+    unused_max_s=SOCKET_UNUSED_MAX_S,
+    answer_timeout_s=CALL_TIMEOUT_S,
+)
 _CONTENT_TYPE = "application/x-amz-json-1.1"
 
 
@@ -53,32 +59,24 @@ class AwsJson:
         service: str,
         endpoint: str,
         region: str,
-        credentials: sigv4.CredentialsSource,
+        credentials: CredentialsSource,
         clock: Clock,
     ) -> None:
-        self._clock = clock
-        self._signer = sigv4.RequestSigner(
-            host=urlsplit(endpoint).netloc,
-            region=region,
+        self._posts = SignedPosts(
             service=service,
-            source=credentials,
-            content_type=_CONTENT_TYPE,
-        )
-        self._posts = Posts(
             endpoint=endpoint,
+            region=region,
+            credentials=credentials,
             clock=clock,
-            connections_max=CONNECTIONS_MAX,
-            connect_timeout_s=CONNECT_TIMEOUT_S,
-            unused_max_s=SOCKET_UNUSED_MAX_S,
+            bounds=BOUNDS,
+            content_type=_CONTENT_TYPE,
         )
 
     async def call(self, target: str, payload: Mapping[str, str]) -> Answer:
         """One operation, by its whole name. Raises NoAnswer."""
-        body = orjson.dumps(payload)
-        head = self._signer.head(now_s=self._clock.now_s(), target=target, body=body)
         try:
-            status, content = await self._posts.post(head, body, CALL_TIMEOUT_S)
-            members = orjson.loads(content)
+            reply = await self._posts.post(target, orjson.dumps(payload))
+            members = orjson.loads(reply.body)
         except TimeoutError:
             raise NoAnswer("timeout") from None
         except OSError:
@@ -87,8 +85,8 @@ class AwsJson:
             raise NoAnswer("malformed") from None
         if not isinstance(members, dict):
             raise NoAnswer("malformed")
-        return Answer(members, status)
+        return Answer(members, reply.status)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the sockets; a later call opens new ones."""
-        self._posts.close()
+        await self._posts.close()

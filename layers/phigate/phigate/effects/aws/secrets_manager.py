@@ -20,7 +20,7 @@ class SecretUnread(Exception):
 
 
 class SecretsManager:
-    """Implements effects.served_catalog.Secrets."""
+    """Implements effects.aws.provider_credentials.Secrets."""
 
     def __init__(self, service: AwsJson) -> None:
         self._service = service

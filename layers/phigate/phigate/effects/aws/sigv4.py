@@ -49,8 +49,8 @@ class RequestSigner:
         self._day_key: tuple[str, str, bytes] = ("", "", b"")
         self._second: tuple[int, str] = (-1, "")
 
-    def head(self, *, now_s: float, target: str, body: bytes) -> bytes:
-        """The head of a signed call, Content-Length apart; `target` is the X-Amz-Target."""
+    def headers(self, *, now_s: float, target: str, body: bytes) -> dict[str, str]:
+        """The headers of a signed call, Content-Length apart; `target` is the X-Amz-Target."""
         credentials = self._source()
         stamp = self._stamp(int(now_s))
         token = credentials.token
@@ -62,13 +62,17 @@ class RequestSigner:
         lines += f"x-amz-target:{target}\n"
         signature = self._signature(credentials, stamp, f"POST\n/\n\n{lines}\n{names}\n", body)
         scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
-        return (
-            f"POST / HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: {self._content_type}\r\n"
-            f"X-Amz-Date: {stamp}\r\nX-Amz-Target: {target}\r\n"
-            + (f"X-Amz-Security-Token: {token}\r\n" if token is not None else "")
-            + f"Authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}\r\n"
-        ).encode("ascii")
+        headers = {
+            "Host": self._host,
+            "Content-Type": self._content_type,
+            "X-Amz-Date": stamp,
+            "X-Amz-Target": target,
+            "Authorization": (
+                f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+                f"SignedHeaders={names}, Signature={signature}"
+            ),
+        }
+        return headers if token is None else {**headers, "X-Amz-Security-Token": token}
 
     def _signature(self, credentials: Credentials, stamp: str, canonical: str, body: bytes) -> str:
         canonical += hashlib.sha256(body).hexdigest()

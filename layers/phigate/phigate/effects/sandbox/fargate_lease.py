@@ -15,7 +15,7 @@ from phigate.effects.sandbox.ecs_tasks import EcsFailed, EcsTasks, Start
 
 START_TRIES_MAX = 4
 STOP_TRIES_MAX = 5
-PAUSE_S = 0.5  # doubled after every try; RunTask refills 20 tokens a second
+PAUSE_S = 0.5  # at most, doubled after every try; RunTask refills 20 tokens a second
 POLL_INTERVAL_S = 1.0  # DescribeTasks allows 20 a second; 50 sandboxes do not start at once
 UNLISTED_MAX_S = 15.0  # a task that was just started may not be described yet
 
@@ -95,7 +95,7 @@ class Leases:
             except EcsFailed as exc:
                 if exc.outcome == "never":
                     break
-                await self._clock.sleep(pause_s)
+                await self._clock.back_off(pause_s)
                 pause_s *= 2
             else:
                 return True
@@ -128,7 +128,7 @@ class Leases:
             if not may_have_started:
                 # What certainly started nothing is asked for anew, not repeated to the same end.
                 start = replace(start, client_token=f"{nonce}-{number + 1}")
-            await self._clock.sleep(pause_s)
+            await self._clock.back_off(pause_s)
             pause_s *= 2
         raise EcsFailed(str(failure), _final(failure, may_have_started))
 

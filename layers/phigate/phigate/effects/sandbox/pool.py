@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
-from collections.abc import Coroutine
 from functools import partial
-from typing import Any
 
+from phigate.core.background_tasks import BackgroundTasks
 from phigate.core.clock import Clock
 from phigate.core.errors import SandboxError
 from phigate.core.event_log import EventLog
@@ -59,7 +58,7 @@ class LocalSandboxes:
         self._waiting: deque[asyncio.Future[SandboxServer]] = deque()
         self._out: dict[SandboxServer, HttpSandbox] = {}
         self._starts: set[asyncio.Task[None]] = set()
-        self._others: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self._tending: asyncio.Task[None] | None = None
         # Why nothing can be had here, and until when nothing is started for the pool alone.
         self._missing = ""
@@ -98,7 +97,7 @@ class LocalSandboxes:
             end=partial(self._ended, server),
         )
         self._out[server] = sandbox
-        self._spawn(self._end_at(server, until_s + LATE_S))
+        self._background.spawn(self._end_at(server, until_s + LATE_S))
         return sandbox
 
     async def close(self) -> None:
@@ -110,11 +109,11 @@ class LocalSandboxes:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._fail(len(self._waiting), "the stack ends")
         while self._ready:
-            self._spawn(self._ready.popleft().end())
+            self._background.spawn(self._ready.popleft().end())
         for sandbox in list(self._out.values()):
-            self._spawn(sandbox.close())
+            self._background.spawn(sandbox.close())
         # Those that wait for their time to be over see that their server has ended.
-        await asyncio.gather(*self._others, return_exceptions=True)
+        await self._background.wait_idle()
 
     def _take(self) -> SandboxServer | None:
         """A warm server that is alive and young."""
@@ -156,7 +155,7 @@ class LocalSandboxes:
                 waiter.set_result(server)
                 return
         if self._is_closed or len(self._ready) >= self._size:
-            self._spawn(server.end())
+            self._background.spawn(server.end())
         else:
             self._ready.append(server)
 
@@ -223,7 +222,7 @@ class LocalSandboxes:
 
     def _retire(self, server: SandboxServer) -> None:
         self._event_log.record("sandbox_replaced", alive=server.is_alive)
-        self._spawn(server.end())
+        self._background.spawn(server.end())
 
     async def _end_at(self, server: SandboxServer, time_s: float) -> None:
         """The sandbox ends at its time, also where nobody closes it."""
@@ -237,11 +236,6 @@ class LocalSandboxes:
     async def _ended(self, server: SandboxServer) -> None:
         await server.end()
         self._out.pop(server, None)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._others.add(task)
-        task.add_done_callback(self._others.discard)
 
 
 def _none(reason: str) -> SandboxError:

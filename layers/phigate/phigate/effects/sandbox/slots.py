@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from phigate.core.attributes import Item
+from phigate.core.background_tasks import BackgroundTasks
 from phigate.core.clock import Clock
 from phigate.core.errors import GatewayError, Overloaded, RateLimited
 from phigate.core.limits import LEDGER_TRIES_MAX
@@ -113,7 +114,7 @@ class LimitedSandboxes:
         self._inner = inner
         self._slots = slots
         self._nonce = nonce
-        self._others: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
 
     async def open(self, *, account: str, request_id: str, region: str, until_s: float) -> Sandbox:
         """See Sandboxes."""
@@ -125,14 +126,13 @@ class LimitedSandboxes:
                 account=account, request_id=request_id, region=region, until_s=until_s
             )
         except BaseException:
-            self._spawn(self._undo(taking, slot))
+            self._background.spawn(self._undo(taking, slot))
             raise
         return _Limited(sandbox, lambda: self._free(slot))
 
     async def wait_idle(self) -> None:
         """Wait until every slot that was given up is free."""
-        while self._others:
-            await asyncio.gather(*self._others, return_exceptions=True)
+        await self._background.wait_idle()
 
     async def _undo(self, taking: asyncio.Task[None], slot: Slot) -> None:
         """Free a slot whose caller has gone, also one that is just being taken."""
@@ -145,11 +145,6 @@ class LimitedSandboxes:
             await self._slots.free(slot)
         except GatewayError:
             return  # its expiry does it
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._others.add(task)
-        task.add_done_callback(self._others.discard)
 
 
 class _Limited:

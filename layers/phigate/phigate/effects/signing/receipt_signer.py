@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from phigate.core.clock import Clock
-from phigate.core.errors import PhigateError
 from phigate.core.event_log import EventLog
 from phigate.core.limits import (
     CERTIFICATE_LIFE_S,
@@ -23,7 +22,8 @@ from phigate.core.limits import (
     CERTIFY_RETRY_S,
     CERTIFY_TIMEOUT_S,
 )
-from phigate.effects.signing.signer import Signer, SigningFailed
+from phigate.effects.refreshed import Refreshed
+from phigate.effects.signing.signer import Signer
 from phigate.verify.certificate import ALG, Certificate, certificate_payload
 from phigate.verify.roots import CERTIFICATES
 from phigate.wire.jwk import ed25519_jwk, thumbprint
@@ -77,26 +77,26 @@ class EphemeralKeySigner:
         self._issuer = issuer
         self._stack = stack
         self._timeout_s = timeout_s
-        self._certified: Key | None = None
+        self._certified = Refreshed(
+            self._certify, clock, retry_after_s=CERTIFY_RETRY_S, on_failure=self._note_failure
+        )
         self._uncertified: Key | None = None
-        self._failed_at_s: float | None = None
-        self._flight: asyncio.Task[None] | None = None
 
     def begin(self, until_s: float) -> None:
         """See ReceiptSigner."""
-        if not self._lasts(until_s) and not self._failed_lately():
-            self._fly()
+        if not self._lasts(until_s):
+            self._certified.renew()
 
     async def key(self, until_s: float) -> Key:
         """See ReceiptSigner."""
         self.begin(until_s)
         # A key that is good now is good enough for a signature now; do not wait for a better one.
-        if not self._lasts(until_s) and self._flight is not None:
-            # Shielded: a caller who hangs up must not end what others wait for.
-            await asyncio.shield(self._flight)
+        if not self._lasts(until_s):
+            await self._certified.wait()
         now_s = self._clock.now_s()
-        if self._certified is not None and self._certified.lasts(now_s, now_s):
-            return self._certified
+        certified = self._certified.value
+        if certified is not None and certified.lasts(now_s, now_s):
+            return certified
         if self._uncertified is None:
             # Never certified later: a receipt that says it is uncertified stays so.
             self._uncertified = _new_key()
@@ -104,31 +104,20 @@ class EphemeralKeySigner:
 
     async def renew(self) -> None:
         """See ReceiptSigner."""
-        if self._certified is not None:
+        if self._certified.value is not None:
             self.begin(self._clock.now_s() + CERTIFICATE_RENEW_S)
-        if self._flight is not None:
-            await asyncio.shield(self._flight)
+        await self._certified.wait()
 
     def _lasts(self, until_s: float) -> bool:
-        return self._certified is not None and self._certified.lasts(self._clock.now_s(), until_s)
+        certified = self._certified.value
+        return certified is not None and certified.lasts(self._clock.now_s(), until_s)
 
-    def _failed_lately(self) -> bool:
-        failed_at_s = self._failed_at_s
-        return failed_at_s is not None and 0 <= self._clock.now_s() - failed_at_s < CERTIFY_RETRY_S
+    def _note_failure(self, failure: Exception) -> None:
+        self._event_log.record("certification_failed", kind=type(failure).__name__)
 
-    def _fly(self) -> None:
-        """Certify a new key, unless that is under way."""
-        if self._flight is None or self._flight.done():
-            self._flight = asyncio.create_task(self._certify())
-
-    async def _certify(self) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                self._certified = await self._new_certified()
-            self._failed_at_s = None
-        except (SigningFailed, PhigateError, TimeoutError) as exc:
-            self._failed_at_s = self._clock.now_s()
-            self._event_log.record("certification_failed", kind=type(exc).__name__)
+    async def _certify(self) -> Key:
+        async with asyncio.timeout(self._timeout_s):
+            return await self._new_certified()
 
     async def _new_certified(self) -> Key:
         key = _new_key()

@@ -9,9 +9,9 @@ Law: nothing is used that does not hash to its name and bear a trusted key's sig
 be verified leaves the old copy in place with its old age, and the gate refuses PHI by that age.
 """
 
-import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 import re
@@ -36,6 +36,7 @@ from phigate.core.errors import InternalError, Overloaded, PhigateError
 from phigate.core.event_log import EventLog
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
 from phigate.core.types import Catalog, Override
+from phigate.effects.refreshed import Refreshed
 from phigate.effects.signing.signer import PublicKey, Signer, verify
 from phigate.effects.store.dynamodb import Dynamo, NotAccepted, Transient, repeat
 from phigate.verify.roots import CATALOGS, Roots
@@ -102,35 +103,27 @@ class DynamoCatalog:
         self._db = db
         self._clock = clock
         self._event_log = event_log
+        self._known = Refreshed(
+            self._read, clock, retry_after_s=RETRY_AFTER_S, on_failure=self._note_failure
+        )
         self._trusted = dict(trusted)
         self._providers_without_key = providers_without_key
         self._overrides = dict(overrides or {})
         self._simulated = frozenset(simulated)
-        self._view: CatalogView | None = None
-        self._failed_at_s: float | None = None
-        self._flight: asyncio.Task[None] | None = None
 
     async def current(self) -> CatalogView:
         """The snapshot in use. A copy that PHI may still use is answered with at once, and renewed
         in the background when it is no longer fresh; an older one waits for the renewal."""
-        now_s = self._clock.now_s()
-        view = self._view
-        if view is not None:
-            age_s = now_s - view.read_at_s
-            if 0 <= age_s < CATALOG_FRESH_S:
-                return view
-            if self._failed_lately(now_s):
-                return view
-            flight = self._refresh_once()
-            if 0 <= age_s < CATALOG_PHI_AGE_MAX_S:
-                return view
-        else:
-            flight = self._refresh_once()
-        # Shielded: a caller who hangs up must not end the refresh that others wait for.
-        await asyncio.shield(flight)
-        if self._view is None:
+        known = self._known
+        age_s = known.age_s()
+        if known.value is None:
+            with contextlib.suppress(SnapshotRefused, PhigateError):
+                await known.fetch()
+        elif age_s >= CATALOG_FRESH_S and known.renew() and age_s >= CATALOG_PHI_AGE_MAX_S:
+            await known.wait()
+        if known.value is None:
             raise Overloaded("the catalog cannot be read; try again")
-        return self._view
+        return known.value
 
     async def card(self, card_sha256_or_name: str) -> bytes | None:
         """A stored rate card's JSON bytes by its hash, with or without `sha256:`; None: unknown."""
@@ -150,42 +143,38 @@ class DynamoCatalog:
             return None
         return body
 
-    def _failed_lately(self, now_s: float) -> bool:
-        return self._failed_at_s is not None and 0 <= now_s - self._failed_at_s < RETRY_AFTER_S
+    def _note_failure(self, failure: Exception) -> None:
+        known = self._known
+        now_s = self._clock.now_s()
+        age = {} if known.value is None else {"age_s": round(now_s - known.value.read_at_s)}
+        self._event_log.record("catalog_refresh_failed", reason=_reason(failure), **age)
 
-    def _refresh_once(self) -> asyncio.Task[None]:
-        """The refresh under way, or a new one. At most one runs."""
-        if self._flight is None or self._flight.done():
-            self._flight = asyncio.create_task(self._refresh())
-        return self._flight
-
-    async def _refresh(self) -> None:
+    async def _read(self) -> CatalogView:
         # The age counts from before the read: an answer may be as old as its question.
-        started_at_s = self._clock.now_s()
-        try:
-            catalog = await self._read()
-        except (SnapshotRefused, PhigateError) as error:
-            now_s = self._failed_at_s = self._clock.now_s()
-            reason = error.reason if isinstance(error, SnapshotRefused) else error.code
-            age = {} if self._view is None else {"age_s": round(now_s - self._view.read_at_s)}
-            self._event_log.record("catalog_refresh_failed", reason=reason, **age)
-            return
-        self._failed_at_s = None
-        self._view = CatalogView(catalog, started_at_s)
+        read_at_s = self._clock.now_s()
+        return CatalogView(await self._read_catalog(), read_at_s)
 
-    async def _read(self) -> Catalog:
+    async def _read_catalog(self) -> Catalog:
         pointer = await _get(self._db, self._clock, _CATALOG, _CURRENT)
         name = pointer.get("sha256", {}).get("S") if pointer is not None else None
         if name is None:
             raise SnapshotRefused("missing")
-        if self._view is not None and self._view.catalog.sha256 == name:
-            return self._view.catalog  # verified when it was read
+        known = self._known.value
+        if known is not None and known.catalog.sha256 == name:
+            return known.catalog  # verified when it was read
         item = await _get(self._db, self._clock, _CATALOG, {"S": f"S#{name}"})
         if item is None:
             raise SnapshotRefused("missing")
         catalog = _verified(name, item, self._trusted)
         catalog = with_missing_keys(catalog, self._providers_without_key)
         return with_overrides(with_simulated(catalog, self._simulated), self._overrides)
+
+
+def _reason(failure: Exception) -> str:
+    """One word for the event log; of a bug the class alone."""
+    if isinstance(failure, SnapshotRefused):
+        return failure.reason
+    return failure.code if isinstance(failure, PhigateError) else type(failure).__name__
 
 
 async def read_snapshot(db: Dynamo, clock: Clock, name: str, roots: Roots) -> Catalog:

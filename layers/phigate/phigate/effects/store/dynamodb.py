@@ -11,25 +11,30 @@ DynamoError
     └── Unavailable       not known whether it was written: timeout, connection, 5xx
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import orjson
 
 from phigate.core.clock import Clock
 from phigate.core.errors import InternalError, Overloaded
 from phigate.core.limits import LEDGER_TRIES_MAX, SOCKET_UNUSED_MAX_S
-from phigate.effects.aws.sigv4 import CredentialsSource, RequestSigner
-from phigate.effects.http1 import Posts
+from phigate.effects.aws.signed_posts import SignedPosts
+from phigate.effects.aws.sigv4 import CredentialsSource
+from phigate.effects.posts import Bounds
 
 Json = dict[str, Any]
 
 CONNECT_TIMEOUT_S = 1.0  # DynamoDB in the same region connects in a few milliseconds
 CALL_TIMEOUT_S = 3.0  # its slowest calls take under 0.1 s; a lost packet costs a second
 CONNECTIONS_MAX = 256  # more than the calls that one process has in flight
-REPEAT_PAUSE_S = 0.05  # doubled after every try: 0.05, 0.1, 0.2, 0.4
+REPEAT_PAUSE_S = 0.05  # at most, and twice that after every try: 0.05, 0.1, 0.2, 0.4
+BOUNDS = Bounds(
+    connections_max=CONNECTIONS_MAX,
+    connect_timeout_s=CONNECT_TIMEOUT_S,
+    unused_max_s=SOCKET_UNUSED_MAX_S,
+    answer_timeout_s=CALL_TIMEOUT_S,
+)
 
 _TARGET_PREFIX = "DynamoDB_20120810."
 
@@ -109,40 +114,27 @@ class DynamoDB:
     ) -> None:
         self.table = table
         self.calls: dict[str, int] = {}
-        self._clock = clock
-        self._signer = RequestSigner(
-            # A socket has no host, and HTTP wants one.
-            host=urlsplit(endpoint).netloc or "localhost",
-            region=region,
+        self._posts = SignedPosts(
             service="dynamodb",
-            source=credentials,
-        )
-        self._posts = Posts(
             endpoint=endpoint,
+            region=region,
+            credentials=credentials,
             clock=clock,
-            connections_max=CONNECTIONS_MAX,
-            connect_timeout_s=CONNECT_TIMEOUT_S,
-            unused_max_s=SOCKET_UNUSED_MAX_S,
+            bounds=BOUNDS,
         )
 
     async def call(self, operation: str, payload: Json) -> Json:
         """POST one operation and return its answer. Raises a DynamoError."""
         self.calls[operation] = self.calls.get(operation, 0) + 1
-        body = orjson.dumps(payload)
-        head = self._signer.head(
-            now_s=self._clock.now_s(), target=_TARGET_PREFIX + operation, body=body
-        )
         try:
-            status, content = await self._posts.post(head, body, CALL_TIMEOUT_S)
+            reply = await self._posts.post(_TARGET_PREFIX + operation, orjson.dumps(payload))
         except (TimeoutError, OSError) as exc:
             raise Unavailable(f"{operation}: {type(exc).__name__}") from exc
-        return _read(operation, status, content)
+        return _read(operation, reply.status, reply.body)
 
     async def close(self) -> None:
         """Close the sockets; a later call opens new ones."""
-        self._posts.close()
-        # One turn of the loop in which the sockets are closed.
-        await asyncio.sleep(0)
+        await self._posts.close()
 
 
 async def repeat(dynamo: Dynamo, clock: Clock, operation: str, payload: Json) -> Json:
@@ -159,7 +151,7 @@ async def repeat(dynamo: Dynamo, clock: Clock, operation: str, payload: Json) ->
                 raise Overloaded("The account store did not answer in time; try again.") from exc
         except NotAccepted as exc:
             raise InternalError(f"The account store did not accept {operation}.") from exc
-        await clock.sleep(pause_s)
+        await clock.back_off(pause_s)
         pause_s *= 2
     raise AssertionError("LEDGER_TRIES_MAX is positive")
 

@@ -7,7 +7,6 @@ Unknown and disabled keys are not cached, so guessing fills nothing and a new ke
     KEYS#<account>    sk <key id>: sha256 kind policy created expires live
 """
 
-import asyncio
 from dataclasses import dataclass
 
 from phigate.core.attributes import (
@@ -22,12 +21,13 @@ from phigate.core.attributes import (
     text_at,
 )
 from phigate.core.clock import Clock
-from phigate.core.errors import InternalError
+from phigate.core.errors import GatewayError, InternalError
 from phigate.core.ledger.account import KEY_SK, key_pk, keys_pk
 from phigate.core.ledger.keys import KeyKind, MalformedPolicy, policy_from_json, policy_to_json
 from phigate.core.ledger.writes import ACCOUNT_EXISTS, KEY_IS_NEW, account_key
 from phigate.core.limits import KEY_CACHE_ENTRIES_MAX, KEY_CACHE_S, KEY_FRESH_S
 from phigate.core.types import KeyPolicy, Principal
+from phigate.effects.refreshed import Refreshed
 from phigate.effects.store.dynamodb import Dynamo, read_item
 
 
@@ -51,43 +51,42 @@ class DynamoKeys:
     def __init__(self, dynamo: Dynamo, clock: Clock) -> None:
         self._dynamo = dynamo
         self._clock = clock
-        self._cache: dict[str, tuple[Principal, float]] = {}
-        self._reads: dict[str, asyncio.Task[Principal | None]] = {}
+        # By hash, the last that was read last; also those that are just being read.
+        self._known: dict[str, Refreshed[Principal | None]] = {}
 
     async def lookup(self, key_sha256: str, *, age_max_s: float = KEY_FRESH_S) -> Principal | None:
         """Whose key it is; None for an unknown or disabled one. Expiry is the caller's to check.
 
         Raises Overloaded, and InternalError where the stored policy cannot be read.
         """
-        cached = self._cache.get(key_sha256)
-        if cached is not None:
-            principal, read_at_s = cached
-            if 0 <= self._clock.now_s() - read_at_s < min(age_max_s, KEY_CACHE_S):
-                return principal
-        read = self._reads.get(key_sha256)
-        if read is None:
-            read = asyncio.ensure_future(self._read(key_sha256))
-            self._reads[key_sha256] = read
-            read.add_done_callback(lambda done: self._forget(key_sha256, done))
-        # One read serves everybody who waits; a caller that hangs up does not end it.
-        return await asyncio.shield(read)
+        known = self._known.get(key_sha256)
+        if known is None:
+            known = self._known[key_sha256] = self._unknown(key_sha256)
+        if known.age_s() < min(age_max_s, KEY_CACHE_S):
+            return known.value
+        return await known.fetch()
 
-    async def _read(self, sha256: str) -> Principal | None:
-        read_at_s = self._clock.now_s()
-        item = await read_item(self._dynamo, self._clock, key_pk(sha256), KEY_SK)
-        self._cache.pop(sha256, None)
+    def _unknown(self, sha256: str) -> Refreshed[Principal | None]:
+        known = Refreshed(lambda: self._read(sha256, known), self._clock)
+        return known
+
+    async def _read(self, sha256: str, known: Refreshed[Principal | None]) -> Principal | None:
+        try:
+            item = await read_item(self._dynamo, self._clock, key_pk(sha256), KEY_SK)
+        except GatewayError:
+            # What is known stays, as old as it is; what is not is no entry.
+            if known.value is None:
+                self._known.pop(sha256, None)
+            raise
+        # From here on the item alone says what is known of the key.
+        self._known.pop(sha256, None)
         if item is None or not flag_at(item, "live"):
             return None
         principal = _principal(item)
-        while len(self._cache) >= KEY_CACHE_ENTRIES_MAX:
-            self._cache.pop(next(iter(self._cache)))
-        self._cache[sha256] = (principal, read_at_s)
+        while len(self._known) >= KEY_CACHE_ENTRIES_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[sha256] = known
         return principal
-
-    def _forget(self, sha256: str, read: asyncio.Task[Principal | None]) -> None:
-        self._reads.pop(sha256, None)
-        if not read.cancelled():
-            read.exception()  # retrieved, for the case that everybody who waited has gone
 
 
 def new_key_call(table: str, key: KeyView, salt: bytes) -> Item:

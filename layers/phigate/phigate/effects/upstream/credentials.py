@@ -35,6 +35,12 @@ class ProviderAccess:
     is_simulated: bool = False
 
 
+class AccessSource(Protocol):
+    """How each provider is reached now; a dict where that never changes."""
+
+    def get(self, provider: str, /) -> ProviderAccess | None: ...
+
+
 Header = tuple[str, str]
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from phigate.core.clock import Clock
 from phigate.core.errors import UpstreamFailed
+from phigate.effects.refreshed import Refreshed
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -70,21 +71,18 @@ class GoogleTokens:
         self._account = account
         self._session = session
         self._clock = clock
-        self._token = ""
-        self._good_until_s = 0.0
-        self._asking: asyncio.Task[str] | None = None
+        # With the time until which it is good.
+        self._known = Refreshed(self._ask, clock)
 
     async def token(self) -> str:
         """A token that lasts. Raises UpstreamFailed with `http_401`, `timeout`, `connect` or
         `malformed`."""
-        if self._clock.now_s() < self._good_until_s:
-            return self._token
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._ask())
-            self._asking.add_done_callback(_looked_at)
-        return await asyncio.shield(self._asking)
+        known = self._known.value
+        if known is None or self._clock.now_s() >= known[1]:
+            known = await self._known.fetch()
+        return known[0]
 
-    async def _ask(self) -> str:
+    async def _ask(self) -> tuple[str, float]:
         now_s = self._clock.now_s()
         form = {"grant_type": GRANT, "assertion": self._account.assertion(int(now_s))}
         try:
@@ -106,15 +104,8 @@ class GoogleTokens:
         if status != 200:
             # A refused key is the operator's fault, as a provider's own 401 is.
             raise UpstreamFailed("http_401" if 400 <= status < 500 else "connect")
-        self._token, lasts_s = _granted(body)
-        self._good_until_s = now_s + lasts_s - RENEW_BEFORE_S
-        return self._token
-
-
-def _looked_at(asking: asyncio.Task[str]) -> None:
-    """A failure that nobody waits for any more is no error of the loop's."""
-    if not asking.cancelled():
-        asking.exception()
+        token, lasts_s = _granted(body)
+        return token, now_s + lasts_s - RENEW_BEFORE_S
 
 
 def _granted(body: bytes) -> tuple[str, int]:

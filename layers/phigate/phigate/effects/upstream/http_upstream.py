@@ -7,7 +7,7 @@ Errors of aiohttp become outcomes by the table at the end.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 
 import aiohttp
 
@@ -17,7 +17,7 @@ from phigate.core.errors import NotSent, UpstreamFailed
 from phigate.core.types import Row
 from phigate.core.upstream import Fetched, Head, UpstreamFetch, UpstreamRequest
 from phigate.effects.clock import WallClock
-from phigate.effects.upstream.credentials import AUTH_SCHEMES, Credential, ProviderAccess
+from phigate.effects.upstream.credentials import AUTH_SCHEMES, AccessSource, Credential
 from phigate.effects.upstream.resolver import UpstreamResolver
 
 _READ_BUFFER_BYTES = 256 * 1024
@@ -25,10 +25,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class HttpUpstream:
-    """One connection pool for all providers; made inside the running event loop. `access` may be
-    changed at any time by who owns it."""
+    """One connection pool for all providers; made inside the running event loop. `access` is
+    asked before each request."""
 
-    def __init__(self, access: Mapping[str, ProviderAccess], clock: Clock | None = None) -> None:
+    def __init__(self, access: AccessSource, clock: Clock | None = None) -> None:
         self._access = access
         self._clock = clock or WallClock()
         # By provider and header, with the key that it was made of.

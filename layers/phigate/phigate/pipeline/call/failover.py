@@ -94,7 +94,7 @@ class Failover:
         attempts = Attempts(self._plan.route, breaker.open_rows([r.id for r in rows], now_s))
         while True:
             if attempts.pauses_next:
-                await self._gateway.clock.sleep(limits.RETRY_PAUSE_S)
+                await self._gateway.clock.back_off(limits.RETRY_PAUSE_S)
             started_s = self._gateway.clock.now_s()
             if self._out.gone_at_s is not None:
                 raise self._gone(started_s)

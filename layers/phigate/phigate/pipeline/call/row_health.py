@@ -36,9 +36,9 @@ def record_failure(gateway: Gateway, row_id: str, *, share: bool = True) -> None
 
 def sync_shared(gateway: Gateway, view: CatalogView) -> None:
     """Look at what the others have counted, once for each time that the catalog was read."""
-    if gateway.shared_breaker is None or view.read_at_s == gateway.breaker_synced_at_s:
+    if gateway.shared_breaker is None or view.read_at_s == gateway.breaker.synced_at_s:
         return
-    gateway.breaker_synced_at_s = view.read_at_s
+    gateway.breaker.synced_at_s = view.read_at_s
     gateway.spawn_best_effort(_merge(gateway, gateway.shared_breaker.read()))
 
 
