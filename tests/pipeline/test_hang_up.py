@@ -115,7 +115,7 @@ def test_for_a_caller_who_has_gone_a_failure_is_the_end_and_free(body: Json) -> 
 
 def test_a_caller_who_goes_during_the_pause_is_not_called_for_again() -> None:
     harness = GatewayHarness(fails(500), answers(), rows=ROWS[:1])
-    watch(harness, at("after clock.sleep", harness.hang_up))
+    watch(harness, at("after clock.back_off", harness.hang_up))
     harness.chat_gone(PLAIN)
     assert harness.upstream.rows == ["acme-one"]
     assert harness.account()["held"] == 0
