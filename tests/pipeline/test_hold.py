@@ -49,6 +49,12 @@ async def extended(harness: GatewayHarness) -> Hold:
     return hold
 
 
+def watched(hold: Hold, harness: GatewayHarness, point: str) -> Hold:
+    """The same hold, whose ledger gives no answer at a point."""
+    watch(harness, failing(point, lambda: Overloaded("no answer")))
+    return Hold(replace(hold.context, gateway=harness.gateway), hold.opened)
+
+
 STANDS: dict[str, tuple[Callable[[GatewayHarness], Awaitable[Hold]], State]] = {
     "a hold": (held, "held"),
     "a hold that notes usage": (extended, "used"),
@@ -73,8 +79,7 @@ def test_an_extension_of_unknown_outcome_may_have_noted_usage(when: str) -> None
     async def story() -> Hold:
         hold = await extended(harness)
         hold.opened = OpenHold(hold.opened.account, hold.opened.stored)  # as if nothing were noted
-        watch(harness, failing(f"{when} ledger.extend_hold", lambda: Overloaded("no answer")))
-        hold.context = replace(hold.context, gateway=harness.gateway)
+        hold = watched(hold, harness, f"{when} ledger.extend_hold")
         with pytest.raises(Overloaded):
             await hold.extend(200)
         return hold
@@ -89,8 +94,7 @@ def test_a_receipt_of_unknown_outcome_is_under_way_and_nothing_is_settled(when: 
 
     async def story() -> Hold:
         hold = await held(harness)
-        watch(harness, failing(f"{when} ledger.put_receipt", lambda: Overloaded("no answer")))
-        hold.context = replace(hold.context, gateway=harness.gateway)
+        hold = watched(hold, harness, f"{when} ledger.put_receipt")
         with pytest.raises(Overloaded):
             await hold.write_receipt(RECEIPT)
         await hold.settle()

@@ -63,8 +63,7 @@ async def pricing(gateway: ServedGateway, request: Request, card: str | None = N
 async def route(gateway: ServedGateway, request: Request) -> Response:
     """The dry run."""
     receive = functools.partial(read_body, request.receive, gateway.stack.body_timeout_s)
-    body = InboundBody(receive=receive)
-    inbound = InboundRequest("chat", headers_of(request.scope), body)
+    inbound = InboundRequest("chat", headers_of(request.scope), InboundBody(receive=receive))
     return json_answer(await dry_run(gateway, inbound))
 
 
