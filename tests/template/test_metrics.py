@@ -47,25 +47,38 @@ UNWATCHED: dict[tuple[str, frozenset[str]], str] = {
 }
 
 
-def calls() -> Iterator[tuple[str, ast.Call]]:
-    """Where the product records an event, by the event's name."""
+def calls() -> Iterator[tuple[str, bool]]:
+    """Where the product records an event: its name, and whether its line may name a row.
+
+    `log_end` writes the end of a call with the row that the call had.
+    """
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                match node.func.attr, node.args:
-                    case (("record" | "note"), [ast.Constant(value=str(event)), *_]):
-                        yield event, node
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="record"),
+                    args=[ast.Constant(value=str(event)), *_],
+                    keywords=keywords,
+                ):
+                    yield event, bool({"row", "routed"} & {each.arg for each in keywords})
+                case ast.Call(
+                    func=ast.Name(id="log_end"), args=[_, ast.Constant(value=str(event)), *_]
+                ):
+                    yield event, True
+                # The writers' words for the end of an answer, which the loop hands to `log_end`.
+                case ast.FunctionDef(
+                    name="log_line",
+                    body=[
+                        *_,
+                        ast.Return(value=ast.Tuple(elts=[ast.Constant(value=str(event)), *_])),
+                    ],
+                ):
+                    yield event, True
 
 
 CALLS = list(calls())
 RECORDED = {event for event, _ in CALLS}
-# Beside those that name a row themselves: what stands behind a call's end names the row it had.
-WITH_ROW = {
-    event
-    for event, call in CALLS
-    if {"row", "routed"} & {each.arg for each in call.keywords}
-    or getattr(call.func, "attr", "") == "note"
-}
+WITH_ROW = {event for event, has_row in CALLS if has_row}
 
 
 def rendered(event: str) -> dict[str, Any]:
