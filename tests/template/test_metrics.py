@@ -47,38 +47,43 @@ UNWATCHED: dict[tuple[str, frozenset[str]], str] = {
 }
 
 
-def calls() -> Iterator[tuple[str, bool]]:
-    """Where the product records an event: its name, and whether its line may name a row.
+def calls() -> Iterator[tuple[str, frozenset[str]]]:
+    """Where the product records an event: its name, and the fields that its line is given.
 
-    `log_end` writes the end of a call with the row that the call had.
+    `log_end` writes the end of a call, with the row that the call had; its fields come from the
+    writers' `log_line`.
     """
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(
-                    func=ast.Attribute(attr="record"),
-                    args=[ast.Constant(value=str(event)), *_],
+                    func=ast.Attribute(attr="record") | ast.Name(id="log_end"),
+                    args=arguments,
                     keywords=keywords,
                 ):
-                    yield event, bool({"row", "routed"} & {each.arg for each in keywords})
-                case ast.Call(
-                    func=ast.Name(id="log_end"), args=[_, ast.Constant(value=str(event)), *_]
-                ):
-                    yield event, True
-                # The writers' words for the end of an answer, which the loop hands to `log_end`.
+                    given = frozenset(each.arg or "" for each in keywords)
+                    ends = frozenset({"routed"} if isinstance(node.func, ast.Name) else ())
+                    for event in arguments[:2]:
+                        if isinstance(event, ast.Constant) and isinstance(event.value, str):
+                            yield event.value, given | ends
                 case ast.FunctionDef(
                     name="log_line",
                     body=[
                         *_,
-                        ast.Return(value=ast.Tuple(elts=[ast.Constant(value=str(event)), *_])),
+                        ast.Return(
+                            value=ast.Tuple(
+                                elts=[ast.Constant(value=str(event)), ast.Dict(keys=names)]
+                            )
+                        ),
                     ],
                 ):
-                    yield event, True
+                    fields = {key.value for key in names if isinstance(key, ast.Constant)}
+                    yield event, frozenset({"routed", *map(str, fields)})
 
 
 CALLS = list(calls())
 RECORDED = {event for event, _ in CALLS}
-WITH_ROW = {event for event, has_row in CALLS if has_row}
+WITH_ROW = {event for event, fields in CALLS if {"row", "routed"} & fields}
 
 
 def rendered(event: str) -> dict[str, Any]:
@@ -191,5 +196,5 @@ def test_no_event_has_a_field_of_a_standard_key() -> None:
         *("function_request_id", "correlation_id", "_aws"),
         *(metric for metrics in METRICS.values() for metric, _, _ in metrics),
     }
-    for event, call in CALLS:
-        assert not standard & {each.arg for each in call.keywords}, event
+    for event, fields in CALLS:
+        assert not standard & fields, event
