@@ -4,118 +4,44 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from phigate.core.errors import SandboxError
-from phigate.core.sandbox.port import RunResult
-from phigate.core.types import Json, KeyPolicy
-from tests.builders import NOW_S, make_body
-from tests.fakes import Script
-from tests.golden.harness import CHAT, MATH, Case
-from tests.pipeline.gateway_harness import (
+from tests.golden.bodies import (
+    CALL,
+    CH,
     DONE,
+    GOOD_STREAM,
+    LOOK_UP,
+    PHI,
+    PIXEL,
+    SCHEMA,
+    TIME,
+    TWO,
     USAGE,
     USAGE_CHUNK,
+    anthropic,
+    asks,
+    called,
+    calls,
+    image,
+    ran,
+    says,
+    streamed_call,
+    user,
+)
+from tests.golden.harness import (
+    CHAT,
+    MATH,
+    NOW_S,
+    Case,
+    Json,
+    KeyPolicy,
+    SandboxError,
+    Script,
     answers,
     chunk,
     event,
     fails,
     streams,
 )
-
-CH = {"x-region": "CH"}
-PHI = {"x-region": "CH", "x-phi": "true"}
-PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
-    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-LOOK_UP: Json = {
-    "type": "function",
-    "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}},
-}
-SCHEMA: Json = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "reply",
-        "schema": {
-            "type": "object",
-            "properties": {"a": {"type": "integer"}},
-            "required": ["a"],
-            "additionalProperties": False,
-        },
-        "strict": True,
-    },
-}
-CALL: Json = {
-    "id": "c1",
-    "type": "function",
-    "function": {"name": "look_up", "arguments": "{}"},
-}
-TIME: Json = {"type": "gateway:datetime"}
-
-
-def asks(**members: Any) -> Json:
-    """A body of gemma-4, which CH serves under an agreement."""
-    return make_body(**{"model": "gemma-4", **members})
-
-
-def says(*messages: Json, **members: Any) -> Json:
-    """A body of these messages."""
-    return asks(messages=list(messages), **members)
-
-
-def user(content: Any) -> Json:
-    """A user's message."""
-    return {"role": "user", "content": content}
-
-
-def image(url: Any, **members: Any) -> Json:
-    """A body with an image."""
-    part = {"type": "image_url", "image_url": {"url": url, **members}}
-    return says(user([{"type": "text", "text": "What is it?"}, part]))
-
-
-def calls(*tool_calls: Json, text: str | None = None) -> Script:
-    """An upstream's answer that calls tools."""
-    message = {"role": "assistant", "content": text, "tool_calls": list(tool_calls)}
-    return answers(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
-
-
-def called(name: str, arguments: Json, call_id: str = "c1") -> Json:
-    """A call of a tool."""
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    return {"id": call_id, "type": "function", "function": function}
-
-
-def ran(**changes: Any) -> RunResult:
-    """A program that printed 42."""
-    members: dict[str, Any] = {
-        "language": "python",
-        "exit_code": 0,
-        "stdout": "42\n",
-        "stderr": "",
-        "value": None,
-        "figures": (),
-        "limits": (),
-        "wall_ms": 12,
-    }
-    return RunResult(**{**members, **changes})
-
-
-def anthropic(text: str = "Hi", **members: Any) -> Script:
-    """An answer of Anthropic's."""
-    body = {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude",
-        "content": [{"type": "text", "text": text}],
-        "stop_reason": "end_turn",
-        "usage": {"input_tokens": 10, "output_tokens": 5},
-        **members,
-    }
-    return Script([json.dumps(body).encode()])
-
-
-GOOD_STREAM = (chunk("Hel"), chunk("lo"), USAGE_CHUNK, DONE)
 
 # --- Bodies that no model takes: the member, and values that are wrong in one way each ------------
 
@@ -412,44 +338,10 @@ STREAMS: Mapping[str, tuple[Json, tuple[Script, ...]]] = {
     "a stream of no JSON": (asks(stream=True), (streams(b"data: {\n\n"),) * 4),
     "a stream that fails first": (asks(stream=True), (fails(500),) * 4),
     "an answer instead of a stream": (asks(stream=True), (answers(),)),
-    "a stream with a tool call": (
-        asks(stream=True, tools=[LOOK_UP]),
-        (
-            streams(
-                chunk(
-                    choices=[
-                        {
-                            "index": 0,
-                            "delta": {"tool_calls": [{"index": 0, **CALL}]},
-                            "finish_reason": "tool_calls",
-                        }
-                    ]
-                ),
-                USAGE_CHUNK,
-                DONE,
-            ),
-        ),
-    ),
+    "a stream with a tool call": (asks(stream=True, tools=[LOOK_UP]), (streamed_call(CALL),)),
     "a stream with the gateway's clock": (
         asks(stream=True, tools=[TIME], stream_options={"include_usage": True}),
-        (
-            streams(
-                chunk(
-                    choices=[
-                        {
-                            "index": 0,
-                            "delta": {
-                                "tool_calls": [{"index": 0, **called("gateway_datetime", {})}]
-                            },
-                            "finish_reason": "tool_calls",
-                        }
-                    ]
-                ),
-                USAGE_CHUNK,
-                DONE,
-            ),
-            streams(*GOOD_STREAM),
-        ),
+        (streamed_call(called("gateway_datetime", {})), streams(*GOOD_STREAM)),
     ),
     "a stream with a pause": (asks(stream=True), (streams(chunk("Hel"), 40.0, USAGE_CHUNK, DONE),)),
     "a stream that falls silent": (asks(stream=True), (streams(chunk("Hel"), 1000.0),)),
@@ -460,7 +352,7 @@ KEYS: Mapping[str, Case] = {
     "no key": Case(asks(), CH, key=None),
     "no key of ours": Case(asks(), CH, key="sk-abc"),
     "a key that nobody knows": Case(asks(), CH, key="phi_live_" + "A" * 43),
-    "a key that has ended": Case(asks(), CH, options={"expires_at_s": int(NOW_S) - 1}),
+    "a key that has ended": Case(asks(), CH, options={"expires_at_s": NOW_S - 1}),
     "a key without PHI": Case(asks(), PHI, policy=KeyPolicy("forbidden")),
     "a key for PHI alone": Case(asks(), CH, policy=KeyPolicy("required"), scripts=(answers(),)),
     "a key for PHI alone that says no": Case(
@@ -675,7 +567,7 @@ BYTES: Mapping[str, bytes] = {
     "too deep": b'{"model": "gemma-4", "messages": ' + b"[" * 300 + b"]" * 300 + b"}",
     "a great number": b'{"model": "gemma-4", "seed": 1' + b"0" * 400 + b"}",
     "too large": b" " * 6_000_000,
-    "trailing text": json.dumps(make_body()).encode() + b"x",
+    "trailing text": json.dumps(asks(model="auto")).encode() + b"x",
 }
 
 
@@ -727,7 +619,6 @@ def _routed() -> Iterator[tuple[str, Case]]:
         yield f"route: {name}", Case(body, headers, path="/v1/route")
 
 
-TWO = (answers(), answers())
 CASES: Mapping[str, Case] = dict(
     (*_bodies(), *_both(), *_answers(), *_routed(), *GETS.items(), *AFTER.items())
 )
