@@ -27,6 +27,7 @@ from tests.golden.bodies import (
     streamed_call,
     user,
 )
+from tests.golden.endpoints import ENDPOINT_CASES
 from tests.golden.harness import (
     CHAT,
     MATH,
@@ -42,6 +43,10 @@ from tests.golden.harness import (
     fails,
     streams,
 )
+from tests.golden.members import MEMBER_CASES
+from tests.golden.precedence import PRECEDENCE_CASES
+from tests.golden.routing import ROUTING_CASES
+from tests.golden.upstreams import UPSTREAM_CASES
 
 # --- Bodies that no model takes: the member, and values that are wrong in one way each ------------
 
@@ -619,6 +624,13 @@ def _routed() -> Iterator[tuple[str, Case]]:
         yield f"route: {name}", Case(body, headers, path="/v1/route")
 
 
-CASES: Mapping[str, Case] = dict(
-    (*_bodies(), *_both(), *_answers(), *_routed(), *GETS.items(), *AFTER.items())
+_TABLES = (
+    dict((*_bodies(), *_both(), *_answers(), *_routed(), *GETS.items(), *AFTER.items())),
+    MEMBER_CASES,
+    ROUTING_CASES,
+    UPSTREAM_CASES,
+    ENDPOINT_CASES,
+    PRECEDENCE_CASES,
 )
+CASES: Mapping[str, Case] = {name: case for table in _TABLES for name, case in table.items()}
+assert len(CASES) == sum(map(len, _TABLES)), "a name stands in two tables"
