@@ -38,8 +38,8 @@ MISTAKES_MAX = 5  # told in a reason; phigate catalog check tells all
 class CatalogSync:
     """A Lambda handler."""
 
-    def __init__(self, outside: LambdaEnvironment | None = None) -> None:
-        self._outside = outside or LambdaEnvironment()
+    def __init__(self, lambda_environment: LambdaEnvironment | None = None) -> None:
+        self._lambda_environment = lambda_environment or LambdaEnvironment()
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> None:
         """One event of CloudFormation. Raises NotAnswered."""
@@ -47,11 +47,11 @@ class CatalogSync:
 
     @cached_property
     def _event_log(self) -> LambdaEventLog:
-        return self._outside.event_log("catalog_sync")
+        return self._lambda_environment.event_log("catalog_sync")
 
     async def _answered(self, event: Mapping[str, Any], request_id: str) -> None:
         outcome = await self._outcome(event, request_id)
-        await answer(event, PHYSICAL_ID, outcome, self._outside.clock)
+        await answer(event, PHYSICAL_ID, outcome, self._lambda_environment.clock)
 
     async def _outcome(self, event: Mapping[str, Any], request_id: str) -> Outcome:
         if event.get("RequestType") == "Delete":
@@ -68,7 +68,7 @@ class CatalogSync:
 
     async def _synced(self) -> str:
         """Register the roots, then push; the snapshot's SHA-256."""
-        aws = AwsClients(CatalogSyncSettings, self._outside, self._event_log)
+        aws = AwsClients(CatalogSyncSettings, self._lambda_environment, self._event_log)
         try:
             # First of all: what is wrong with the catalog costs no call.
             document = document_bytes(Path(aws.settings.catalog_folder))
