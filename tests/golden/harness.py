@@ -13,7 +13,9 @@ from typing import Any
 import httpx2
 
 from local.__main__ import CATALOG
-from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.types import REGIONS, Catalog, Json, KeyPolicy
 from phigate.http.app import build_app
 from tests.fakes import SandboxScript, Script
@@ -93,7 +95,7 @@ async def _sent(case: Case, harness: GatewayHarness) -> httpx2.Response:
 def repository_catalog() -> Catalog:
     """The catalog of this repository."""
     texts = {str(p.relative_to(CATALOG)): p.read_text() for p in sorted(CATALOG.rglob("*.toml"))}
-    return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
+    return checked_catalog(canonical_bytes(document_from_texts(texts)))
 
 
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:

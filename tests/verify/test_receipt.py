@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phigate.cli.main import main
-from phigate.core.catalog.price import card_sha256
-from phigate.core.catalog.snapshot import canonical_bytes, pricing_card
+from phigate.core.catalog.price import card_sha256, pricing_card
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP
 from phigate.core.types import Json
 from phigate.verify.errors import VerificationError

@@ -14,19 +14,17 @@ from typing import Any
 from phigate.adapters import ADAPTERS
 from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.settings import CatalogSyncSettings, SettingsRefused
-from phigate.core.catalog.snapshot import (
-    CatalogInvalid,
-    canonical_bytes,
-    check,
-    document_from_texts,
-)
+from phigate.core.catalog.check import check
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.mistakes import CatalogInvalid
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.errors import PhigateError
 from phigate.effects.aws.cloudformation import Outcome, answer
 from phigate.effects.aws.credentials import NoCredentials
 from phigate.effects.aws.lambda_event_log import LambdaEventLog
 from phigate.effects.loop_failures import record_loop_failures
 from phigate.effects.signing.signer import SigningFailed
-from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.catalog_push import push_snapshot
 from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 
