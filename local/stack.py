@@ -46,6 +46,7 @@ from phigate.core.types import Catalog, KeyPolicy
 from phigate.effects.aws.sigv4 import Credentials
 from phigate.effects.clock import WallClock
 from phigate.effects.event_log import LineJournal
+from phigate.effects.loop_failures import record_loop_failures
 from phigate.effects.signing.key_files import LOCAL_STACK, file_signer, publish
 from phigate.effects.signing.signer import KeyFileSigner, KeyFileUnusable
 from phigate.effects.signing.text_signer import Eip191Signer
@@ -139,6 +140,7 @@ async def _serve(
     dynamodb = local_dynamodb(resources.engine.url, clock)
     signers = _signers(options.state)
     event_log = LineJournal(sys.stdout, clock)
+    record_loop_failures(asyncio.get_running_loop(), event_log)
     key, is_new = await _filled(dynamodb, options.state, resources.catalog_bytes, signers, clock)
     math = sandboxes(dynamodb, clock, event_log, warm=options.sandboxes)
     trusted = {signers[CATALOGS].kid: signers[CATALOGS].public_key}

@@ -1,6 +1,7 @@
 """A second opinion on what a page would do with a text: an HTML parser over what a Markdown
 renderer makes of it, as permissive as one can be set (raw HTML passes, every link is taken)."""
 
+import functools
 import html
 import re
 from html.parser import HTMLParser
@@ -94,6 +95,7 @@ def in_html(text: str) -> list[str]:
     return reader.found
 
 
+@functools.cache
 def renderer(*, html: bool = True) -> MarkdownIt:
     """The most permissive that Markdown readers come; without HTML they read what it would hide."""
     markdown = MarkdownIt("commonmark", {"html": html}).enable(["table", "strikethrough"])

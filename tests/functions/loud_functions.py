@@ -107,6 +107,11 @@ def run(stack: Stack) -> None:
         sweeper({"source": "aws.events"}, CONTEXT)
 
 
+async def quoting() -> None:
+    """A failure that nobody awaits."""
+    raise ValueError(PROMPT)
+
+
 async def streamed(stack: Stack) -> None:
     """chat behind the runtime, whose own lines are written as it writes them on Lambda."""
     async with harness(lambda: chat(stack.outside("chat")), failures=FAILURES) as story:
@@ -117,6 +122,7 @@ async def streamed(stack: Stack) -> None:
                 prelude, body = await (await story.api.post()).streamed()
                 assert prelude["statusCode"] == 200, body
                 stack.keep(body.decode())
+        asyncio.get_running_loop().create_task(quoting())
         story.api.hand_out(f'{{"{PROMPT}'.encode())  # no event
         assert (await story.api.post()).path.endswith("/error")
     for line in story.journal.lines:

@@ -100,6 +100,42 @@ async def test_wrapper_serves_a_handler_and_stops_on_sigterm(tmp_path: Path) -> 
         assert b'"stopped"' in err
 
 
+QUOTING = """
+import asyncio
+
+async def quoting():
+    raise ValueError("canary-prompt")
+
+def make():
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise RuntimeError
+        asyncio.ensure_future(quoting())
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    return app
+"""
+
+
+async def test_a_failure_that_nobody_awaits_is_named_by_its_class(tmp_path: Path) -> None:
+    """asyncio's own handler would write its text."""
+    (tmp_path / "app.py").write_text(QUOTING)
+    async with asyncio.timeout(STORY_S), fake_api() as api, process(tmp_path, api) as child:
+        api.hand_out(event())
+        await (await api.post()).streamed()
+        await api.asked()
+        child.send_signal(signal.SIGTERM)
+        _, err = await child.communicate()
+        lines = [json.loads(line) for line in err.splitlines()]
+        assert [(each["streaming_runtime"], each.get("error")) for each in lines] == [
+            ("no_lifespan", "RuntimeError"),
+            ("loop_failure", "ValueError"),
+            ("stopped", None),
+        ]
+
+
 async def test_under_snapstart_only_the_runtime_api_is_reached_before_the_restore(
     tmp_path: Path,
 ) -> None:

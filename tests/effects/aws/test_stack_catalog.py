@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -360,3 +361,19 @@ async def turns() -> None:
     """Let what runs in the background come to its end."""
     for _ in range(5):
         await asyncio.sleep(0)
+
+
+@pytest.mark.anyio
+async def test_a_snapshot_that_comes_meanwhile_hides_no_missing_key_of_the_one_before() -> None:
+    harness = CatalogHarness(Secrets(acme=ACME))
+    harness.secrets.open.clear()
+    before = asyncio.ensure_future(harness.statuses())
+    await asyncio.sleep(0)
+    harness.inner = harness.served.inner = StaticCatalog(
+        replace(make_catalog([make_row("acme-one")]), sha256="2" * 64), harness.clock.now_s()
+    )
+    after = asyncio.ensure_future(harness.statuses())
+    await asyncio.sleep(0)
+    harness.secrets.open.set()
+    assert await after == {"acme-one": "live"}
+    assert await before == {"acme-one": "live", "bolt-two": "no_key"}

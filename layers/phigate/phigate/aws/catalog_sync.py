@@ -22,6 +22,7 @@ from phigate.core.errors import PhigateError
 from phigate.effects.aws.cloudformation import Outcome, answer
 from phigate.effects.aws.credentials import NoCredentials
 from phigate.effects.aws.lambda_event_log import LambdaEventLog
+from phigate.effects.loop_failures import record_loop_failures
 from phigate.effects.signing.signer import SigningFailed
 from phigate.effects.store.catalog_push import push_snapshot
 from phigate.effects.store.receipts import DynamoReceipts
@@ -55,6 +56,7 @@ class CatalogSync:
             return Outcome("SUCCESS", "nothing is deleted: receipts name what was loaded")
         try:
             async with asyncio.timeout(WORK_TIMEOUT_S):
+                record_loop_failures(asyncio.get_running_loop(), self._event_log)
                 with self._event_log.invocation(request_id):
                     return Outcome("SUCCESS", values={"Sha256": await self._synced()})
         except EXPECTED as exc:

@@ -22,6 +22,7 @@ from phigate.effects.aws.credentials import NoCredentials
 from phigate.effects.aws.provider_credentials import ProviderCredentials
 from phigate.effects.aws.secrets_manager import SecretUnread
 from phigate.effects.aws.stack_catalog import StackCatalog
+from phigate.effects.loop_failures import record_loop_failures
 from phigate.effects.signing.signer import PublicKey, SigningFailed
 from phigate.effects.store.breaker import DynamoBreaker
 from phigate.effects.store.catalog import DynamoCatalog
@@ -93,6 +94,7 @@ class FunctionServer:
 
     async def start(self) -> None:
         """Begin: sockets, keys, secrets, catalog. Raises what stops the start, told in a line."""
+        record_loop_failures(asyncio.get_running_loop(), self._aws.event_log)
         try:
             self._surface = await self._stack.enter_async_context(self._running())
         except Exception as exc:

@@ -19,6 +19,7 @@ from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.effects.audit.day_closer import DayCloser
 from phigate.effects.audit.s3_digests import S3Digests
 from phigate.effects.aws.lambda_event_log import LambdaEventLog
+from phigate.effects.loop_failures import record_loop_failures
 from phigate.effects.store.catalog import DynamoCatalog
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts
@@ -50,6 +51,7 @@ class Sweeper:
         return self._outside.event_log("sweeper")
 
     async def _swept(self) -> None:
+        record_loop_failures(asyncio.get_running_loop(), self._event_log)
         aws = AwsClients(SweeperSettings, self._outside, self._event_log)
         try:
             await aws.credentials.fresh()

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 
 from phigate.core.clock import Clock
+from phigate.effects.fresh_connections import FreshConnections
 from phigate.effects.handed_socket import SCHEME, handed_socket
 
 ANSWER_BYTES_MAX = 32 * 1024 * 1024  # DynamoDB's largest answer is 16 MB
@@ -87,7 +86,7 @@ class Posts:
     def _opened(self) -> aiohttp.ClientSession:
         bounds = self._bounds
         self._session = aiohttp.ClientSession(
-            connector=_FreshConnections(self._clock, bounds.unused_max_s, self._handed_by),
+            connector=_HandedConnections(self._clock, bounds.unused_max_s, self._handed_by),
             timeout=aiohttp.ClientTimeout(
                 total=bounds.connect_timeout_s + bounds.answer_timeout_s,
                 connect=bounds.connect_timeout_s,
@@ -112,38 +111,12 @@ async def _content(answer: aiohttp.ClientResponse) -> bytes:
     return await answer.read()
 
 
-class _FreshConnections(aiohttp.TCPConnector):
-    """Gives no connection twice that was unused for long by the wall clock, or on which something
-    came that nobody asked for.
-
-    aiohttp counts by the clock of the process, which stands still while a function is frozen, and
-    takes what lies there for the next answer.
-    """
+class _HandedConnections(FreshConnections):
+    """Fresh connections to the endpoint, or those that a socket hands out."""
 
     def __init__(self, clock: Clock, unused_max_s: float, handed_by: str | None) -> None:
-        super().__init__(limit=0, keepalive_timeout=unused_max_s, use_dns_cache=False)
-        self._clock = clock
-        self._unused_max_s = unused_max_s
+        super().__init__(clock, unused_max_s, use_dns_cache=False)
         self._handed_by = handed_by
-        self._used_at_s: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (the method's own name for it)
-    ) -> Connection:
-        """See BaseConnector.connect."""
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            assert protocol is not None  # noqa: S101 (it was connected just now)
-            now_s = self._clock.now_s()
-            unused_s = now_s - self._used_at_s.get(protocol, now_s)
-            if 0 <= unused_s <= self._unused_max_s and not protocol.should_close:
-                self._used_at_s[protocol] = now_s
-                return connection
-            connection.close()
 
     async def _create_connection(
         self,

@@ -6,6 +6,7 @@ STREAMING_RUNTIME_RESPONSE=buffered and STREAMING_RUNTIME_FAILURES=module.attrib
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -62,6 +63,7 @@ def main(environment: MutableMapping[str, str]) -> int:
 
 
 async def _until_stopped(found: Any, parts: Parts, journal: Journal, *, snap_start: bool) -> int:
+    asyncio.get_running_loop().set_exception_handler(functools.partial(_note_failure, journal))
     running = asyncio.ensure_future(loop.run(found, parts, snap_start=snap_start))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     try:
@@ -71,6 +73,13 @@ async def _until_stopped(found: Any, parts: Parts, journal: Journal, *, snap_sta
         return 1
     except asyncio.CancelledError:  # stopped before the start was over
         return 0
+
+
+def _note_failure(journal: Journal, _loop: object, context: Mapping[str, Any]) -> None:
+    """A failure that nobody awaits, by its class: asyncio would write its text, which may quote a
+    request. An application may have a handler of its own."""
+    failure = context.get("exception")
+    journal.note("loop_failure", error=type(failure).__name__ if failure else "")
 
 
 def alarm(at_s: float, ring: Callable[[], None]) -> Timer:

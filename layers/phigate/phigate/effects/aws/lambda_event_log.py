@@ -170,6 +170,7 @@ LEVELS: Mapping[str, int] = {
             "agreement_ends",
             "attempt_failed",
             "key_times_out",
+            "loop_failure",
             "stream_failed",
             "breaker_opened",
             "breaker_heard",

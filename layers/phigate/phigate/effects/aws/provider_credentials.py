@@ -83,12 +83,13 @@ class ProviderCredentials:
         since the catalog came, or for too long."""
         if self._catalog is None or self._catalog.sha256 != catalog.sha256:
             self._begin(catalog)
+        names = self._names  # those of this catalog, also where another one comes meanwhile
         # What is asked meanwhile is younger; what was asked before a freeze is not.
-        while late := [name for name in self._names if self._age_s(name) >= SECRETS_AGE_MAX_S]:
+        while late := [name for name in names if self._age_s(name) >= SECRETS_AGE_MAX_S]:
             await asyncio.gather(*(self._known[name].fetch() for name in late))
-        for name in self._names:
+        for name in names:
             self._renew(name)
-        return frozenset(name for name in self._names if self._known[name].value is None)
+        return frozenset(name for name in names if self._known[name].value is None)
 
     def key_refused(self, provider: str) -> None:
         """A provider has refused its key, which may have been changed: it is read again, at once or

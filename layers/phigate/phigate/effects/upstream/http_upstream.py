@@ -1,5 +1,6 @@
 """Upstream calls over HTTP/1.1: https to the row's host, no redirect followed, no proxy, bounds on
-every part. A pooled socket that was unused for SOCKET_UNUSED_MAX_S is not used for a POST.
+every part. A pooled socket that was unused for SOCKET_UNUSED_MAX_S, or on which something came that
+nobody asked for, is not used again: it could be another caller's answer.
 
 Law: a request is sent with the access of its moment. One that changed since the last request is
 followed at once; with one that is gone nothing is sent.
@@ -17,6 +18,7 @@ from phigate.core.errors import NotSent, UpstreamFailed
 from phigate.core.types import Row
 from phigate.core.upstream import Fetched, Head, UpstreamFetch, UpstreamRequest
 from phigate.effects.clock import WallClock
+from phigate.effects.fresh_connections import FreshConnections
 from phigate.effects.upstream.credentials import AUTH_SCHEMES, AccessSource, Credential
 from phigate.effects.upstream.resolver import UpstreamResolver
 
@@ -34,9 +36,9 @@ class HttpUpstream:
         # By provider and header, with the key that it was made of.
         self._credentials: dict[tuple[str, str], tuple[str, Credential]] = {}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=limits.SOCKET_UNUSED_MAX_S,
+            connector=FreshConnections(
+                self._clock,
+                limits.SOCKET_UNUSED_MAX_S,
                 ttl_dns_cache=60,
                 resolver=UpstreamResolver(),
             ),
