@@ -1,4 +1,4 @@
-"""What is said of a value that a catalog file may not hold: one sentence a field, always the same."""
+"""What is said of a value that a catalog file may not hold: one sentence a field."""
 
 import copy
 from typing import Any
