@@ -15,7 +15,14 @@ from bench.process import command_of, cpu_s, rss_bytes
 from bench.report import helpers_line, render, wrong_total
 from bench.run import plan, run
 from bench.scenarios import SCENARIOS, Scenario
-from bench.targets import STARTERS, Stage, StartFailedError, Target, Upstream, start_upstream
+from bench.targets import (
+    STARTERS,
+    BenchProcesses,
+    StartFailedError,
+    Target,
+    Upstream,
+    start_upstream,
+)
 
 REPEATS = 3
 # 500 streams are 1,000 sockets of a gateway, over the usual soft limit of 1,024 files.
@@ -29,9 +36,9 @@ def main() -> int:
     with ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-logs-")))
         try:
-            stage = Stage(stack, logs)
-            upstream = start_upstream(stage)
-            targets = _start(stage, upstream, options.targets)
+            processes = BenchProcesses(stack, logs)
+            upstream = start_upstream(processes)
+            targets = _start(processes, upstream, options.targets)
         except StartFailedError as exc:
             print(exc, file=sys.stderr)
             return 1
@@ -72,8 +79,8 @@ def _known(text: str, names: list[str]) -> list[str]:
     return wanted
 
 
-def _start(stage: Stage, upstream: Upstream, names: list[str]) -> list[Target]:
-    started = [start(stage, upstream) for name, start in STARTERS.items() if name in names]
+def _start(processes: BenchProcesses, upstream: Upstream, names: list[str]) -> list[Target]:
+    started = [start(processes, upstream) for name, start in STARTERS.items() if name in names]
     return [target for target in started if target is not None]
 
 

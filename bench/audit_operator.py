@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.audit_plan import SetClock, Traffic, Written, catalogs
 from bench.audit_traffic import Item, Simulation
 from phigate.core.attributes import number
-from phigate.core.catalog.snapshot import document_from_texts
+from phigate.core.catalog.files import document_from_texts
 from phigate.core.ledger.account import ACCOUNT_SK, DIRECTORY_PK, account_pk
 from phigate.core.receipts.days import DAY_S, begins_at_s, closes_at_s
 from phigate.core.types import Json
@@ -15,7 +15,7 @@ from phigate.effects.signing.key_files import LOCAL_STACK, publish
 from phigate.effects.signing.receipt_signer import EphemeralKeySigner
 from phigate.effects.signing.signer import KeyFileSigner
 from phigate.effects.store.admin import DynamoAdmin
-from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.catalog_push import push_snapshot
 from phigate.effects.store.dynamodb import Dynamo, read_item, repeat
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts

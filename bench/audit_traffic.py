@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.audit_plan import LAPSING_PROVIDER, Call, SetClock, Traffic, Written
 from phigate.core.attributes import number
-from phigate.core.catalog.snapshot import catalog_from_bytes
+from phigate.core.catalog.check import checked_catalog
 from phigate.core.ledger import writes as account_writes
 from phigate.core.ledger.cost import cost, total
 from phigate.core.ledger.hold import StoredHold
@@ -56,7 +56,7 @@ class Simulation:
     ) -> None:
         self.traffic = traffic
         self.written = Written()
-        self._catalogs = [catalog_from_bytes(snapshot) for snapshot in snapshots]
+        self._catalogs = [checked_catalog(snapshot) for snapshot in snapshots]
         self._signer = signer
         self._clock = clock
         self._random = random.Random(traffic.seed)

@@ -69,7 +69,7 @@ class Contender:
 def main() -> int:
     """Measure and print; the exit code."""
     with TemporaryDirectory() as scratch, aws_stack_in(Path(scratch) / "state") as aws_stack:
-        CatalogSync(aws_stack.outside("catalog_sync"))(
+        CatalogSync(aws_stack.lambda_environment("catalog_sync"))(
             sync_event("Create", aws_stack.aws.url), CONTEXT
         )
         contenders = [contender_of(name, Path(scratch), aws_stack) for name in CONTENDERS]
@@ -121,7 +121,7 @@ def contender_of(name: str, scratch: Path, aws_stack: AwsStack) -> Contender:
     if name == "plain, no bytecode":
         _decompile(opt)
         _decompile(root)
-    providers = str(aws_stack.outside("chat").base_url("")).removesuffix("//v1")
+    providers = str(aws_stack.lambda_environment("chat").base_url("")).removesuffix("//v1")
     environment = {
         **ENVIRONMENT,
         "PATH": os.environ["PATH"],

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.process import command_of, cpu_s, descendants, pss_bytes
 from bench.report import table
-from bench.targets import HOST, PHIGATE, Stage, create_key, free_port, says_ready
+from bench.targets import HOST, PHIGATE, BenchProcesses, create_key, free_port, says_ready
 
 ROUNDS = 9
 AT_ONCE = 8
@@ -33,11 +33,11 @@ GOALS_MS = {"warm pool": 120.0, "no pool": 2_500.0, "one more program": 15.0}
 class Stack:
     """A local stack with so many warm sandboxes."""
 
-    def __init__(self, stage: Stage, warm: int) -> None:
+    def __init__(self, processes: BenchProcesses, warm: int) -> None:
         self._port = free_port()
-        state = stage.stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-math-"))
+        state = processes.stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-math-"))
         command = [str(PHIGATE), "local", "--sandboxes", str(warm)]
-        self.leader, _ = stage.start(
+        self.leader, _ = processes.start(
             f"math-{warm}",
             [*command, "--port", str(self._port), "--state", state],
             port=self._port,
@@ -88,14 +88,14 @@ def main() -> int:
         print("skipped math: bubblewrap is missing", file=sys.stderr)
         return 0
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bench-logs-") as logs:
-        stage = Stage(stack, Path(logs))
+        processes = BenchProcesses(stack, Path(logs))
         print("## Math\n")
-        print(table(("request", "p50 ms", "worst ms", "goal ms"), _lines(stage)))
+        print(table(("request", "p50 ms", "worst ms", "goal ms"), _lines(processes)))
     return 0
 
 
-def _lines(stage: Stage) -> list[list[str]]:
-    warm = Stack(stage, WARM)
+def _lines(processes: BenchProcesses) -> list[list[str]]:
+    warm = Stack(processes, WARM)
     first, more = [], []
     for _ in range(ROUNDS):
         warm.wait_for_pool()
@@ -106,7 +106,7 @@ def _lines(stage: Stage) -> list[list[str]]:
     idle_mb = sum(pss_bytes(pid) for pid in warm.sandboxes()) / 1e6
     with ThreadPoolExecutor(AT_ONCE) as pool:
         together = list(pool.map(warm.request_ms, [ONE] * AT_ONCE, range(AT_ONCE)))
-    cold = Stack(stage, 0)
+    cold = Stack(processes, 0)
     colds = [cold.request_ms(ONE) for _ in range(ROUNDS)]
     added = statistics.median(more) - statistics.median(first)
     return [

@@ -77,7 +77,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Stage:
+class BenchProcesses:
     """Where processes are started: `stack` stops them, `logs` keeps what they say."""
 
     stack: ExitStack
@@ -114,54 +114,54 @@ class Stage:
         raise StartFailedError(f"{name} did not start:\n{_tail(log)}")
 
 
-def start_upstream(stage: Stage) -> Upstream:
+def start_upstream(processes: BenchProcesses) -> Upstream:
     """The fake upstream that all targets share."""
     port = free_port()
     command = [sys.executable, "-m", "bench.fake_upstream", "--port", str(port)]
-    _, listener = stage.start("upstream", command, port=port)
+    _, listener = processes.start("upstream", command, port=port)
     return Upstream(port, listener)
 
 
-def start_direct(_stage: Stage, upstream: Upstream) -> Target:
+def start_direct(_processes: BenchProcesses, upstream: Upstream) -> Target:
     """The upstream itself, without anything between."""
     return Target("direct", Endpoint(HOST, upstream.port), pid=None)
 
 
-def start_floor(stage: Stage, upstream: Upstream) -> Target:
+def start_floor(processes: BenchProcesses, upstream: Upstream) -> Target:
     """The pass-through floor."""
     port = free_port()
     command = [sys.executable, "-m", "bench.floor_proxy", "--port", str(port)]
     command += ["--upstream", upstream.base_url]
-    leader, listener = stage.start("floor", command, port=port)
+    leader, listener = processes.start("floor", command, port=port)
     return Target("floor", Endpoint(HOST, port), pid=listener, leader_pid=leader)
 
 
-def start_gateway(stage: Stage, upstream: Upstream) -> Target | None:
+def start_gateway(processes: BenchProcesses, upstream: Upstream) -> Target | None:
     """The gateway as `phigate local` serves it."""
     if not PHIGATE.exists():
         _say_skipped("gateway", f"no command {PHIGATE.name} beside this Python")
         return None
     # No warm sandboxes: what they cost at the start is not what a chat costs.
     command = [str(PHIGATE), "local", "--sandboxes", "0"]
-    return _start_stack("gateway", command, stage, upstream)
+    return _start_stack("gateway", command, processes, upstream)
 
 
-def start_gateway_noledger(stage: Stage, upstream: Upstream) -> Target | None:
+def start_gateway_noledger(processes: BenchProcesses, upstream: Upstream) -> Target | None:
     """The same with a ledger that does nothing: bench.noledger, with the arguments of `local`."""
     if not PHIGATE.exists() or importlib.util.find_spec("bench.noledger") is None:
         _say_skipped("gateway-noledger", "no module bench.noledger")
         return None
     command = [sys.executable, "-m", "bench.noledger"]
-    return _start_stack("gateway-noledger", command, stage, upstream)
+    return _start_stack("gateway-noledger", command, processes, upstream)
 
 
-def start_gateway_unsigned(stage: Stage, upstream: Upstream) -> Target | None:
+def start_gateway_unsigned(processes: BenchProcesses, upstream: Upstream) -> Target | None:
     """The same with receipts that nobody signs: bench.unsigned, with the arguments of `local`."""
     if not PHIGATE.exists() or importlib.util.find_spec("bench.unsigned") is None:
         _say_skipped("gateway-unsigned", "no module bench.unsigned")
         return None
     command = [sys.executable, "-m", "bench.unsigned"]
-    return _start_stack("gateway-unsigned", command, stage, upstream)
+    return _start_stack("gateway-unsigned", command, processes, upstream)
 
 
 def free_port() -> int:
@@ -177,10 +177,12 @@ def says_ready(log: Path) -> bool:
     return b"ready" in log.read_bytes().split(b"\n")
 
 
-def _start_stack(name: str, command: list[str], stage: Stage, upstream: Upstream) -> Target:
+def _start_stack(
+    name: str, command: list[str], processes: BenchProcesses, upstream: Upstream
+) -> Target:
     port = free_port()
-    state = stage.stack.enter_context(tempfile.TemporaryDirectory(prefix=f"bench-{name}-"))
-    leader, listener = stage.start(
+    state = processes.stack.enter_context(tempfile.TemporaryDirectory(prefix=f"bench-{name}-"))
+    leader, listener = processes.start(
         name,
         [*command, "--port", str(port), "--state", state],
         port=port,
@@ -244,8 +246,8 @@ def _cpu_s_or_zero(pid: int) -> float:
         return 0.0
 
 
-# The targets in the order of the report; each from the stage and the upstream.
-STARTERS: dict[str, Callable[[Stage, Upstream], Target | None]] = {
+# The targets in the order of the report; each from the processes and the upstream.
+STARTERS: dict[str, Callable[[BenchProcesses, Upstream], Target | None]] = {
     "direct": start_direct,
     "floor": start_floor,
     "gateway": start_gateway,

@@ -33,13 +33,11 @@ from local.state import (
     write_env,
 )
 from local.sweeper import sweep_for_ever
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.mistakes import CatalogInvalid
 from phigate.core.catalog.overrides import OverrideRefused
-from phigate.core.catalog.snapshot import (
-    CatalogInvalid,
-    canonical_bytes,
-    catalog_from_bytes,
-    document_from_texts,
-)
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.clock import Clock
 from phigate.core.ledger.keys import parse_key
 from phigate.core.ledger.port import Ledger
@@ -53,7 +51,7 @@ from phigate.effects.signing.key_files import LOCAL_STACK, file_signer, publish
 from phigate.effects.signing.signer import KeyFileSigner, KeyFileUnusable
 from phigate.effects.signing.text_signer import Eip191Signer
 from phigate.effects.store.admin import DynamoAdmin, create_table
-from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.catalog_push import push_snapshot
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.keys import DynamoKeys
 from phigate.effects.store.ledger import DynamoLedger
@@ -227,7 +225,7 @@ def _read_catalog(folder: Path) -> tuple[bytes, Catalog]:
             for path in sorted(folder.rglob("*.toml"))
         }
         document_bytes = canonical_bytes(document_from_texts(texts))
-        return document_bytes, catalog_from_bytes(document_bytes)
+        return document_bytes, checked_catalog(document_bytes)
     except (CatalogInvalid, OSError, UnicodeDecodeError) as exc:
         raise StartRefused(
             f"the catalog in {folder} has mistakes; see phigate catalog check"

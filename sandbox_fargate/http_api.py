@@ -1,4 +1,4 @@
-"""The HTTP surface: `GET /healthz`, `POST /run`, `POST /end`, on threads that wait for main.
+"""The HTTP API: `GET /healthz`, `POST /run`, `POST /end`, on threads that wait for main.
 
 Laws: without the token nothing is read and nothing answered but 401 and the bare health; the token
 is known by its SHA-256 alone; no program and no output is logged.
@@ -26,7 +26,7 @@ SOCKET_TIMEOUT_S = 30.0
 
 
 class Backend(Protocol):
-    """What the surface hands its work to."""
+    """What the HTTP API hands its work to."""
 
     def is_warm(self) -> bool:
         """Whether a program would find the libraries loaded."""
@@ -50,9 +50,9 @@ class HttpApi(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 32
 
-    def __init__(self, address: tuple[str, int], token_sha256: str, desk: Backend) -> None:
+    def __init__(self, address: tuple[str, int], token_sha256: str, backend: Backend) -> None:
         """Listen; the hash is lower-case hex."""
-        self.desk = desk
+        self.backend = backend
         self._token_sha256 = token_sha256.encode("ascii")
         self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._busy = 0
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """The bare health, or nothing."""
         if self.path == "/healthz":
-            self._answer(200, {"status": "ready" if self.server.desk.is_warm() else "warming"})
+            self._answer(200, {"status": "ready" if self.server.backend.is_warm() else "warming"})
         elif self._is_allowed():
             self._refuse(404, "not_found")
 
@@ -137,17 +137,17 @@ class Handler(BaseHTTPRequestHandler):
         body = self._body()
         if body is None:
             return
-        if not self.server.desk.try_claim():
+        if not self.server.backend.try_claim():
             self._answer(409, {"error": "a program is running"})
             return
         try:
-            result = self.server.desk.run(body)
+            result = self.server.backend.run(body)
             status = 200
         except MalformedError as exc:
             status, result = 400, {"error": str(exc)}
         finally:
             # Before the answer: who has it may ask again at once.
-            self.server.desk.free()
+            self.server.backend.free()
         if result is None:
             self._refuse(503, "the session is over")
         else:
@@ -155,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def end(self) -> None:
         """End the session."""
-        self.server.desk.end()
+        self.server.backend.end()
         self.close_connection = True
         self._answer(200, {"status": "ended"})
 

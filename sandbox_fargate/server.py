@@ -216,18 +216,18 @@ def make_launch(options: argparse.Namespace, policy: Policy) -> Launch:
 
 @contextlib.contextmanager
 def listening(address: str, token_sha256: str, server: Server) -> Iterator[None]:
-    """The surface in threads of its own; its address is told on stdout."""
+    """The HTTP API in threads of its own; its address is told on stdout."""
     host, _, port = address.rpartition(":")
-    surface = HttpApi((host, int(port)), token_sha256, server)
-    print(f"listening {surface.server_name}:{surface.server_port}", flush=True)
-    thread = threading.Thread(target=surface.serve_forever, args=(0.1,), daemon=True)
+    http_api = HttpApi((host, int(port)), token_sha256, server)
+    print(f"listening {http_api.server_name}:{http_api.server_port}", flush=True)
+    thread = threading.Thread(target=http_api.serve_forever, args=(0.1,), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        surface.shutdown()
-        surface.wait_until_written(WRITTEN_TIMEOUT_S)
-        surface.server_close()
+        http_api.shutdown()
+        http_api.wait_until_written(WRITTEN_TIMEOUT_S)
+        http_api.server_close()
 
 
 def log(line: str) -> None:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.routing.gate import GateContext
 from phigate.core.types import (
     REGIONS,
@@ -128,7 +130,7 @@ def repository_catalog() -> Catalog:
         str(path.relative_to(CATALOG_FOLDER)): path.read_text(encoding="utf-8")
         for path in CATALOG_FOLDER.rglob("*.toml")
     }
-    return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
+    return checked_catalog(canonical_bytes(document_from_texts(texts)))
 
 
 def make_requirements(**changes: Any) -> Requirements:

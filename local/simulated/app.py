@@ -32,11 +32,11 @@ from local.simulated.shapes import (
     Cut,
     Data,
     Dialect,
+    FailureOrder,
     Head,
     Pause,
     Refused,
     Reply,
-    RequestPlan,
     Stamp,
     Step,
 )
@@ -175,7 +175,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _reply(
-    scope: Scope, data: bytes, dialect: Dialect, stamp: Stamp, planned: tuple[RequestPlan, ...]
+    scope: Scope, data: bytes, dialect: Dialect, stamp: Stamp, planned: tuple[FailureOrder, ...]
 ) -> tuple[Reply, bool]:
     """The reply to one call, and whether a failure was played on it."""
     try:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
 from local.simulated.magic_words import Plan
-from local.simulated.shapes import Json, Refused, RequestPlan
+from local.simulated.shapes import FailureOrder, Json, Refused
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class FailurePlan:
             raise Refused("There is no such provider.", param="provider")
         self._plans[provider] = plan
 
-    def take(self, provider: str) -> tuple[RequestPlan, ...]:
+    def take(self, provider: str) -> tuple[FailureOrder, ...]:
         """The orders for one call of the provider, which are then used up by one."""
         plan = self._plans.get(provider)
         if plan is None or plan.times_left == 0:

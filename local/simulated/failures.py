@@ -13,12 +13,12 @@ from local.simulated.shapes import (
     Data,
     Dialect,
     Draft,
+    FailureOrder,
     Json,
     Part,
     Pause,
     Raw,
     Reply,
-    RequestPlan,
     Usage,
 )
 
@@ -46,7 +46,7 @@ class Case:
     elsewhere: str
 
 
-def drafted(draft: Draft, orders: Iterable[RequestPlan]) -> Draft:
+def drafted(draft: Draft, orders: Iterable[FailureOrder]) -> Draft:
     """The draft as the orders want it; JSON and tool calls stay as they are."""
     for order in orders:
         if draft.is_prose and order.kind in DRAFTS:
@@ -54,7 +54,7 @@ def drafted(draft: Draft, orders: Iterable[RequestPlan]) -> Draft:
     return draft
 
 
-def answered(answer: Answer, orders: Iterable[RequestPlan]) -> Answer:
+def answered(answer: Answer, orders: Iterable[FailureOrder]) -> Answer:
     """The answer as the orders want it."""
     for order in orders:
         if order.kind in ANSWERS:
@@ -62,7 +62,7 @@ def answered(answer: Answer, orders: Iterable[RequestPlan]) -> Answer:
     return answer
 
 
-def replied(reply: Reply, orders: Iterable[RequestPlan], case: Case) -> Reply:
+def replied(reply: Reply, orders: Iterable[FailureOrder], case: Case) -> Reply:
     """The reply as the orders want it, each with its delay before the first byte."""
     for order in orders:
         if order.kind in REPLIES:
@@ -82,33 +82,33 @@ def _instead(reply: Reply, other: Reply) -> Reply:
     return replace(other, delay_s=reply.delay_s)
 
 
-def _status(reply: Reply, order: RequestPlan, case: Case) -> Reply:
+def _status(reply: Reply, order: FailureOrder, case: Case) -> Reply:
     status = int(order.number or 0)
     message = f"[simulated] The provider answers with status {status}."
     return _instead(reply, error_reply(case.dialect, status, message, code="simulated_failure"))
 
 
-def _refuse(reply: Reply, order: RequestPlan, case: Case) -> Reply:
+def _refuse(reply: Reply, order: FailureOrder, case: Case) -> Reply:
     message = "[simulated] The provider refuses this request."
     names = {"param": "messages", "code": "simulated_refusal"}
     return _instead(reply, error_reply(case.dialect, int(order.number or 0), message, **names))
 
 
-def _redirect(reply: Reply, _: RequestPlan, case: Case) -> Reply:
+def _redirect(reply: Reply, _: FailureOrder, case: Case) -> Reply:
     headers = (("location", case.elsewhere + REDIRECT_PATH),)
     return _instead(reply, Reply(stream=False, parts=(), status=307, headers=headers))
 
 
-def _timeout(reply: Reply, order: RequestPlan, _: Case) -> Reply:
+def _timeout(reply: Reply, order: FailureOrder, _: Case) -> Reply:
     return replace(reply, delay_s=reply.delay_s + (order.number or 0.0))
 
 
-def _silence(reply: Reply, order: RequestPlan, _: Case) -> Reply:
+def _silence(reply: Reply, order: FailureOrder, _: Case) -> Reply:
     before, after = _halves(reply, order)
     return replace(reply, parts=(*before, Pause(order.number or 0.0), *after))
 
 
-def _paced(reply: Reply, order: RequestPlan, _: Case) -> Reply:
+def _paced(reply: Reply, order: FailureOrder, _: Case) -> Reply:
     pause = Pause((order.number or 0.0) / 1_000)
     paced: list[Part] = []
     for part in reply.parts:
@@ -116,32 +116,32 @@ def _paced(reply: Reply, order: RequestPlan, _: Case) -> Reply:
     return replace(reply, parts=tuple(paced))
 
 
-def _cut(reply: Reply, order: RequestPlan, _: Case) -> Reply:
+def _cut(reply: Reply, order: FailureOrder, _: Case) -> Reply:
     before, _after = _halves(reply, order)
     return replace(reply, parts=(*before, Cut()))
 
 
-def _no_done(reply: Reply, _: RequestPlan, __: Case) -> Reply:
+def _no_done(reply: Reply, _: FailureOrder, __: Case) -> Reply:
     return replace(reply, parts=tuple(part for part in reply.parts if _kind(part) != "done"))
 
 
-def _garbage(reply: Reply, order: RequestPlan, _: Case) -> Reply:
+def _garbage(reply: Reply, order: FailureOrder, _: Case) -> Reply:
     if not reply.stream:
         return replace(reply, parts=(Raw(GARBAGE),))
     before = () if order.after_chunks is None else _halves(reply, order)[0]
     return replace(reply, parts=(*before, Raw(b"data: " + GARBAGE + b"\n\n")))
 
 
-def _error_first(reply: Reply, _: RequestPlan, case: Case) -> Reply:
+def _error_first(reply: Reply, _: FailureOrder, case: Case) -> Reply:
     return replace(reply, parts=(_error(case), *_ends(reply)))
 
 
-def _error_mid(reply: Reply, order: RequestPlan, case: Case) -> Reply:
+def _error_mid(reply: Reply, order: FailureOrder, case: Case) -> Reply:
     before = _halves(reply, order)[0] if reply.stream else ()
     return replace(reply, parts=(*before, _error(case), *_ends(reply)))
 
 
-def _oversized(reply: Reply, order: RequestPlan, _: Case) -> Reply:
+def _oversized(reply: Reply, order: FailureOrder, _: Case) -> Reply:
     size = OVERSIZED_EVENT_BYTES if reply.stream else OVERSIZED_BODY_BYTES
     before = () if order.after_chunks is None else _halves(reply, order)[0]
     head = b'data: {"simulated":"' if reply.stream else b'{"simulated":"'
@@ -151,15 +151,15 @@ def _oversized(reply: Reply, order: RequestPlan, _: Case) -> Reply:
     return replace(reply, parts=(*before, Raw(head), *(write for _ in range(count)), Raw(tail)))
 
 
-def _split(reply: Reply, _: RequestPlan, __: Case) -> Reply:
+def _split(reply: Reply, _: FailureOrder, __: Case) -> Reply:
     return replace(reply, framing="split")
 
 
-def _crlf(reply: Reply, _: RequestPlan, __: Case) -> Reply:
+def _crlf(reply: Reply, _: FailureOrder, __: Case) -> Reply:
     return replace(reply, framing="crlf")
 
 
-def _forge(reply: Reply, _: RequestPlan, __: Case) -> Reply:
+def _forge(reply: Reply, _: FailureOrder, __: Case) -> Reply:
     parts: list[Part] = []
     for part in reply.parts:
         if reply.stream and _kind(part) in ("open", "finish", "done"):
@@ -188,7 +188,7 @@ def _kind(part: Part) -> str:
     return part.kind if isinstance(part, Data) else ""
 
 
-def _halves(reply: Reply, order: RequestPlan) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+def _halves(reply: Reply, order: FailureOrder) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
     """What is sent up to the wanted number of chunks, and the rest; a JSON body in its middle.
 
     A stream is parted after its opening at the earliest and before its finish at the latest.
@@ -207,7 +207,7 @@ def _halves(reply: Reply, order: RequestPlan) -> tuple[tuple[Part, ...], tuple[P
     return reply.parts, ()
 
 
-DRAFTS: dict[str, Callable[[Draft, RequestPlan], Draft]] = {
+DRAFTS: dict[str, Callable[[Draft, FailureOrder], Draft]] = {
     "chunks": lambda draft, order: replace(
         draft,
         text=stretched(draft.text, int(order.number or 1)),
@@ -221,7 +221,7 @@ ANSWERS: dict[str, Callable[[Answer], Answer]] = {
     "negative_usage": lambda answer: replace(answer, usage=Usage(-5, -7)),
     "usage_with_choices": lambda answer: replace(answer, usage_with_choices=True),
 }
-REPLIES: dict[str, Callable[[Reply, RequestPlan, Case], Reply]] = {
+REPLIES: dict[str, Callable[[Reply, FailureOrder, Case], Reply]] = {
     "status": _status,
     "refuse": _refuse,
     "redirect": _redirect,

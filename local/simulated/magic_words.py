@@ -7,7 +7,7 @@ An order comes from the control endpoint or from a magic word in the last user t
 import re
 from dataclasses import dataclass, replace
 
-from local.simulated.shapes import Json, Refused, RequestPlan
+from local.simulated.shapes import FailureOrder, Json, Refused
 
 TIMEOUT_S = 900.0  # longer than any deadline of the gateway
 DELAY_S_MAX = 3_600.0
@@ -33,17 +33,17 @@ class Kind:
 class Plan:
     """An order for the next `times_left` calls of a provider; None is until it is reset."""
 
-    order: RequestPlan
+    order: FailureOrder
     times_left: int | None
 
 
-def orders_in(text: str) -> tuple[RequestPlan, ...]:
+def orders_in(text: str) -> tuple[FailureOrder, ...]:
     """The orders of the magic words in a text. Raises Refused for a word there is not."""
     found = [(name, float(number) if number else None) for name, number in _WORD.findall(text)]
     if len(found) > ORDERS_MAX:
         raise Refused("Too many failures to simulate at once.", param="messages")
     after = next((int(number or 0) for name, number in found if name == _AFTER), None)
-    orders = (RequestPlan(name, number, after) for name, number in found if name != _AFTER)
+    orders = (FailureOrder(name, number, after) for name, number in found if name != _AFTER)
     return tuple(_checked(order, "messages") for order in orders)
 
 
@@ -59,7 +59,7 @@ def plan_of(body: Json) -> tuple[str, Plan]:
     delay_s = _number(body, "delay_s") or 0.0
     if delay_s > DELAY_S_MAX:
         raise Refused("delay_s is too long.", param="delay_s")
-    order = RequestPlan(
+    order = FailureOrder(
         kind,
         _number(body, takes or "number"),
         _count(body, _AFTER),
@@ -68,7 +68,7 @@ def plan_of(body: Json) -> tuple[str, Plan]:
     return provider, Plan(_checked(order, "fail"), _count(body, "times"))
 
 
-def _checked(order: RequestPlan, param: str) -> RequestPlan:
+def _checked(order: FailureOrder, param: str) -> FailureOrder:
     """The order with its number filled in. Raises Refused for a kind or number there is not."""
     kind = KINDS.get(order.kind)
     if kind is None:

@@ -186,7 +186,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestPlan:
+class FailureOrder:
     """One failure to simulate. `number` is the one that its kind takes; None is the default."""
 
     kind: str

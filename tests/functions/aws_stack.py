@@ -79,7 +79,7 @@ class AwsStack:
         self._dynamo_url = dynamo_url
         self._simulated_url = simulated_url
 
-    def outside(
+    def lambda_environment(
         self, function: Function, clock: Clock | None = None, **changes: str | None
     ) -> LambdaEnvironment:
         """What a function of this stack finds outside, with what its role allows; None takes a

@@ -20,6 +20,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsStack]:
 @pytest.fixture(scope="module")
 def aws_stack(bare: AwsStack) -> AwsStack:
     """The same, loaded."""
-    CatalogSync(bare.outside("catalog_sync"))(sync_event("Create", bare.aws.url), CONTEXT)
+    CatalogSync(bare.lambda_environment("catalog_sync"))(
+        sync_event("Create", bare.aws.url), CONTEXT
+    )
     assert bare.aws.told[-1]["Status"] == "SUCCESS", bare.aws.told[-1]["Reason"]
     return bare

@@ -59,11 +59,11 @@ class Stack:
         self.answers: list[str] = []
         self._variables = variables
 
-    def outside(self, function: Function) -> LambdaEnvironment:
+    def lambda_environment(self, function: Function) -> LambdaEnvironment:
         """What a function finds outside."""
         loud = {name: text for name, text in os.environ.items() if name.startswith("POWERTOOLS_")}
         variables = {**TASKS, **self._variables, **CREDENTIALS, **loud}
-        return replace(self.aws_stack.outside(function, **variables), log=sys.stdout)
+        return replace(self.aws_stack.lambda_environment(function, **variables), log=sys.stdout)
 
     def rest(self, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
         """An event, with the caller's key."""
@@ -94,13 +94,13 @@ def ready(folder: Path) -> Iterator[Stack]:
 
 def run(stack: Stack) -> None:
     """Each function by its handler: answers, refusals, failures, and starts that are refused."""
-    sync = CatalogSync(stack.outside("catalog_sync"))
+    sync = CatalogSync(stack.lambda_environment("catalog_sync"))
     sync(sync_event("Create", stack.aws_stack.aws.url), CONTEXT)
     asyncio.run(streamed(stack))
     chats(stack)
     maths(stack)
     told(stack)
-    sweeper = Sweeper(stack.outside("sweeper"))
+    sweeper = Sweeper(stack.lambda_environment("sweeper"))
     sweeper({"source": "aws.events"}, CONTEXT)
     stack.aws_stack.aws.down = {"secretsmanager"}
     with contextlib.suppress(SweepFailed):
@@ -114,7 +114,7 @@ async def quoting() -> None:
 
 async def streamed(stack: Stack) -> None:
     """chat behind the runtime, whose own lines are written as it writes them on Lambda."""
-    async with harness(lambda: chat(stack.outside("chat")), failures=FAILURES) as story:
+    async with harness(lambda: chat(stack.lambda_environment("chat")), failures=FAILURES) as story:
         for stream in (False, True):
             for phi in ("false", "true"):
                 payload = stack.rest(CHAT, {**ASKED, "stream": stream}, X_PHI=phi)
@@ -131,7 +131,7 @@ async def streamed(stack: Stack) -> None:
 
 def chats(stack: Stack) -> None:
     """chat behind Mangum: an answer, a provider that answers garbage, a refusal, a bug."""
-    handler = Buffered(lambda: chat(stack.outside("chat")))
+    handler = Buffered(lambda: chat(stack.lambda_environment("chat")))
     answer = handler(stack.rest(CHAT, ASKED), CONTEXT)
     stack.keep(answer["body"])
     assert handler(stack.rest(CHAT, BROKEN), CONTEXT)["statusCode"] == 502
@@ -144,7 +144,7 @@ def chats(stack: Stack) -> None:
 
 
 def maths(stack: Stack) -> None:
-    handler = Buffered(lambda: math(stack.outside("math")))
+    handler = Buffered(lambda: math(stack.lambda_environment("math")))
     answer = handler(stack.rest(MATH, ASKED), CONTEXT)
     assert answer["statusCode"] == 200, answer["body"]
     stack.keep(answer["body"])
@@ -152,7 +152,7 @@ def maths(stack: Stack) -> None:
 
 
 def told(stack: Stack) -> None:
-    handler = Buffered(lambda: directory(stack.outside("directory")))
+    handler = Buffered(lambda: directory(stack.lambda_environment("directory")))
     stack.aws_stack.aws.down = {"kms"}
     with contextlib.suppress(SigningFailed):
         handler(stack.rest("/v1/models"), CONTEXT)

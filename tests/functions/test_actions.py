@@ -68,7 +68,7 @@ def recorded(aws_stack: AwsStack, function: Function) -> Iterator[None]:
 
 def test_chat(aws_stack: AwsStack) -> None:
     with recorded(aws_stack, "chat"):
-        handler = Buffered(lambda: chat(aws_stack.outside("chat")))
+        handler = Buffered(lambda: chat(aws_stack.lambda_environment("chat")))
         for body in (ASKED, {**ASKED, "stream": True}):
             assert (
                 handler(rest(CHAT, body, aws_stack.key, X_PHI="true"), CONTEXT)["statusCode"] == 200
@@ -79,12 +79,12 @@ def test_chat(aws_stack: AwsStack) -> None:
 
 
 def test_directory(aws_stack: AwsStack) -> None:
-    chatting = Buffered(lambda: chat(aws_stack.outside("chat")))
+    chatting = Buffered(lambda: chat(aws_stack.lambda_environment("chat")))
     answer = chatting(rest(CHAT, ASKED, aws_stack.key), CONTEXT)
     chatting.close()
     receipt_id = answer["headers"]["x-phi-receipt"]
     with recorded(aws_stack, "directory"):
-        handler = Buffered(lambda: directory(aws_stack.outside("directory")))
+        handler = Buffered(lambda: directory(aws_stack.lambda_environment("directory")))
         signature = f"signature/{receipt_id}"
         for path in (
             f"receipts/{receipt_id}",
@@ -112,7 +112,7 @@ def test_catalog_sync(aws_stack: AwsStack) -> None:
     """With a root that was replaced: the one before ends, the new one begins."""
     aws_stack.aws.keys["day-key"] = ec.generate_private_key(ec.SECP256R1())
     with recorded(aws_stack, "catalog_sync"):
-        CatalogSync(aws_stack.outside("catalog_sync"))(
+        CatalogSync(aws_stack.lambda_environment("catalog_sync"))(
             sync_event("Update", aws_stack.aws.url), CONTEXT
         )
 
@@ -125,20 +125,22 @@ def test_math_and_sweeper(aws_stack: AwsStack) -> None:
             aws_stack.ask(lambda dynamodb: hold_left_behind(dynamodb, aws_stack.key))
             clock = tomorrow()
             assert aws_stack.ask(stale)
-            sweeper = Sweeper(aws_stack.outside("sweeper", clock, **variables))
+            sweeper = Sweeper(aws_stack.lambda_environment("sweeper", clock, **variables))
             sweeper({}, CONTEXT)
             clock.time_s += 86_400
             sweeper({}, CONTEXT)
             assert aws_stack.lines("days_closed")[-2]["days"] == 1
             assert not aws_stack.ask(stale)
         with recorded(aws_stack, "math"):
-            handler = Buffered(lambda: math(aws_stack.outside("math", **variables)))
+            handler = Buffered(lambda: math(aws_stack.lambda_environment("math", **variables)))
             path = "/v1/math/chat/completions"
             assert handler(rest(path, ASKED, aws_stack.key), CONTEXT)["statusCode"] == 200
             handler.close()
             now = FakeClock(time.time())
             asyncio.run(
-                opened(AwsClients(MathSettings, aws_stack.outside("math", now, **variables)))
+                opened(
+                    AwsClients(MathSettings, aws_stack.lambda_environment("math", now, **variables))
+                )
             )
             holds_are_raised_and_swept(aws_stack, "math")
             a_row_fails(aws_stack, "math", math)
@@ -160,7 +162,9 @@ def test_a_role_refuses_what_was_not_recorded(function: Function, aws_stack: Aws
     call = {"TableName": "phigate", "Key": {"pk": {"S": "A#clinic#S0"}, "sk": {"S": "S"}}}
 
     async def deleted() -> None:
-        aws = AwsClients(SETTINGS[function], aws_stack.outside(function, WallClock(), **TASKS))
+        aws = AwsClients(
+            SETTINGS[function], aws_stack.lambda_environment(function, WallClock(), **TASKS)
+        )
         try:
             with pytest.raises(NotAccepted, match="AccessDenied"):
                 await aws.dynamodb.call("DeleteItem", call)
@@ -183,7 +187,9 @@ def holds_are_raised_and_swept(aws_stack: AwsStack, function: Function) -> None:
 
 
 async def extended(aws_stack: AwsStack, function: Function, key: str, now_s: int) -> OpenHold:
-    aws = AwsClients(SETTINGS[function], aws_stack.outside(function, WallClock(), **TASKS))
+    aws = AwsClients(
+        SETTINGS[function], aws_stack.lambda_environment(function, WallClock(), **TASKS)
+    )
     principal = await DynamoKeys(aws.dynamodb, aws.clock).lookup(key_sha256(key))
     assert principal is not None
     account, ledger = principal.account, DynamoLedger(aws.dynamodb, aws.clock)
@@ -198,7 +204,9 @@ async def extended(aws_stack: AwsStack, function: Function, key: str, now_s: int
 
 
 async def answered_late(aws_stack: AwsStack, function: Function, hold: OpenHold) -> None:
-    aws = AwsClients(SETTINGS[function], aws_stack.outside(function, WallClock(), **TASKS))
+    aws = AwsClients(
+        SETTINGS[function], aws_stack.lambda_environment(function, WallClock(), **TASKS)
+    )
     ledger = DynamoLedger(aws.dynamodb, aws.clock)
     receipts = DynamoReceipts(aws.dynamodb, aws.clock)
     written = await ledger.put_receipt(hold.writing(80), RECORD)
@@ -214,9 +222,11 @@ def a_row_fails(
 ) -> None:
     """One that cannot be reached is counted, so that others see it."""
     path = {"chat": CHAT, "math": "/v1/math/chat/completions"}[function]
-    outside = aws_stack.outside(function, FakeClock(time.time()), **TASKS)
+    lambda_environment = aws_stack.lambda_environment(function, FakeClock(time.time()), **TASKS)
     failing = Buffered(
-        lambda: make(replace(outside, base_url=lambda _provider: "http://127.0.0.1:1/v1"))
+        lambda: make(
+            replace(lambda_environment, base_url=lambda _provider: "http://127.0.0.1:1/v1")
+        )
     )
     assert failing(rest(path, ASKED, aws_stack.key), CONTEXT)["statusCode"] == 502
     failing.close()

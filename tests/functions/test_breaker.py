@@ -33,10 +33,10 @@ def environment(aws_stack: AwsStack, clock: FakeClock) -> Iterator[Environment]:
     started: list[Buffered] = []
 
     def start(*, down: bool = False) -> Buffered:
-        outside = aws_stack.outside("chat", clock)
+        lambda_environment = aws_stack.lambda_environment("chat", clock)
         if down:
-            outside = replace(outside, base_url=lambda _provider: NOWHERE)
-        started.append(Buffered(lambda: chat(outside)))
+            lambda_environment = replace(lambda_environment, base_url=lambda _provider: NOWHERE)
+        started.append(Buffered(lambda: chat(lambda_environment)))
         return started[-1]
 
     yield start

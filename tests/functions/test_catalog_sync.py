@@ -20,8 +20,8 @@ from tests.functions.aws_stack import CONTEXT, AwsStack, sync_event
 
 def synced(aws_stack: AwsStack, kind: str = "Update", **changes: Any) -> Json:
     """What CloudFormation was told."""
-    outside = aws_stack.outside("catalog_sync", **changes)
-    CatalogSync(outside)(sync_event(kind, aws_stack.aws.url), CONTEXT)
+    lambda_environment = aws_stack.lambda_environment("catalog_sync", **changes)
+    CatalogSync(lambda_environment)(sync_event(kind, aws_stack.aws.url), CONTEXT)
     return aws_stack.aws.told[-1]
 
 
@@ -53,7 +53,7 @@ def test_every_purpose_has_one_root(aws_stack: AwsStack) -> None:
 def test_a_delete_deletes_nothing(aws_stack: AwsStack) -> None:
     before = aws_stack.ask(count)
     event = sync_event("Delete", aws_stack.aws.url, PhysicalResourceId="an-older-one")
-    CatalogSync(aws_stack.outside("catalog_sync"))(event, CONTEXT)
+    CatalogSync(aws_stack.lambda_environment("catalog_sync"))(event, CONTEXT)
     told = aws_stack.aws.told[-1]
     assert (told["Status"], told["PhysicalResourceId"]) == ("SUCCESS", "an-older-one")
     assert aws_stack.ask(count) == before
@@ -96,7 +96,7 @@ def test_every_failure_is_told(
 def test_an_answer_that_is_not_taken_is_given_again(aws_stack: AwsStack) -> None:
     aws_stack.aws.refused_puts = TRIES_MAX - 1
     clock = FakeClock()
-    CatalogSync(aws_stack.outside("catalog_sync", clock))(
+    CatalogSync(aws_stack.lambda_environment("catalog_sync", clock))(
         sync_event("Delete", aws_stack.aws.url), CONTEXT
     )
     assert aws_stack.aws.refused_puts == 0
@@ -106,7 +106,7 @@ def test_an_answer_that_is_not_taken_is_given_again(aws_stack: AwsStack) -> None
 def test_an_answer_that_nobody_takes_fails_the_invocation(aws_stack: AwsStack) -> None:
     aws_stack.aws.refused_puts = TRIES_MAX
     with pytest.raises(NotAnswered):
-        CatalogSync(aws_stack.outside("catalog_sync", FakeClock()))(
+        CatalogSync(aws_stack.lambda_environment("catalog_sync", FakeClock()))(
             sync_event("Delete", aws_stack.aws.url), CONTEXT
         )
     assert aws_stack.aws.refused_puts == 0

@@ -55,12 +55,14 @@ def test_a_function_believes_the_variable_or_does_not_start(said: str) -> None:
         return aws_endpoint(service, region, fips)
 
     environ = {**ENVIRONMENT, "AWS_USE_FIPS_ENDPOINT": said}
-    outside = LambdaEnvironment(environ=lambda: environ, endpoint=endpoint, log=io.StringIO())
+    lambda_environment = LambdaEnvironment(
+        environ=lambda: environ, endpoint=endpoint, log=io.StringIO()
+    )
     if SAID[said] is None:
         with pytest.raises(SettingsRefused, match="AWS_USE_FIPS_ENDPOINT"):
-            AwsClients(ChatSettings, outside)
+            AwsClients(ChatSettings, lambda_environment)
         return
-    clients = AwsClients(ChatSettings, outside)
+    clients = AwsClients(ChatSettings, lambda_environment)
     clients.kms("key")
     clients.secrets()
     assert asked == [(service, SAID[said]) for service in SERVICES]

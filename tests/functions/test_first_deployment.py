@@ -20,7 +20,7 @@ CALLS_MAX = 50  # a read of the secrets takes a few of them
 
 def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: AwsStack) -> None:
     clock = FakeClock(time.time())
-    handler = Buffered(lambda: chat(bare.outside("chat", clock)))
+    handler = Buffered(lambda: chat(bare.lambda_environment("chat", clock)))
 
     def told() -> tuple[int, str]:
         answer = handler(rest("/v1/chat/completions", ASKED, bare.key), CONTEXT)
@@ -30,7 +30,9 @@ def test_calls_are_refused_until_there_is_a_catalog_and_then_a_secret(bare: AwsS
     del bare.aws.secrets[SECRET]
     assert told() == (503, "overloaded")
     bare.aws.items.clear()
-    CatalogSync(bare.outside("catalog_sync", clock))(sync_event("Create", bare.aws.url), CONTEXT)
+    CatalogSync(bare.lambda_environment("catalog_sync", clock))(
+        sync_event("Create", bare.aws.url), CONTEXT
+    )
     assert bare.aws.items == items_of("catalog_sync")
     assert bare.aws.told[-1]["Status"] == "SUCCESS"
     clock.time_s += 6

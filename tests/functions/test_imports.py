@@ -36,6 +36,8 @@ HEAVY = {
     "moto": set[str](),
     "uvicorn": set[str](),
 }
+# The models of the catalog's files run where files are read, which is a push.
+CATALOG_FILES = {"catalog_sync"}
 CODE = """
 import sys
 watched = []
@@ -45,6 +47,7 @@ import app
 print(*(name for name in sys.argv[1].split() if getattr(app, name, None) is None))
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 print(*watched)
+print("phigate.core.catalog.files" in sys.modules)
 """
 
 
@@ -60,8 +63,9 @@ def test_a_function_is_imported_without_settings(function: str) -> None:
         cwd="/",
         check=True,
     )
-    missing, loaded, watched = ran.stdout.split("\n")[:3]
+    missing, loaded, watched, catalog_files = ran.stdout.split("\n")[:4]
     assert (missing, watched) == ("", "")
+    assert catalog_files == str(function in CATALOG_FILES)
     names = set(loaded.split())
     assert {heavy for heavy in HEAVY if heavy in names} == {
         heavy for heavy, functions in HEAVY.items() if function in functions

@@ -113,9 +113,9 @@ def test_every_line_is_one_object_with_the_keys_of_its_invocation(
 @pytest.mark.parametrize("name", TRUTHS)
 def test_a_word_that_powertools_would_raise_at_stops_the_start(name: str, word: str) -> None:
     """It would raise with the first line, which may be the one of a call that is charged."""
-    outside = LambdaEnvironment(environ=lambda: {name: word})
+    lambda_environment = LambdaEnvironment(environ=lambda: {name: word})
     with pytest.raises(SettingsRefused, match=f"chat does not start: {name} is neither true nor"):
-        outside.event_log("chat")
+        lambda_environment.event_log("chat")
 
 
 def test_no_other_variable_can_stop_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,10 +134,10 @@ class Environment:
         log = aws_stack.log = Log()
         self.clock = PausingClock(time.time(), log)
         self._world = aws_stack
-        outside = replace(
-            aws_stack.outside("chat", self.clock), base_url=lambda _name: provider.url
+        lambda_environment = replace(
+            aws_stack.lambda_environment("chat", self.clock), base_url=lambda _name: provider.url
         )
-        self.handler = Buffered(lambda: chat(outside))
+        self.handler = Buffered(lambda: chat(lambda_environment))
 
     def call(self) -> tuple[int, str]:
         """One call: its status, and how many rows it was sent to."""

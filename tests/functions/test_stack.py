@@ -52,7 +52,7 @@ Call = Callable[[dict[str, Any]], Got]
 @pytest.fixture(scope="module")
 def buffered(aws_stack: AwsStack) -> Iterator[Call]:
     """chat with Streaming=off: Mangum's handler."""
-    handler = Buffered(lambda: chat(aws_stack.outside("chat", PHIGATE_STREAMING="off")))
+    handler = Buffered(lambda: chat(aws_stack.lambda_environment("chat", PHIGATE_STREAMING="off")))
     yield lambda payload: got(handler(payload, CONTEXT))
     handler.close()
 
@@ -60,7 +60,7 @@ def buffered(aws_stack: AwsStack) -> Iterator[Call]:
 @pytest.fixture(scope="module")
 def told(aws_stack: AwsStack) -> Iterator[Call]:
     """directory."""
-    handler = Buffered(lambda: directory(aws_stack.outside("directory")))
+    handler = Buffered(lambda: directory(aws_stack.lambda_environment("directory")))
     yield lambda payload: got(handler(payload, CONTEXT))
     handler.close()
 
@@ -71,7 +71,7 @@ def streamed(aws_stack: AwsStack) -> Call:
 
     async def called(payload: dict[str, Any]) -> Got:
         async with harness(
-            lambda: chat(aws_stack.outside("chat")), snap_start=True, failures=FAILURES
+            lambda: chat(aws_stack.lambda_environment("chat")), snap_start=True, failures=FAILURES
         ) as story:
             await story.api.restore_asked.wait()
             story.api.restored.set()
@@ -225,7 +225,7 @@ def test_fifty_calls_at_once_name_their_own_invocation(aws_stack: AwsStack) -> N
         return str(dict(sent[0]["headers"])[b"x-phi-receipt"], "ascii")
 
     async def story() -> list[str]:
-        server = chat(aws_stack.outside("chat"))
+        server = chat(aws_stack.lambda_environment("chat"))
         await server.start()
         try:
             return await asyncio.gather(*(call(server, number) for number in range(50)))
@@ -241,7 +241,7 @@ def test_fifty_calls_at_once_name_their_own_invocation(aws_stack: AwsStack) -> N
 
 def test_math_without_streaming_refuses_with_the_reason(aws_stack: AwsStack) -> None:
     environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
-    handler = Buffered(lambda: math(aws_stack.outside("math", **environment)))
+    handler = Buffered(lambda: math(aws_stack.lambda_environment("math", **environment)))
     answer = got(handler(rest(MATH, ASKED, aws_stack.key), CONTEXT))
     handler.close()
     assert (answer.status, answer.json["error"]["code"]) == (503, "sandbox_error")
@@ -250,14 +250,16 @@ def test_math_without_streaming_refuses_with_the_reason(aws_stack: AwsStack) -> 
 
 
 def test_a_stack_in_a_region_of_another_jurisdiction_does_not_start(aws_stack: AwsStack) -> None:
-    handler = Buffered(lambda: chat(aws_stack.outside("chat", PHIGATE_JURISDICTIONS="CH,US")))
+    handler = Buffered(
+        lambda: chat(aws_stack.lambda_environment("chat", PHIGATE_JURISDICTIONS="CH,US"))
+    )
     with pytest.raises(RegionRefused, match=r"US is served from us-east-1.*eu-central-2"):
         handler(rest(CHAT, ASKED, aws_stack.key), CONTEXT)
     handler.close()
 
 
 def test_a_start_without_kms_fails_and_the_next_one_succeeds(aws_stack: AwsStack) -> None:
-    handler = Buffered(lambda: chat(aws_stack.outside("chat")))
+    handler = Buffered(lambda: chat(aws_stack.lambda_environment("chat")))
     aws_stack.aws.down.add("kms")
     with pytest.raises(SigningFailed):
         handler(rest(CHAT, ASKED, aws_stack.key), CONTEXT)
@@ -293,7 +295,7 @@ async def test_after_a_restore_the_container_endpoint_gives_the_credentials(
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
         }
         async with harness(
-            lambda: chat(aws_stack.outside("chat", **changes)), snap_start=True
+            lambda: chat(aws_stack.lambda_environment("chat", **changes)), snap_start=True
         ) as story:
             await story.api.restore_asked.wait()
             assert aws_stack.aws.tokens == set()  # nothing was fetched before it
@@ -324,7 +326,7 @@ async def test_a_start_that_fails_is_reported_and_ends_the_environment(
     changes: dict[str, Any], down: str, reason: str, snap_start: bool, aws_stack: AwsStack
 ) -> None:
     aws_stack.aws.down = {down}
-    found = functools.partial(chat, aws_stack.outside("chat", **changes))
+    found = functools.partial(chat, aws_stack.lambda_environment("chat", **changes))
     async with harness(found, snap_start=snap_start) as story:
         story.api.restored.set()
         post = await story.api.post()
@@ -337,7 +339,7 @@ async def test_a_start_that_fails_is_reported_and_ends_the_environment(
 
 @pytest.mark.anyio
 async def test_settings_that_are_wrong_are_reported_by_their_line(aws_stack: AwsStack) -> None:
-    found = functools.partial(chat, aws_stack.outside("chat", PHIGATE_TABLE=None))
+    found = functools.partial(chat, aws_stack.lambda_environment("chat", PHIGATE_TABLE=None))
     async with harness(found) as story:
         told = json.loads(await (await story.api.post()).rest())
         assert await story.task == 1
@@ -352,14 +354,16 @@ def test_a_start_that_fails_behind_mangum_is_told_in_a_line_too(
 ) -> None:
     """The alarm counts these lines."""
     environment: dict[str, Any] = {**TASKS, "PHIGATE_STREAMING": "off"}
-    handler = Buffered(lambda: make(aws_stack.outside(function, **environment)))
+    handler = Buffered(lambda: make(aws_stack.lambda_environment(function, **environment)))
     aws_stack.aws.down.add("kms")
     with pytest.raises(SigningFailed):
         handler(rest("/healthz"), CONTEXT)
     aws_stack.aws.down.clear()
     handler.close()
     assert aws_stack.lines("start_failed")[-1]["StartFailures"] == 1
-    wrong = Buffered(lambda: make(aws_stack.outside(function, **environment, PHIGATE_TABLE=None)))
+    wrong = Buffered(
+        lambda: make(aws_stack.lambda_environment(function, **environment, PHIGATE_TABLE=None))
+    )
     with pytest.raises(SettingsRefused):
         wrong(rest("/healthz"), CONTEXT)
     wrong.close()

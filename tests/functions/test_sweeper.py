@@ -33,7 +33,7 @@ def tomorrow() -> FakeClock:
 
 
 def swept(aws_stack: AwsStack, clock: FakeClock, **changes: Any) -> None:
-    Sweeper(aws_stack.outside("sweeper", clock, **changes))(EVENT, CONTEXT)
+    Sweeper(aws_stack.lambda_environment("sweeper", clock, **changes))(EVENT, CONTEXT)
 
 
 def test_everything_is_done(aws_stack: AwsStack, services: dict[str, str]) -> None:

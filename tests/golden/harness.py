@@ -21,7 +21,7 @@ import httpx2
 import phigate
 from phigate.core.attributes import flag
 from phigate.core.catalog.reach import overridden_row
-from phigate.core.catalog.snapshot import catalog_from_bytes
+from phigate.core.catalog.snapshot import read_catalog
 from phigate.core.errors import Overloaded, PhigateError, SandboxError, UpstreamFailed
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk
 from phigate.core.ledger.keys import make_key
@@ -360,7 +360,7 @@ SITUATIONS: Mapping[str, Situation] = {
 def _catalog_as_recorded() -> Catalog:
     """The repository's catalog at the time of the first recording: what is changed in it later, a
     price say, changes no answer here."""
-    return catalog_from_bytes(CATALOG_JSON.read_bytes())
+    return read_catalog(CATALOG_JSON.read_bytes())
 
 
 @functools.cache

@@ -14,12 +14,15 @@ import pytest
 from openai import AsyncOpenAI
 
 from local.__main__ import CATALOG
-from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.ledger.port import HoldRequest
 from phigate.core.types import REGIONS, Json
 from phigate.core.upstream import UpstreamRequest
 from phigate.effects.signing.signer import load_or_create_key_file
-from phigate.effects.store.catalog import DynamoCatalog, push_snapshot
+from phigate.effects.store.catalog import DynamoCatalog
+from phigate.effects.store.catalog_push import push_snapshot
 from phigate.http.app import build_app
 from phigate.pipeline.gateway import Gateway
 from tests.builders import NOW_S, make_body
@@ -51,7 +54,7 @@ def _document() -> Json:
 
 def _stage(*scripts: Script, regions: tuple[str, ...] = REGIONS) -> GatewayHarness:
     """The catalog of this repository on doubles."""
-    catalog = catalog_from_bytes(canonical_bytes(_document()))
+    catalog = checked_catalog(canonical_bytes(_document()))
     return GatewayHarness(*scripts, catalog=catalog, regions=regions)
 
 
@@ -178,7 +181,7 @@ def test_an_older_card_is_found_after_the_catalog_has_changed(tmp_path: Path) ->
 
 def test_markup_in_a_card_stays_text_on_the_page() -> None:
     harness = _stage()
-    catalog = catalog_from_bytes(canonical_bytes(_document()))
+    catalog = checked_catalog(canonical_bytes(_document()))
     row = replace(catalog.rows[0], model='<script>"&')
     harness.use(catalog=_Catalog(replace(catalog, rows=(row,), rows_by_id={row.id: row})))
     page = _call(harness.gateway, "GET", "/v1/pricing", headers={"accept": "text/html"}).text

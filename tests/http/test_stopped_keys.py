@@ -16,14 +16,16 @@ import pytest
 from local.__main__ import CATALOG
 from local.engine import Engine, running
 from local.stack import local_dynamodb
-from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.ledger.account import KEY_SK, key_pk, keys_pk
 from phigate.core.ledger.keys import key_id_of, key_sha256
 from phigate.core.limits import BODY_BYTES_MAX, KEY_FRESH_S
 from phigate.core.types import KeyPolicy
 from phigate.effects.signing.key_files import file_signer
 from phigate.effects.store.admin import DynamoAdmin, create_table
-from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.catalog_push import push_snapshot
 from phigate.effects.store.dynamodb import DynamoDB
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.http.app import ENDPOINTS, build_app
@@ -115,7 +117,7 @@ async def world_on(engine: Engine, folder: Path) -> AsyncIterator[KeyHarness]:
     signer = file_signer(folder, CATALOGS)
     await push_snapshot(dynamodb, catalog_bytes, signer, int(clock.now_s()))
     event_log = RecordingEventLog()
-    access = local_access(catalog_from_bytes(catalog_bytes), "http://127.0.0.1:1", {})
+    access = local_access(checked_catalog(catalog_bytes), "http://127.0.0.1:1", {})
     gateway, upstream = build_gateway(
         Parts(
             stack=Stack(name="local", region="CH", unproven_allowed=frozenset({"*"})),

@@ -21,7 +21,9 @@ from local.__main__ import CATALOG
 from local.stack import FREE_CREDIT_MICROS, LOCAL_ACCOUNT, Options, serve
 from local.state import TABLE, StartRefused
 from phigate.core.attributes import number, text
-from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.ledger.account import ACCOUNT_SK, account_pk
 from phigate.core.ledger.keys import key_sha256
 from phigate.core.types import Catalog, Json
@@ -525,7 +527,7 @@ def test_a_key_without_what_its_endpoint_needs_is_refused_in_one_line(state: Pat
 def catalog() -> Catalog:
     """The catalog of this repository."""
     texts = {str(p.relative_to(CATALOG)): p.read_text() for p in CATALOG.rglob("*.toml")}
-    return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
+    return checked_catalog(canonical_bytes(document_from_texts(texts)))
 
 
 def test_without_variables_every_provider_is_simulated(catalog: Catalog) -> None:

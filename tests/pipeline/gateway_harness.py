@@ -1,4 +1,4 @@
-"""The stage of the pipeline's stories: a gateway whose effects are all doubles, and one caller.
+"""The harness of the pipeline's stories: a gateway whose effects are all doubles, and one caller.
 
 Three rows serve CH under an agreement, the dearer the later: acme-one, bolt-two, cove-three. Every
 story starts at NOW_S with 1,000,000 micros of credit.

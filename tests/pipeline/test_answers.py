@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes, document_from_texts
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.errors import UpstreamFailed
 from phigate.core.ledger.hold import OpenHold
 from phigate.core.ledger.port import HoldRefused, HoldRequest
@@ -187,7 +189,7 @@ def test_the_record_says_what_ran_where_under_which_agreement_and_at_what_price(
 def test_the_catalog_of_the_repository_answers_phi_in_ch_under_its_real_name() -> None:
     root = Path(__file__).parents[2] / "catalog"
     texts = {str(path.relative_to(root)): path.read_text() for path in root.rglob("*.toml")}
-    catalog = catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
+    catalog = checked_catalog(canonical_bytes(document_from_texts(texts)))
     harness = GatewayHarness(answers(), catalog=catalog)
     told = harness.phi(model="gemma-4")
     assert told.headers["x-phi-routed"] == "infomaniak-gemma-4-31b/CH/phi"

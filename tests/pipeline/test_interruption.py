@@ -154,7 +154,7 @@ def cancelled(interruption: Interruption) -> None:
 
 
 def cancelled_twice(interruption: Interruption) -> None:
-    """Again a turn of the loop later: while the ticket is being closed."""
+    """Again a turn of the loop later: while the hold is being settled."""
     loop = asyncio.get_running_loop()
     interruption.cancel()
     loop.call_soon(loop.call_soon, interruption.cancel)

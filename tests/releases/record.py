@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from phigate import attestation as redpill
 from phigate.cli.audit_page import as_json
-from phigate.core.catalog.snapshot import canonical_bytes, document_from_texts
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.ledger.hold import OpenHold
 from phigate.core.ledger.keys import key_sha256, policy_to_json
 from phigate.core.ledger.port import HoldRequest
@@ -30,7 +31,8 @@ from phigate.effects.audit.auditor import Period, audit
 from phigate.effects.audit.day_closer import DayCloser
 from phigate.effects.signing.signer import KeyFileSigner
 from phigate.effects.store.admin import DynamoAdmin
-from phigate.effects.store.catalog import DynamoCatalog, push_snapshot
+from phigate.effects.store.catalog import DynamoCatalog
+from phigate.effects.store.catalog_push import push_snapshot
 from phigate.effects.store.keys import DynamoKeys
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.effects.store.receipts import DynamoReceipts

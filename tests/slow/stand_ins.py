@@ -84,7 +84,7 @@ def ways_of(aws_stack: AwsStack) -> dict[str, Way]:
         for service in services
     ]
     real, provider = urlsplit(PROVIDER[0]), PROVIDER[1]
-    simulated = aws_stack.outside("chat").base_url(provider)
+    simulated = aws_stack.lambda_environment("chat").base_url(provider)
     assert real.hostname is not None and simulated is not None
     aws = dict.fromkeys((*names, TOLD), ("", aws_stack.aws.url))
     return {**aws, real.hostname: (real.path, simulated)}

@@ -113,7 +113,9 @@ def test_only_the_processor_differs_from_what_is_deployed() -> None:
 def aws_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsStack]:
     """A stack with its catalog."""
     with aws_stack_in(tmp_path_factory.mktemp("state")) as made:
-        CatalogSync(made.outside("catalog_sync"))(sync_event("Create", made.aws.url), CONTEXT)
+        CatalogSync(made.lambda_environment("catalog_sync"))(
+            sync_event("Create", made.aws.url), CONTEXT
+        )
         yield made
 
 

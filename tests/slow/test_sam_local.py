@@ -162,12 +162,12 @@ def test_math_answers_through_the_layer(caller: Caller) -> None:
 
 
 def test_the_sweeper_settles_what_a_process_left_behind_and_fills_the_pool(caller: Caller) -> None:
-    world = caller.stack.aws_stack
-    world.ask(lambda dynamodb: hold_left_behind(dynamodb, world.key, left_s=-1))
+    aws_stack = caller.stack.aws_stack
+    aws_stack.ask(lambda dynamodb: hold_left_behind(dynamodb, aws_stack.key, left_s=-1))
     assert caller.get("/v1/account").json()["held_micro"] == 100
-    world.aws.actions.clear()
+    aws_stack.aws.actions.clear()
     lines = {line["event"]: line for line in caller.stack.invoke("Sweeper", SCHEDULED)}
-    called = set(world.aws.actions)
+    called = set(aws_stack.aws.actions)
     assert (lines["swept"]["expired"], lines["ledger_checked"]["broken"]) == (1, 0)
     assert lines["agreements_checked"]["AgreementDaysLeft"] > 0
     assert (lines["sandboxes_swept"]["stopped"], lines["days_closed"]["days"]) == (0, 0)

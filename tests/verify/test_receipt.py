@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phigate.cli.main import main
-from phigate.core.catalog.price import card_sha256
-from phigate.core.catalog.snapshot import canonical_bytes, pricing_card
+from phigate.core.catalog.price import card_sha256, pricing_card
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.receipts.record import RECEIPT_ALG, RECEIPT_TYP
 from phigate.core.types import Json
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.receipt import Bundle, Evidence, Verified, read_bundle, verify
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, Root, by_kid
 from phigate.wire.jws import compact, encode, signing_input
 from tests.builders import make_agreement, make_catalog, make_price, make_row
 from tests.verify.receipt_factory import ID, TIME_S, ReceiptFactory, answer, fresh_signer, general
 
-MINT = ReceiptFactory()
+RECEIPTS = ReceiptFactory()
 OTHER = ReceiptFactory()
 REQUEST, RESPONSE = b'{"model": "gemma-4"}', b'{"id": "chatcmpl-1"}'
 NONCE = bytes(range(32))
@@ -50,16 +50,16 @@ def test_with_everything_at_hand_everything_holds() -> None:
         request_sha256=sha256(REQUEST), response_sha256=sha256(RESPONSE), card=CARD_SHA256
     )
     evidence = Evidence(
-        roots=MINT.roots, request=REQUEST, response=RESPONSE, card=canonical_bytes(CARD)
+        roots=RECEIPTS.roots, request=REQUEST, response=RESPONSE, card=canonical_bytes(CARD)
     )
-    verified = verify(MINT.bundle(members), evidence)
+    verified = verify(RECEIPTS.bundle(members), evidence)
     assert set(outcomes(verified).values()) == {"holds"}
     assert verified.is_anchored
     assert not verified.fails
 
 
 def test_what_was_not_given_is_open_and_anchors_nothing() -> None:
-    verified = verify(MINT.bundle(), Evidence())
+    verified = verify(RECEIPTS.bundle(), Evidence())
     assert outcomes(verified) == {
         "certificate": "open",
         "signature": "holds",
@@ -72,9 +72,9 @@ def test_what_was_not_given_is_open_and_anchors_nothing() -> None:
 
 
 def test_a_bare_jws_holds_with_its_certificate_and_is_open_without() -> None:
-    bare = read_bundle(MINT.bundle().receipt.encode() + b"\n")
-    assert bare == Bundle(MINT.bundle().receipt)
-    assert outcomes(verify(bare, Evidence(MINT.roots)))["signature"] == "open"
+    bare = read_bundle(RECEIPTS.bundle().receipt.encode() + b"\n")
+    assert bare == Bundle(RECEIPTS.bundle().receipt)
+    assert outcomes(verify(bare, Evidence(RECEIPTS.roots)))["signature"] == "open"
 
 
 def test_phi_hashes_open_with_the_nonce_alone() -> None:
@@ -82,8 +82,8 @@ def test_phi_hashes_open_with_the_nonce_alone() -> None:
         request_sha256=hmac.digest(NONCE, REQUEST, "sha256").hex(),
         response_sha256=hmac.digest(NONCE, RESPONSE, "sha256").hex(),
     )
-    bundle = MINT.bundle(members)
-    given = Evidence(MINT.roots, request=REQUEST, response=RESPONSE)
+    bundle = RECEIPTS.bundle(members)
+    given = Evidence(RECEIPTS.roots, request=REQUEST, response=RESPONSE)
     closed = verify(bundle, given)
     assert outcomes(closed)["request"] == "open"
     # The option that there is: no command takes a secret as an argument.
@@ -101,14 +101,14 @@ def without(members: Json, *names: str) -> Json:
 def resigned(header: Json, payload: bytes, signature: bytes | None = None) -> str:
     """A JWS with any header, signed by the receipt key unless a signature is given."""
     message = encode(orjson.dumps(header)) + b"." + encode(payload)
-    return compact(message, MINT.key.sign(message) if signature is None else signature)
+    return compact(message, RECEIPTS.key.sign(message) if signature is None else signature)
 
 
-HEADER = {"alg": RECEIPT_ALG, "kid": MINT.kid, "typ": RECEIPT_TYP}
+HEADER = {"alg": RECEIPT_ALG, "kid": RECEIPTS.kid, "typ": RECEIPT_TYP}
 PAYLOAD = orjson.dumps(answer(), option=orjson.OPT_SORT_KEYS)
-GOOD = MINT.bundle()
+GOOD = RECEIPTS.bundle()
 HEAD, BODY, SIGNATURE = GOOD.receipt.split(".")
-PUBLIC = MINT.key.public_key().public_bytes_raw()
+PUBLIC = RECEIPTS.key.public_key().public_bytes_raw()
 
 
 def hs256() -> str:
@@ -137,7 +137,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "a MAC under the public key": (hs256(), "must be EdDSA"),
     "another algorithm": (resigned({**HEADER, "alg": "ES256"}, PAYLOAD), "must be EdDSA"),
     "the algorithm in lower case": (resigned({**HEADER, "alg": "eddsa"}, PAYLOAD), "must be EdDSA"),
-    "a certificate": (MINT.certificate(), "must be EdDSA"),
+    "a certificate": (RECEIPTS.certificate(), "must be EdDSA"),
     "the type of a certificate": (
         resigned({**HEADER, "typ": CERTIFICATES}, PAYLOAD),
         f"must be {RECEIPT_TYP}",
@@ -145,7 +145,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "no type": (resigned(without(HEADER, "typ"), PAYLOAD), f"must be {RECEIPT_TYP}"),
     "no key": (resigned(without(HEADER, "kid"), PAYLOAD), "alg, kid and typ"),
     "a key that is no text": (resigned({**HEADER, "kid": 1}, PAYLOAD), "alg, kid and typ"),
-    "a key of its own": (resigned({**HEADER, "jwk": MINT.jwk}, PAYLOAD), "alg, kid and typ"),
+    "a key of its own": (resigned({**HEADER, "jwk": RECEIPTS.jwk}, PAYLOAD), "alg, kid and typ"),
     "an address of keys": (resigned({**HEADER, "jku": "https://x"}, PAYLOAD), "alg, kid and typ"),
     "a critical extension": (resigned({**HEADER, "crit": ["b64"]}, PAYLOAD), "alg, kid and typ"),
     "a header member twice": (
@@ -154,80 +154,92 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "a header that is a list": (raw_header(b"[]"), "the header"),
     "a header that is no JSON": (raw_header(b"alg"), "the header"),
-    "a payload that is no JSON": (MINT.jws(b"record"), "cannot be read"),
-    "a payload member twice": (MINT.jws(b'{"id":"a",' + PAYLOAD[1:]), "cannot be read"),
-    "a payload that is not canonical": (MINT.jws(b" " + PAYLOAD), "not canonical"),
+    "a payload that is no JSON": (RECEIPTS.jws(b"record"), "cannot be read"),
+    "a payload member twice": (RECEIPTS.jws(b'{"id":"a",' + PAYLOAD[1:]), "cannot be read"),
+    "a payload that is not canonical": (RECEIPTS.jws(b" " + PAYLOAD), "not canonical"),
 }
 
 
 @pytest.mark.parametrize("text, words", TEXTS.values(), ids=TEXTS)
 def test_a_text_that_is_no_receipt_is_told_why(text: str, words: str) -> None:
-    verified = verify(Bundle(text, GOOD.certificate), Evidence(MINT.roots))
+    verified = verify(Bundle(text, GOOD.certificate), Evidence(RECEIPTS.roots))
     (message,) = failures(verified).values()
     assert any(word in message for word in words.split("|")), message
     assert verified.record is None
 
 
 EARLY: dict[str, Any] = {"issued_at_s": TIME_S - 4_000, "expires_at_s": TIME_S - 400}
-DIGEST_ROOT = by_kid([Root(MINT.root.public_jwk, DIGESTS, 0)])
-CATALOG_ROOT = by_kid([Root(MINT.root.public_jwk, CATALOGS, 0)])
-REPLACED = by_kid([Root(MINT.root.public_jwk, CERTIFICATES, 0, TIME_S - 60)])
+DIGEST_ROOT = by_kid([Root(RECEIPTS.root.public_jwk, DIGESTS, 0)])
+CATALOG_ROOT = by_kid([Root(RECEIPTS.root.public_jwk, CATALOGS, 0)])
+REPLACED = by_kid([Root(RECEIPTS.root.public_jwk, CERTIFICATES, 0, TIME_S - 60)])
 
 # The certificate, the key set, and the words.
 CERTIFICATES_THAT_FAIL: dict[str, tuple[str, Any, str]] = {
-    "another key's": (OTHER.certificate(MINT.root), MINT.roots, "another key's"),
-    "another stack's": (MINT.certificate(stack="stack-2"), MINT.roots, "of stack stack-2"),
-    "expired": (MINT.certificate(**EARLY), MINT.roots, "its certificate is good from"),
+    "another key's": (OTHER.certificate(RECEIPTS.root), RECEIPTS.roots, "another key's"),
+    "another stack's": (RECEIPTS.certificate(stack="stack-2"), RECEIPTS.roots, "of stack stack-2"),
+    "expired": (RECEIPTS.certificate(**EARLY), RECEIPTS.roots, "its certificate is good from"),
     "not yet good": (
-        MINT.certificate(issued_at_s=TIME_S + 3, expires_at_s=TIME_S + 60),
-        MINT.roots,
+        RECEIPTS.certificate(issued_at_s=TIME_S + 3, expires_at_s=TIME_S + 60),
+        RECEIPTS.roots,
         "its certificate is good from",
     ),
     "ends at the very second": (
-        MINT.certificate(expires_at_s=TIME_S + 2),
-        MINT.roots,
+        RECEIPTS.certificate(expires_at_s=TIME_S + 2),
+        RECEIPTS.roots,
         "its certificate is good from",
     ),
     "for more than an hour": (
-        MINT.certificate(expires_at_s=TIME_S + 3_541),
-        MINT.roots,
+        RECEIPTS.certificate(expires_at_s=TIME_S + 3_541),
+        RECEIPTS.roots,
         "for more than 3600 s",
     ),
     "ends before it begins": (
-        MINT.certificate(expires_at_s=TIME_S - 61),
-        MINT.roots,
+        RECEIPTS.certificate(expires_at_s=TIME_S - 61),
+        RECEIPTS.roots,
         "for more than 3600 s",
     ),
     "by a root that the key set does not have": (
-        MINT.certificate(fresh_signer()),
-        MINT.roots,
+        RECEIPTS.certificate(fresh_signer()),
+        RECEIPTS.roots,
         "has no key",
     ),
-    "by a root of another stack": (MINT.certificate(), OTHER.roots, "has no key"),
-    "by the root of days": (MINT.certificate(), DIGEST_ROOT, "may not sign this"),
-    "by the root of catalogs": (MINT.certificate(), CATALOG_ROOT, "may not sign this"),
-    "by a root that was replaced": (MINT.certificate(), REPLACED, "was replaced at"),
+    "by a root of another stack": (RECEIPTS.certificate(), OTHER.roots, "has no key"),
+    "by the root of days": (RECEIPTS.certificate(), DIGEST_ROOT, "may not sign this"),
+    "by the root of catalogs": (RECEIPTS.certificate(), CATALOG_ROOT, "may not sign this"),
+    "by a root that was replaced": (RECEIPTS.certificate(), REPLACED, "was replaced at"),
     "changed": (
-        MINT.certificate(issuer="https://stack.evil").split(".")[0]
+        RECEIPTS.certificate(issuer="https://stack.evil").split(".")[0]
         + "."
-        + MINT.certificate(issuer="https://stack.evil").split(".")[1]
+        + RECEIPTS.certificate(issuer="https://stack.evil").split(".")[1]
         + "."
-        + MINT.certificate().split(".")[2],
-        MINT.roots,
+        + RECEIPTS.certificate().split(".")[2],
+        RECEIPTS.roots,
         "signature is not that of the key",
     ),
-    "cut": (MINT.certificate()[:-1], MINT.roots, "the certificate:"),
-    "a receipt": (GOOD.receipt, MINT.roots, "must be ES256"),
-    "without members": (MINT.signed_certificate(b"{}"), MINT.roots, "not the members"),
-    "no JSON": (MINT.signed_certificate(b"x"), MINT.roots, "the certificate:"),
-    "a name that is not the key's": (MINT.certificate(kid="k"), MINT.roots, "hash to its name"),
+    "cut": (RECEIPTS.certificate()[:-1], RECEIPTS.roots, "the certificate:"),
+    "a receipt": (GOOD.receipt, RECEIPTS.roots, "must be ES256"),
+    "without members": (RECEIPTS.signed_certificate(b"{}"), RECEIPTS.roots, "not the members"),
+    "no JSON": (RECEIPTS.signed_certificate(b"x"), RECEIPTS.roots, "the certificate:"),
+    "a name that is not the key's": (
+        RECEIPTS.certificate(kid="k"),
+        RECEIPTS.roots,
+        "hash to its name",
+    ),
     "a key of another kind": (
-        MINT.certificate(jwk=MINT.root.public_jwk, kid=MINT.root.kid),
-        MINT.roots,
+        RECEIPTS.certificate(jwk=RECEIPTS.root.public_jwk, kid=RECEIPTS.root.kid),
+        RECEIPTS.roots,
         "not the members",
     ),
-    "times that are no numbers": (MINT.certificate(issued_at_s="1"), MINT.roots, "the members"),
-    "a time that is a flag": (MINT.certificate(issued_at_s=True), MINT.roots, "the members"),
+    "times that are no numbers": (
+        RECEIPTS.certificate(issued_at_s="1"),
+        RECEIPTS.roots,
+        "the members",
+    ),
+    "a time that is a flag": (
+        RECEIPTS.certificate(issued_at_s=True),
+        RECEIPTS.roots,
+        "the members",
+    ),
 }
 
 
@@ -244,28 +256,28 @@ def test_a_certificate_that_does_not_vouch_is_told_why(
 
 
 def test_a_root_that_was_replaced_later_still_vouches() -> None:
-    roots = by_kid([Root(MINT.root.public_jwk, CERTIFICATES, 0, TIME_S + 1)])
+    roots = by_kid([Root(RECEIPTS.root.public_jwk, CERTIFICATES, 0, TIME_S + 1)])
     assert verify(GOOD, Evidence(roots)).is_anchored
 
 
 def test_a_field_that_was_changed_after_signing_fails() -> None:
     changed = PAYLOAD.replace(b'"charged":48', b'"charged":47')
     bundle = Bundle(f"{HEAD}.{encode(changed).decode()}.{SIGNATURE}", GOOD.certificate)
-    verified = verify(bundle, Evidence(MINT.roots))
+    verified = verify(bundle, Evidence(RECEIPTS.roots))
     assert "was changed" in failures(verified)["signature"]
 
 
 def test_a_receipt_signed_by_another_key_under_this_ones_name_fails() -> None:
-    message = signing_input(alg=RECEIPT_ALG, typ=RECEIPT_TYP, kid=MINT.kid, payload=PAYLOAD)
+    message = signing_input(alg=RECEIPT_ALG, typ=RECEIPT_TYP, kid=RECEIPTS.kid, payload=PAYLOAD)
     bundle = Bundle(compact(message, OTHER.key.sign(message)), GOOD.certificate)
-    assert "was changed" in failures(verify(bundle, Evidence(MINT.roots)))["signature"]
+    assert "was changed" in failures(verify(bundle, Evidence(RECEIPTS.roots)))["signature"]
 
 
 def test_an_uncertified_receipt_says_so_and_fails() -> None:
-    alone = Bundle(MINT.jws(general(certified=False)))
-    assert "nobody vouches" in failures(verify(alone, Evidence(MINT.roots)))["certificate"]
-    dressed = Bundle(alone.receipt, MINT.certificate())
-    assert "not certified" in failures(verify(dressed, Evidence(MINT.roots)))["certificate"]
+    alone = Bundle(RECEIPTS.jws(general(certified=False)))
+    assert "nobody vouches" in failures(verify(alone, Evidence(RECEIPTS.roots)))["certificate"]
+    dressed = Bundle(alone.receipt, RECEIPTS.certificate())
+    assert "not certified" in failures(verify(dressed, Evidence(RECEIPTS.roots)))["certificate"]
 
 
 LAPSED = make_agreement()
@@ -297,17 +309,17 @@ def answered_elsewhere(**changes: Any) -> Json:
 
 
 def test_another_address_is_told_and_never_counts_as_good() -> None:
-    verified = verify(MINT.bundle(answered_elsewhere()), Evidence(MINT.roots))
+    verified = verify(RECEIPTS.bundle(answered_elsewhere()), Evidence(RECEIPTS.roots))
     assert not verified.fails
     assert outcomes(verified)["override"] == "open"
     assert [HOST in check.message for check in verified.checks if check.name == "override"] == [
         True
     ]
-    assert "override" not in outcomes(verify(MINT.bundle(answer()), Evidence(MINT.roots)))
+    assert "override" not in outcomes(verify(RECEIPTS.bundle(answer()), Evidence(RECEIPTS.roots)))
 
 
 def test_a_simulated_answer_holds() -> None:
-    verified = verify(MINT.bundle(answer(simulated=["acme-one"])), Evidence(MINT.roots))
+    verified = verify(RECEIPTS.bundle(answer(simulated=["acme-one"])), Evidence(RECEIPTS.roots))
     assert not verified.fails
     assert outcomes(verified)["record"] == "holds"
 
@@ -454,7 +466,7 @@ CONTRADICTIONS: dict[str, tuple[Json, str]] = {
 def test_a_record_that_contradicts_itself_fails_though_it_is_signed(
     members: Json, words: str
 ) -> None:
-    verified = verify(MINT.bundle(members), Evidence(MINT.roots))
+    verified = verify(RECEIPTS.bundle(members), Evidence(RECEIPTS.roots))
     assert words in failures(verified)["record"]
     assert outcomes(verified)["signature"] == "holds"
 
@@ -463,13 +475,15 @@ def test_a_record_that_contradicts_itself_fails_though_it_is_signed(
 def test_a_record_may_say_what_made_an_enclave_necessary(by: str) -> None:
     rule = "provider_confidential" if by == "preference" else "capability_confidential"
     rejected = {} if by == "lifted" else {rule: ["acme-two"]}
-    verified = verify(MINT.bundle(answer(confidential=by, rejected=rejected)), Evidence(MINT.roots))
+    verified = verify(
+        RECEIPTS.bundle(answer(confidential=by, rejected=rejected)), Evidence(RECEIPTS.roots)
+    )
     assert outcomes(verified)["record"] == "holds"
 
 
 def test_a_record_of_an_earlier_release_says_nothing_of_it_and_holds() -> None:
     rejected = {"provider_confidential": ["acme-two"]}
-    verified = verify(MINT.bundle(answer(rejected=rejected)), Evidence(MINT.roots))
+    verified = verify(RECEIPTS.bundle(answer(rejected=rejected)), Evidence(RECEIPTS.roots))
     assert outcomes(verified)["record"] == "holds"
 
 
@@ -477,16 +491,16 @@ def test_a_request_of_several_turns_is_recomputed_turn_by_turn() -> None:
     usage = {**answer()["usage"], "in": 200, "out": 100}
     cost = {"computed": 96, "charged": 96, "held": 100}
     members = answer(turns=[TURN, TURN], usage=usage, cost=cost)
-    assert not verify(MINT.bundle(members), Evidence(MINT.roots)).fails
+    assert not verify(RECEIPTS.bundle(members), Evidence(RECEIPTS.roots)).fails
 
 
 def test_output_that_nobody_saw_is_recomputed_by_the_time_worked() -> None:
-    assert not verify(MINT.bundle(answer(**unseen())), Evidence(MINT.roots)).fails
+    assert not verify(RECEIPTS.bundle(answer(**unseen())), Evidence(RECEIPTS.roots)).fails
     turns = [TURN, ["acme-one", 100, 6_000, 0, 0, *TURN[5:]]]
     usage = {**answer()["usage"], "in": 200, "out": 6_050, "source": "estimated"}
     cost = {"computed": 2_952, "charged": 2_952, "held": 9_000}
     several = answer(**{**unseen(), "turns": turns, "usage": usage, "cost": cost})
-    assert not verify(MINT.bundle(several), Evidence(MINT.roots)).fails
+    assert not verify(RECEIPTS.bundle(several), Evidence(RECEIPTS.roots)).fails
 
 
 MALFORMED: dict[str, Json] = {
@@ -530,7 +544,7 @@ MALFORMED: dict[str, Json] = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_record_that_is_malformed_fails_and_is_no_traceback(name: str) -> None:
-    verified = verify(MINT.bundle(MALFORMED[name]), Evidence(MINT.roots))
+    verified = verify(RECEIPTS.bundle(MALFORMED[name]), Evidence(RECEIPTS.roots))
     assert verified.fails
 
 
@@ -552,25 +566,25 @@ CARDS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("card, words", CARDS.values(), ids=CARDS)
 def test_a_price_card_that_does_not_match_is_told_why(card: bytes, words: str) -> None:
-    bundle = MINT.bundle(answer(card=CARD_SHA256))
-    assert words in failures(verify(bundle, Evidence(MINT.roots, card=card)))["card"]
+    bundle = RECEIPTS.bundle(answer(card=CARD_SHA256))
+    assert words in failures(verify(bundle, Evidence(RECEIPTS.roots, card=card)))["card"]
 
 
 def test_prices_that_are_not_the_cards_fail() -> None:
     catalog = make_catalog([make_row(price=make_price(300_000, 480_000))])
-    bundle = MINT.bundle(answer(card=card_sha256(pricing_card(catalog))))
-    evidence = Evidence(MINT.roots, card=canonical_bytes(pricing_card(catalog)))
+    bundle = RECEIPTS.bundle(answer(card=card_sha256(pricing_card(catalog))))
+    evidence = Evidence(RECEIPTS.roots, card=canonical_bytes(pricing_card(catalog)))
     assert "not those of the card" in failures(verify(bundle, evidence))["card"]
 
 
 @pytest.mark.parametrize("name", ["request", "response"])
 def test_one_byte_changed_fails(name: str) -> None:
     content = REQUEST if name == "request" else RESPONSE
-    bundle = MINT.bundle(general(**{f"{name}_sha256": sha256(content)}))
+    bundle = RECEIPTS.bundle(general(**{f"{name}_sha256": sha256(content)}))
     for at in range(len(content)):
         changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
         given: dict[str, Any] = {name: changed}
-        assert set(failures(verify(bundle, Evidence(MINT.roots, **given)))) == {name}
+        assert set(failures(verify(bundle, Evidence(RECEIPTS.roots, **given)))) == {name}
 
 
 NO_BUNDLES: dict[str, tuple[bytes, str]] = {
@@ -584,14 +598,14 @@ NO_BUNDLES: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("content, words", NO_BUNDLES.values(), ids=NO_BUNDLES)
 def test_what_holds_no_receipt_is_told_why(content: bytes, words: str) -> None:
-    with pytest.raises(ProofFailed, match=words):
+    with pytest.raises(VerificationError, match=words):
         read_bundle(content)
 
 
 @given(st.integers(0, len(GOOD.receipt) - 1), st.characters(codec="utf-8"))
 def test_a_receipt_with_any_character_changed_is_not_good(at: int, character: str) -> None:
     text = GOOD.receipt[:at] + character + GOOD.receipt[at + 1 :]
-    verified = verify(Bundle(text, GOOD.certificate), Evidence(MINT.roots))
+    verified = verify(Bundle(text, GOOD.certificate), Evidence(RECEIPTS.roots))
     assert text == GOOD.receipt or verified.fails
 
 
@@ -608,16 +622,16 @@ def test_a_record_with_any_member_replaced_is_judged_and_is_no_traceback(
 ) -> None:
     members = {**answer(), name: value}
     payload = json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    verify(Bundle(MINT.jws(payload.encode()), GOOD.certificate), Evidence(MINT.roots))
+    verify(Bundle(RECEIPTS.jws(payload.encode()), GOOD.certificate), Evidence(RECEIPTS.roots))
 
 
 @given(st.binary(max_size=300))
 def test_the_reader_takes_any_bytes(content: bytes) -> None:
     try:
         bundle = read_bundle(content)
-    except ProofFailed:
+    except VerificationError:
         return
-    assert verify(bundle, Evidence(MINT.roots)).fails
+    assert verify(bundle, Evidence(RECEIPTS.roots)).fails
 
 
 @given(JSONS)
@@ -625,13 +639,13 @@ def test_the_reader_takes_any_json(value: Any) -> None:
     content = json.dumps({"receipt": GOOD.receipt, "certificate": value}).encode()
     try:
         bundle = read_bundle(content)
-    except ProofFailed:
+    except VerificationError:
         return
-    assert not verify(bundle, Evidence(MINT.roots)).is_anchored
+    assert not verify(bundle, Evidence(RECEIPTS.roots)).is_anchored
 
 
 def test_the_id_of_the_builders_is_of_their_time() -> None:
-    assert verify(GOOD, Evidence(MINT.roots)).record is not None
+    assert verify(GOOD, Evidence(RECEIPTS.roots)).record is not None
     assert answer()["id"] == ID
 
 
@@ -679,9 +693,9 @@ HOSTILE: dict[str, tuple[Json, str]] = {
 def test_a_hostile_record_is_judged_and_leaves_the_terminal_alone(
     members: Json, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    verified = verify(MINT.bundle(members), Evidence(MINT.roots))
+    verified = verify(RECEIPTS.bundle(members), Evidence(RECEIPTS.roots))
     assert not words or words in " ".join(failures(verified).values())
     path = tmp_path / "receipt.jws"
-    path.write_text(MINT.bundle(members).receipt)
+    path.write_text(RECEIPTS.bundle(members).receipt)
     assert main(["verify", str(path)], {}) == (1 if words else 3)
     assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())

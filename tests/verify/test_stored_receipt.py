@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bench.audit_operator import repository_document
 from phigate.cli.audit_page import as_json, page
-from phigate.core.catalog.snapshot import canonical_bytes, catalog_from_bytes
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.ledger.receipt_item import GarbledReceipt, read_receipt, signed_members
 from phigate.core.receipts.members import RECORD
 from phigate.core.receipts.record import Signed
@@ -20,7 +21,7 @@ from tests.verify.account_fixture import TRAFFIC, AccountFixture, is_general, is
 
 HONEST = AccountFixture.kept()
 NAMES = [HONEST.names(kind, day)[0] for kind, day in ((is_general, 2), (is_phi, 0))]
-CATALOG = catalog_from_bytes(canonical_bytes(repository_document()))
+CATALOG = checked_catalog(canonical_bytes(repository_document()))
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=8)
 rows = st.sampled_from(sorted(CATALOG.rows_by_id))

@@ -199,7 +199,7 @@ def test_every_changed_digit_is_noticed(made: Callable[[], Members]) -> None:
                 assert check.outcome == "fails", (name, at)
 
 
-MINT = ReceiptFactory()
+RECEIPTS = ReceiptFactory()
 WATCHED = {**RECORD, "upstream_id": "chatcmpl-1"}
 
 
@@ -210,7 +210,7 @@ def upstream_of(bundle: Bundle, evidence: Evidence) -> list[Outcome]:
 
 def test_verify_takes_the_signature_that_came_with_the_receipt_or_the_one_that_is_given() -> None:
     good, bad = (dumped(ecdsa(signing_address=address)) for address in (SIGNER, OTHER))
-    bundle = MINT.bundle(general(**WATCHED))
+    bundle = RECEIPTS.bundle(general(**WATCHED))
     assert upstream_of(bundle, Evidence()) == ["open"]
     assert upstream_of(bundle, Evidence(upstream=good)) == ["holds"]
     assert upstream_of(replace(bundle, upstream=good), Evidence()) == ["holds"]
@@ -220,13 +220,13 @@ def test_verify_takes_the_signature_that_came_with_the_receipt_or_the_one_that_i
 
 
 def test_verify_says_nothing_of_an_upstream_that_signs_nothing() -> None:
-    bundle = MINT.bundle(general())
+    bundle = RECEIPTS.bundle(general())
     assert upstream_of(bundle, Evidence()) == []
     assert upstream_of(bundle, Evidence(upstream=dumped(ecdsa()))) == ["fails"]
 
 
 def test_a_bundle_is_read_with_the_upstreams_signature() -> None:
-    made = MINT.bundle(general(**WATCHED))
+    made = RECEIPTS.bundle(general(**WATCHED))
     body = {"receipt": made.receipt, "certificate": made.certificate}
     assert read_bundle(json.dumps(body).encode()).upstream is None
     read = read_bundle(json.dumps({**body, "upstream_signature": ecdsa()}).encode())

@@ -6,14 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from phigate.core.catalog.price import card_price, card_sha256, usd_per_mtok
-from phigate.core.catalog.snapshot import (
-    canonical_bytes,
-    catalog_from_bytes,
-    document_from_texts,
-    pricing_card,
-    with_missing_keys,
-)
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.price import card_price, card_sha256, pricing_card, usd_per_mtok
+from phigate.core.catalog.snapshot import canonical_bytes, with_missing_keys
 from phigate.core.types import Catalog, Price
 
 CATALOG = Path(__file__).parents[3] / "catalog"
@@ -59,7 +55,7 @@ ROUNDED = {
 
 def catalog() -> Catalog:
     texts = {str(p.relative_to(CATALOG)): p.read_text() for p in CATALOG.rglob("*.toml")}
-    return catalog_from_bytes(canonical_bytes(document_from_texts(texts)))
+    return checked_catalog(canonical_bytes(document_from_texts(texts)))
 
 
 @pytest.mark.parametrize("region, row_id, tier, status, in_usd, out_usd", PUBLISHED)

@@ -10,14 +10,11 @@ from typing import Any
 import pytest
 
 from phigate.adapters import ADAPTERS
-from phigate.core.catalog.snapshot import (
-    CatalogInvalid,
-    canonical_bytes,
-    catalog_from_bytes,
-    check,
-    document_from_texts,
-    model_item,
-)
+from phigate.core.catalog.check import check, checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.mistakes import CatalogInvalid
+from phigate.core.catalog.model_item import model_item
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.routing.route import rows_of_model
 from phigate.core.types import MODEL_TIERS, REGIONS, Catalog, Json
 
@@ -371,7 +368,7 @@ def document() -> Json:
 
 
 def catalog() -> Catalog:
-    return catalog_from_bytes(canonical_bytes(document()))
+    return checked_catalog(canonical_bytes(document()))
 
 
 def changed(changes: list[tuple[Where, Any]]) -> Json:
@@ -399,7 +396,7 @@ def test_each_mistake_is_named_by_file_row_and_field(
     mistakes = check(broken)
     assert {(mistake.file, mistake.row, mistake.field) for mistake in mistakes} == expected
     with pytest.raises(CatalogInvalid) as caught:
-        catalog_from_bytes(json.dumps(broken).encode())
+        checked_catalog(json.dumps(broken).encode())
     assert list(caught.value.mistakes) == mistakes
     assert all(str(mistake) in str(caught.value) for mistake in mistakes)
 
@@ -440,7 +437,7 @@ def test_junk_anywhere_is_a_mistake_and_never_a_crash(where: Where, junk: Any) -
 @pytest.mark.parametrize("junk", [b"", b"{", b"[]", b"1", b"\xff", b"[" * 100_000])
 def test_bytes_that_hold_no_document_are_refused(junk: bytes) -> None:
     with pytest.raises(CatalogInvalid):
-        catalog_from_bytes(junk)
+        checked_catalog(junk)
 
 
 def test_a_row_that_is_served_in_a_dialect_without_adapter_is_a_mistake() -> None:
@@ -479,7 +476,7 @@ def test_the_same_texts_give_the_same_bytes_in_any_order() -> None:
     forward, backward = texts(), dict(reversed(texts().items()))
     first = canonical_bytes(document_from_texts(forward))
     assert first == canonical_bytes(document_from_texts(backward))
-    assert catalog_from_bytes(first).sha256 == hashlib.sha256(first).hexdigest()
+    assert checked_catalog(first).sha256 == hashlib.sha256(first).hexdigest()
 
 
 def test_all_ten_regions_have_a_chat_row_and_aws_regions() -> None:
@@ -626,7 +623,7 @@ def test_a_cache_is_per_key_where_the_catalog_says_so_and_nowhere_by_default() -
         ((*CH_ROW, "cache_key_name"), "cache_salt"),
         ((*CH_ROW, "cache_is_per_key"), True),
     ]
-    said = catalog_from_bytes(canonical_bytes(changed(says))).rows_by_id[GEMMA]
+    said = checked_catalog(canonical_bytes(changed(says))).rows_by_id[GEMMA]
     assert (said.cache_key_name, said.cache_is_per_key) == ("cache_salt", True)
 
 
@@ -640,4 +637,4 @@ def test_a_row_writes_200_tokens_a_second_unless_its_catalog_says_otherwise() ->
 
 
 def loaded(whole: Json) -> Catalog:
-    return catalog_from_bytes(canonical_bytes(whole))
+    return checked_catalog(canonical_bytes(whole))

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from phigate.core.catalog.model_item import model_item
 from phigate.core.catalog.overrides import OverrideRefused, is_loopback, read_override, without_port
-from phigate.core.catalog.price import card_sha256
+from phigate.core.catalog.price import card_sha256, pricing_card
 from phigate.core.catalog.reach import overridden_row, with_overrides, with_simulated
-from phigate.core.catalog.snapshot import model_item, pricing_card, with_missing_keys
+from phigate.core.catalog.snapshot import with_missing_keys
 from phigate.core.types import Override
 from tests.builders import make_agreement, make_catalog, make_row, repository_catalog
 

@@ -155,7 +155,7 @@ class Case(NamedTuple):
     allowed: frozenset[str] = NOTHING
     routed_at_s: float = NOW_S
 
-    def stand(self, at_s: float) -> GateContext:
+    def context(self, at_s: float) -> GateContext:
         return GateContext(at_s, self.age_s + (at_s - self.routed_at_s), self.allowed)
 
 
@@ -528,7 +528,7 @@ TRIES_LAW = "the attempts are the candidates in order, each looked at again"
 class HandsOut(Protocol):
     """What of Attempts is used here."""
 
-    def next(self, stand: GateContext, /) -> Row | None: ...
+    def next(self, context: GateContext, /) -> Row | None: ...
 
 
 class Subject(NamedTuple):
@@ -540,7 +540,7 @@ class Subject(NamedTuple):
 
 def laws_broken(subject: Subject, case: Case) -> Iterator[str]:
     """Runs one case with every subset of its candidates failing."""
-    route = subject.decide(case.catalog, case.asked, case.stand(case.routed_at_s))
+    route = subject.decide(case.catalog, case.asked, case.context(case.routed_at_s))
     ids, code = expected(case)
     if route.code != code:
         yield CODE_LAW
@@ -562,7 +562,7 @@ def _laws_broken_by_tries(
     tried: list[str] = []
     at_s = case.routed_at_s + ROUTE_S
     while len(tried) < TRIES_SEEN_MAX:
-        row = hand.next(case.stand(at_s))
+        row = hand.next(case.context(at_s))
         if row is None:
             break
         yield from _laws_broken_by_a_try(case, row, at_s)
@@ -575,7 +575,7 @@ def _laws_broken_by_tries(
 
 
 def _laws_broken_by_a_try(case: Case, row: Row, at_s: float) -> Iterator[str]:
-    asked, age_s = case.asked, case.stand(at_s).catalog_age_s
+    asked, age_s = case.asked, case.context(at_s).catalog_age_s
     if asked.region not in row.places:
         yield REGION_LAW
     elif asked.phi and not phi_is_lawful(row, asked.region, at_s, age_s):
@@ -625,7 +625,7 @@ def deceived(doctor: Doctor) -> Subject:
     """A gate that is blind to something: each rule sees what `doctor` makes of its arguments."""
 
     def seeing(rule: Rule) -> Rule:
-        return lambda row, asked, stand: rule(*doctor(row, asked, stand))
+        return lambda row, asked, context: rule(*doctor(row, asked, context))
 
     return gate([(name, seeing(rule)) for name, rule in STEPS])
 
@@ -634,121 +634,121 @@ def blind_to(**changes: Any) -> Subject:
     """A gate that takes every agreement for one with these members."""
 
     def doctor(
-        row: Row, asked: Requirements, stand: GateContext
+        row: Row, asked: Requirements, context: GateContext
     ) -> tuple[Row, Requirements, GateContext]:
         agreement = row.agreement
         if agreement is not None:
             row = replace(row, agreement=replace(agreement, **changes))
-        return row, asked, stand
+        return row, asked, context
 
     return deceived(doctor)
 
 
 def proven_everywhere(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
     places = {name: replace(place, residency="contract") for name, place in row.places.items()}
-    return replace(row, places=places), asked, stand
+    return replace(row, places=places), asked, context
 
 
 def as_if_allowed(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row, asked, replace(stand, unproven_allowed=EVERYTHING)
+    return row, asked, replace(context, unproven_allowed=EVERYTHING)
 
 
 def as_if_just_read(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row, asked, replace(stand, catalog_age_s=0.0)
+    return row, asked, replace(context, catalog_age_s=0.0)
 
 
 def passes_without_agreement(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row, replace(asked, phi=asked.phi and row.agreement is not None), stand
+    return row, replace(asked, phi=asked.phi and row.agreement is not None), context
 
 
 def as_if_chat(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row, replace(asked, task="chat"), stand
+    return row, replace(asked, task="chat"), context
 
 
 def as_if_confidential(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return replace(row, confidential=True), asked, stand
+    return replace(row, confidential=True), asked, context
 
 
 def as_if_it_took_all(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return replace(row, drops=NOTHING), asked, stand
+    return replace(row, drops=NOTHING), asked, context
 
 
 def as_if_trusted(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
     if row.override is not None:
         row = replace(row, override=TRUSTED)
-    return row, asked, stand
+    return row, asked, context
 
 
 def as_if_at_home(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row.reviewed, asked, stand
+    return row.reviewed, asked, context
 
 
 def as_if_trust_were_an_agreement(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
     if row.override == TRUSTED and row.overridden is not None:
         agreement = make_agreement(regions=frozenset(REGIONS))
         row = replace(row, overridden=replace(row.overridden, agreement=agreement))
-    return row, asked, stand
+    return row, asked, context
 
 
 def as_if_confidential_by_name(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return replace(row, confidential=row.reviewed.confidential), asked, stand
+    return replace(row, confidential=row.reviewed.confidential), asked, context
 
 
 def as_if_every_override_were_live(
-    row: Row, asked: Requirements, stand: GateContext
+    row: Row, asked: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
     if row.overridden is not None:
         row = replace(row, overridden=replace(row.overridden, status="live"))
-    return row, asked, stand
+    return row, asked, context
 
 
-def adds_a_row_back(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
-    route = decide(catalog, asked, stand)
+def adds_a_row_back(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
+    route = decide(catalog, asked, context)
     back = tuple(catalog.rows_by_id[rejection.row] for rejection in route.rejections[:1])
     candidates = route.candidates + back
     return replace(route, candidates=candidates, code=None if candidates else route.code)
 
 
-def widens(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
+def widens(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
     """Preferences that leave nobody are taken for none."""
-    route = decide(catalog, asked, stand)
+    route = decide(catalog, asked, context)
     if route.candidates:
         return route
-    return decide(catalog, replace(asked, preferences=Preferences()), stand)
+    return decide(catalog, replace(asked, preferences=Preferences()), context)
 
 
-def falls_back_always(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
+def falls_back_always(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
     allowing = replace(asked.preferences, allow_fallbacks=True)
-    return decide(catalog, replace(asked, preferences=allowing), stand)
+    return decide(catalog, replace(asked, preferences=allowing), context)
 
 
 def with_code(of: Callable[[Requirements, str], str]) -> Subject:
     """Every refusal gets the code that `of` makes of the request and the right one."""
 
-    def changed(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
-        route = decide(catalog, asked, stand)
+    def changed(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
+        route = decide(catalog, asked, context)
         code: Any = None if route.code is None else of(asked, route.code)
         return replace(route, code=code)
 
@@ -758,8 +758,8 @@ def with_code(of: Callable[[Requirements, str], str]) -> Subject:
 def naming(change: Callable[[Catalog, Requirements], Requirements]) -> Subject:
     """What makes an enclave necessary is read from what `change` makes of the request."""
 
-    def changed(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
-        return decide(catalog, change(catalog, asked), stand)
+    def changed(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
+        return decide(catalog, change(catalog, asked), context)
 
     return Subject(decide=changed)
 
@@ -811,40 +811,40 @@ def looks_past(*names: str) -> Callable[[Route], HandsOut]:
     return lambda route: Attempts(route, look=partial(may_attempt, steps=steps))
 
 
-def math_by_step(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
+def math_by_step(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
     """PHI for a math agent is blocked only where a row came as far as the PHI step."""
-    route = decide(catalog, asked, stand)
+    route = decide(catalog, asked, context)
     rules = {rejection.rule for rejection in route.rejections}
     is_early = asked.task == "math" and asked.phi and "phi_sandbox" not in rules
     return replace(route, code="no_route") if is_early else route
 
 
-def refuses_all(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
+def refuses_all(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
     rejections = tuple(Rejection(row.id, "region") for row in catalog.rows)
     return Route(asked, (), rejections, "phi_blocked" if asked.phi else "no_route")
 
 
-def forgets_rejections(catalog: Catalog, asked: Requirements, stand: GateContext) -> Route:
-    return replace(decide(catalog, asked, stand), rejections=())
+def forgets_rejections(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
+    return replace(decide(catalog, asked, context), rejections=())
 
 
 def never_looks(route: Route) -> HandsOut:
-    return Attempts(route, look=lambda row, asked, stand: True)
+    return Attempts(route, look=lambda row, asked, context: True)
 
 
 def looks_once(route: Route) -> HandsOut:
     """The check before the second attempt and all later ones is skipped."""
 
-    def look(row: Row, asked: Requirements, stand: GateContext) -> bool:
-        return hand.handed_out > 0 or may_attempt(row, asked, stand)
+    def look(row: Row, asked: Requirements, context: GateContext) -> bool:
+        return hand.handed_out > 0 or may_attempt(row, asked, context)
 
     hand = Attempts(route, look=look)
     return hand
 
 
 def looks_at_an_old_clock(route: Route) -> HandsOut:
-    def look(row: Row, asked: Requirements, stand: GateContext) -> bool:
-        return may_attempt(row, asked, replace(stand, now_s=NOW_S, catalog_age_s=0.0))
+    def look(row: Row, asked: Requirements, context: GateContext) -> bool:
+        return may_attempt(row, asked, replace(context, now_s=NOW_S, catalog_age_s=0.0))
 
     return Attempts(route, look=look)
 
@@ -856,9 +856,9 @@ class TriesWithoutEnd:
         self._asked = route.asked
         self._rows = itertools.cycle(route.candidates)
 
-    def next(self, stand: GateContext) -> Row | None:
+    def next(self, context: GateContext) -> Row | None:
         row = next(self._rows, None)
-        return row if row is not None and may_attempt(row, self._asked, stand) else None
+        return row if row is not None and may_attempt(row, self._asked, context) else None
 
 
 # What was broken, and the law by which it must be caught.
@@ -1247,11 +1247,11 @@ RULES: dict[str, tuple[Row, Requirements, GateContext, str | None]] = {
 }
 
 
-@pytest.mark.parametrize(("row", "asked", "stand", "rule"), RULES.values(), ids=RULES)
+@pytest.mark.parametrize(("row", "asked", "context", "rule"), RULES.values(), ids=RULES)
 def test_a_row_passes_or_is_rejected_with_its_rule(
-    row: Row, asked: Requirements, stand: GateContext, rule: str | None
+    row: Row, asked: Requirements, context: GateContext, rule: str | None
 ) -> None:
-    verdict = admit([row], asked, stand)
+    verdict = admit([row], asked, context)
     expected_rows, expected_rejections = ((row,), ()) if rule is None else ((), ((row.id, rule),))
     assert verdict.rows == expected_rows
     assert tuple((r.row, r.rule) for r in verdict.rejections) == expected_rejections

@@ -11,18 +11,17 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from phigate.core.catalog.snapshot import (
-    CatalogInvalid,
-    canonical_bytes,
-    catalog_from_bytes,
-    document_from_texts,
-    pricing_card,
-)
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.mistakes import CatalogInvalid
+from phigate.core.catalog.price import pricing_card
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.errors import Overloaded
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
 from phigate.core.types import Override
 from phigate.effects.signing.signer import KeyFileSigner
-from phigate.effects.store.catalog import RETRY_AFTER_S, DynamoCatalog, push_snapshot
+from phigate.effects.store.catalog import RETRY_AFTER_S, DynamoCatalog
+from phigate.effects.store.catalog_push import push_snapshot
 from phigate.effects.store.dynamodb import NotAccepted, Unavailable
 
 CATALOG = Path(__file__).parents[3] / "catalog"
@@ -152,7 +151,7 @@ def test_what_was_pushed_is_what_is_read() -> None:
         stack = Stack()
         pushed = await stack.push(document_bytes())
         view = await stack.source.current()
-        assert view.catalog == catalog_from_bytes(document_bytes())
+        assert view.catalog == checked_catalog(document_bytes())
         assert view.catalog.sha256 == pushed
         assert view.read_at_s == stack.clock.time_s
 
@@ -163,7 +162,7 @@ def test_the_pointer_is_written_last() -> None:
     async def story() -> None:
         stack = Stack()
         pushed = await stack.push(document_bytes())
-        card = catalog_from_bytes(document_bytes()).card_sha256
+        card = checked_catalog(document_bytes()).card_sha256
         assert stack.db.order == [("CATALOG", f"S#{pushed}"), ("CARD", card), POINTER]
 
     run(story)
@@ -232,7 +231,7 @@ def _other_content(stack: Stack, name: str) -> None:
 def _other_content_under_its_own_name(stack: Stack, name: str) -> None:
     """What somebody who may write the table but holds no key can do."""
     forged = document_bytes(together="alpha")
-    forged_name = catalog_from_bytes(forged).sha256
+    forged_name = checked_catalog(forged).sha256
     item = dict(stack.db.items["CATALOG", f"S#{name}"])
     stack.db.items["CATALOG", f"S#{forged_name}"] = item
     _repacked(stack, forged_name, forged)
@@ -464,7 +463,7 @@ def test_older_cards_are_found_by_their_hash() -> None:
         await stack.push(older)
         await stack.push(document_bytes())
         for pushed in (older, document_bytes()):
-            card = pricing_card(catalog_from_bytes(pushed))
+            card = pricing_card(checked_catalog(pushed))
             body = await stack.source.card(card["card"])
             assert body is not None and json.loads(body) == card
             assert await stack.source.card(card["card"].removeprefix("sha256:")) == body
@@ -486,7 +485,7 @@ def test_a_card_that_was_altered_is_none() -> None:
     async def story() -> None:
         stack = Stack()
         await stack.push(document_bytes())
-        card = pricing_card(catalog_from_bytes(document_bytes()))
+        card = pricing_card(checked_catalog(document_bytes()))
         card["rows"][0]["in_usd_per_mtok"] = "0.01"
         name = card["card"].removeprefix("sha256:")
         packed = base64.b64encode(zlib.compress(json.dumps(card).encode())).decode()

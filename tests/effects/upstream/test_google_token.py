@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from phigate.core.catalog import fields as catalog_fields
+from phigate.core.catalog import vocabulary
 from phigate.core.errors import UpstreamFailed
 from phigate.core.upstream import UpstreamRequest
 from phigate.effects.upstream.credentials import AUTH_SCHEMES, ProviderAccess
@@ -335,4 +335,4 @@ def test_a_fixed_key_has_its_header_ready(auth: str, header: tuple[str, str]) ->
 
 
 def test_every_way_to_send_a_key_that_a_catalog_may_name_is_known() -> None:
-    assert set(AUTH_SCHEMES) == set(catalog_fields.AUTH_SCHEMES)
+    assert set(AUTH_SCHEMES) == set(vocabulary.AUTH_SCHEMES)

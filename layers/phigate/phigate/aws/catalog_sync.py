@@ -14,19 +14,17 @@ from typing import Any
 from phigate.adapters import ADAPTERS
 from phigate.aws.environment import AwsClients, LambdaEnvironment
 from phigate.aws.settings import CatalogSyncSettings, SettingsRefused
-from phigate.core.catalog.snapshot import (
-    CatalogInvalid,
-    canonical_bytes,
-    check,
-    document_from_texts,
-)
+from phigate.core.catalog.check import check
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.mistakes import CatalogInvalid
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.errors import PhigateError
 from phigate.effects.aws.cloudformation import Outcome, answer
 from phigate.effects.aws.credentials import NoCredentials
 from phigate.effects.aws.lambda_event_log import LambdaEventLog
 from phigate.effects.loop_failures import record_loop_failures
 from phigate.effects.signing.signer import SigningFailed
-from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.catalog_push import push_snapshot
 from phigate.effects.store.receipts import DynamoReceipts
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, REDPILL
 
@@ -38,8 +36,8 @@ MISTAKES_MAX = 5  # told in a reason; phigate catalog check tells all
 class CatalogSync:
     """A Lambda handler."""
 
-    def __init__(self, outside: LambdaEnvironment | None = None) -> None:
-        self._outside = outside or LambdaEnvironment()
+    def __init__(self, lambda_environment: LambdaEnvironment | None = None) -> None:
+        self._lambda_environment = lambda_environment or LambdaEnvironment()
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> None:
         """One event of CloudFormation. Raises NotAnswered."""
@@ -47,11 +45,11 @@ class CatalogSync:
 
     @cached_property
     def _event_log(self) -> LambdaEventLog:
-        return self._outside.event_log("catalog_sync")
+        return self._lambda_environment.event_log("catalog_sync")
 
     async def _answered(self, event: Mapping[str, Any], request_id: str) -> None:
         outcome = await self._outcome(event, request_id)
-        await answer(event, PHYSICAL_ID, outcome, self._outside.clock)
+        await answer(event, PHYSICAL_ID, outcome, self._lambda_environment.clock)
 
     async def _outcome(self, event: Mapping[str, Any], request_id: str) -> Outcome:
         if event.get("RequestType") == "Delete":
@@ -68,7 +66,7 @@ class CatalogSync:
 
     async def _synced(self) -> str:
         """Register the roots, then push; the snapshot's SHA-256."""
-        aws = AwsClients(CatalogSyncSettings, self._outside, self._event_log)
+        aws = AwsClients(CatalogSyncSettings, self._lambda_environment, self._event_log)
         try:
             # First of all: what is wrong with the catalog costs no call.
             document = document_bytes(Path(aws.settings.catalog_folder))

@@ -16,10 +16,10 @@ NO_MATH = "The math agent is switched off in this stack (MathEnabled=false)."
 TASKS: tuple[Task, ...] = ("chat", "math")
 
 
-def chat(outside: LambdaEnvironment | None = None) -> FunctionServer:
+def chat(lambda_environment: LambdaEnvironment | None = None) -> FunctionServer:
     """POST /v1/chat/completions. Raises SettingsRefused."""
     surface = functools.partial(chats, tasks=TASKS)
-    return FunctionServer(ChatSettings, outside or LambdaEnvironment(), surface, _extras)
+    return FunctionServer(ChatSettings, lambda_environment or LambdaEnvironment(), surface, _extras)
 
 
 async def _extras(aws: AwsClients[ChatSettings]) -> FunctionParts:

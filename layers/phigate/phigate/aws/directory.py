@@ -9,11 +9,11 @@ from phigate.effects.signing.text_signer import Eip191Signer
 from phigate.http.app import build_app
 
 
-def directory(outside: LambdaEnvironment | None = None) -> FunctionServer:
+def directory(lambda_environment: LambdaEnvironment | None = None) -> FunctionServer:
     """Every endpoint but the chats. Raises SettingsRefused."""
     return FunctionServer(
         DirectorySettings,
-        outside or LambdaEnvironment(),
+        lambda_environment or LambdaEnvironment(),
         functools.partial(build_app, tasks=()),
         _extras,
     )

@@ -83,14 +83,14 @@ class AwsClients(Generic[S_co]):
     def __init__(
         self,
         model: type[S_co],
-        outside: LambdaEnvironment,
+        lambda_environment: LambdaEnvironment,
         event_log: LambdaEventLog | None = None,
     ) -> None:
-        environ = outside.environ()
-        self.outside = outside
-        self.clock = outside.clock
+        environ = lambda_environment.environ()
+        self.lambda_environment = lambda_environment
+        self.clock = lambda_environment.clock
         self.function = function_of(model)
-        self.event_log = event_log or outside.event_log(self.function)
+        self.event_log = event_log or lambda_environment.event_log(self.function)
         try:
             self._settings = read_settings(environ, model)
             self._fips = uses_fips(environ)
@@ -139,7 +139,9 @@ class AwsClients(Generic[S_co]):
 
     def endpoint(self, service: str) -> str:
         """Where a service answers this function."""
-        return self.outside.endpoint(service, self.settings.common.aws_region, self._fips)
+        return self.lambda_environment.endpoint(
+            service, self.settings.common.aws_region, self._fips
+        )
 
 
 def uses_fips(environ: Mapping[str, str]) -> bool:

@@ -19,10 +19,12 @@ NEEDS_STREAMING = (
 TASKS: tuple[Task, ...] = ("math",)
 
 
-def math(outside: LambdaEnvironment | None = None) -> FunctionServer:
+def math(lambda_environment: LambdaEnvironment | None = None) -> FunctionServer:
     """POST /v1/math/chat/completions. Raises SettingsRefused."""
     surface = functools.partial(chats, tasks=TASKS)
-    return FunctionServer(MathSettings, outside or LambdaEnvironment(), surface, math_extras)
+    return FunctionServer(
+        MathSettings, lambda_environment or LambdaEnvironment(), surface, math_extras
+    )
 
 
 async def math_extras(aws: AwsClients[MathSettings]) -> FunctionParts:

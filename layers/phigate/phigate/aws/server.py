@@ -62,11 +62,11 @@ class FunctionServer:
     def __init__(
         self,
         model: type[S],
-        outside: LambdaEnvironment,
+        lambda_environment: LambdaEnvironment,
         make_surface: Callable[[Gateway], GatewayApp],
         make_extras: MakeExtras[S],
     ) -> None:
-        aws = AwsClients(model, outside)
+        aws = AwsClients(model, lambda_environment)
         self._aws: AwsClients[ServedSettings] = aws
         self._make_surface = make_surface
         self._make_extras = functools.partial(make_extras, aws)
@@ -185,7 +185,7 @@ def _provider_credentials(
         clock=aws.clock,
         event_log=aws.event_log,
         calls=extras.calls,
-        base_url=aws.outside.base_url,
+        base_url=aws.lambda_environment.base_url,
     )
 
 

@@ -38,8 +38,8 @@ class SweepFailed(Exception):
 class Sweeper:
     """A Lambda handler."""
 
-    def __init__(self, outside: LambdaEnvironment | None = None) -> None:
-        self._outside = outside or LambdaEnvironment()
+    def __init__(self, lambda_environment: LambdaEnvironment | None = None) -> None:
+        self._lambda_environment = lambda_environment or LambdaEnvironment()
 
     def __call__(self, event: Any, context: Any) -> None:
         """One sweep. Raises SettingsRefused, NoCredentials, SweepFailed."""
@@ -48,11 +48,11 @@ class Sweeper:
 
     @cached_property
     def _event_log(self) -> LambdaEventLog:
-        return self._outside.event_log("sweeper")
+        return self._lambda_environment.event_log("sweeper")
 
     async def _swept(self) -> None:
         record_loop_failures(asyncio.get_running_loop(), self._event_log)
-        aws = AwsClients(SweeperSettings, self._outside, self._event_log)
+        aws = AwsClients(SweeperSettings, self._lambda_environment, self._event_log)
         try:
             await aws.credentials.fresh()
             work = Sweep(aws)

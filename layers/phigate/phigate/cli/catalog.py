@@ -7,13 +7,14 @@ from phigate.cli.catalog_source import DEFAULT_FOLDER, document_bytes, stored_vi
 from phigate.cli.command import Command, Environment, remark
 from phigate.cli.store import Store, on_store, place_flags
 from phigate.cli.tables import columns, day
+from phigate.core.catalog.check import checked_catalog
+from phigate.core.catalog.mistakes import CatalogInvalid
 from phigate.core.catalog.price import CARD_PREFIX, tier_of, usd_per_mtok
-from phigate.core.catalog.snapshot import CatalogInvalid, catalog_from_bytes
 from phigate.core.limits import CATALOG_FRESH_S
 from phigate.core.types import Catalog, Row
 from phigate.effects.clock import WallClock
 from phigate.effects.signing.signer import load_or_create_key_file
-from phigate.effects.store.catalog import push_snapshot
+from phigate.effects.store.catalog_push import push_snapshot
 
 _PRICES = ("IN USD/MTOK", "OUT USD/MTOK")
 _HEADINGS = ("ROW", "REGIONS", "STATUS", "TIER", "MODEL TIER", *_PRICES, "AGREEMENT UNTIL")
@@ -32,7 +33,7 @@ def _check_flags(parser: argparse.ArgumentParser) -> None:
 
 def _check(flags: argparse.Namespace, environ: Environment) -> int:
     try:
-        catalog = catalog_from_bytes(document_bytes(flags.folder))
+        catalog = checked_catalog(document_bytes(flags.folder))
     except CatalogInvalid as exc:
         return _mistakes(exc)
     print(f"{flags.folder}: no mistake in {_size(catalog)}")
@@ -69,7 +70,7 @@ def _show(flags: argparse.Namespace, environ: Environment) -> int:
     if flags.folder is None:
         return on_store(_show_stored)(flags, environ)
     try:
-        _print(catalog_from_bytes(document_bytes(flags.folder)), WallClock().now_s())
+        _print(checked_catalog(document_bytes(flags.folder)), WallClock().now_s())
     except CatalogInvalid as exc:
         return _mistakes(exc)
     return 0

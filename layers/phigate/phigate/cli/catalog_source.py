@@ -5,14 +5,11 @@ from pathlib import Path
 from phigate.adapters import ADAPTERS
 from phigate.cli.command import CommandFailed
 from phigate.cli.store import Store
+from phigate.core.catalog.check import check
+from phigate.core.catalog.files import document_from_texts
+from phigate.core.catalog.mistakes import CatalogInvalid, Mistake
 from phigate.core.catalog.port import CatalogView
-from phigate.core.catalog.snapshot import (
-    CatalogInvalid,
-    Mistake,
-    canonical_bytes,
-    check,
-    document_from_texts,
-)
+from phigate.core.catalog.snapshot import canonical_bytes
 from phigate.core.errors import Overloaded
 from phigate.effects.signing.signer import load_or_create_key_file
 from phigate.effects.store.catalog import DynamoCatalog

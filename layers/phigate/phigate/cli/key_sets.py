@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from phigate.cli.command import CommandFailed
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.roots import Roots, read_jwks
 
 KEY_SET_BYTES_MAX = 256 * 1024  # a key has 300 bytes
@@ -27,7 +27,7 @@ def roots_from(source: str) -> Roots:
         content = Path(source).read_bytes()
     try:
         return read_jwks(content)
-    except ProofFailed as exc:
+    except VerificationError as exc:
         raise CommandFailed(f"{source}: {exc}") from exc
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from phigate.cli import account, audit, catalog, credit, days, keys, local, route, sweep, verify
 from phigate.cli.command import Command, CommandFailed, Environment, Parser, WrongUsage, remark
 from phigate.cli.secret_input import refuse_keys
-from phigate.core.catalog.snapshot import CatalogInvalid
+from phigate.core.catalog.mistakes import CatalogInvalid
 from phigate.core.errors import PhigateError
 from phigate.effects.audit.day_closer import KeepingFailed
 from phigate.effects.signing.signer import KeyFileUnusable, SigningFailed

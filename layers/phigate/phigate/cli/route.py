@@ -15,8 +15,8 @@ from phigate.cli.command import Command, Environment, WrongUsage
 from phigate.cli.overrides import as_reached
 from phigate.cli.store import Store, StoreAddress, on_store, place_flags, place_of
 from phigate.cli.tables import amount, columns, facts, usd
+from phigate.core.catalog.check import checked_catalog
 from phigate.core.catalog.port import CatalogView
-from phigate.core.catalog.snapshot import catalog_from_bytes
 from phigate.core.limits import BODY_BYTES_MAX, IMAGES_MAX
 from phigate.core.routing.gate import EVERY_UNPROVEN
 from phigate.core.types import ConfidentialBy, Json, KeyPolicy
@@ -64,7 +64,7 @@ def _run(flags: argparse.Namespace, environ: Environment) -> int:
 
     if flags.catalog is None:
         return on_store(on_stored)(flags, environ)
-    catalog = catalog_from_bytes(document_bytes(flags.catalog))
+    catalog = checked_catalog(document_bytes(flags.catalog))
     return _answer(call, stack, reached(CatalogView(catalog, WallClock().now_s())), flags)
 
 

@@ -18,7 +18,7 @@ from phigate.cli.tables import day, facts, moment, plain
 from phigate.core.ledger.keys import parse_key
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.receipt import Bundle, Check, Evidence, Outcome, Verified, read_bundle, verify
 
 NOT_ANCHORED = 3
@@ -83,7 +83,7 @@ def _bundle(flags: argparse.Namespace) -> Bundle:
             else Path(flags.receipt).read_bytes()
         )
         bundle = read_bundle(content)
-    except ProofFailed as exc:
+    except VerificationError as exc:
         raise CommandFailed(f"{flags.receipt}: {exc}") from exc
     if flags.certificate is not None:
         certificate = flags.certificate.read_text("utf-8", "replace").strip()

@@ -81,11 +81,11 @@ class Refreshed(Generic[T]):
     def _begin(self) -> "asyncio.Task[T]":
         """The fetch under way, or a new one."""
         if self._flight is None or self._flight.done():
-            self._flight = asyncio.create_task(self._fly())
+            self._flight = asyncio.create_task(self._fetch_anew())
             self._flight.add_done_callback(_looked_at)
         return self._flight
 
-    async def _fly(self) -> T:
+    async def _fetch_anew(self) -> T:
         asked_at_s = self._clock.now_s()
         self._expired = False
         try:

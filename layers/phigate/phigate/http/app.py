@@ -36,7 +36,7 @@ def build_app(gateway: Gateway, tasks: Collection[Task] = tuple(PATHS)) -> Gatew
     app.state.gateway = gateway
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(PhigateError, _our_error)
-    # Without it the framework answers a bug with a text of its own before Surface sees it.
+    # Without it the framework answers a bug with a text of its own before GatewayApp sees it.
     app.add_exception_handler(Exception, _bug)
     for base in BASE_PATHS:
         for router in _ROUTERS:

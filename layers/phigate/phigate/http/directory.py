@@ -5,7 +5,8 @@ import functools
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from phigate.core.catalog.snapshot import model_item, pricing_card
+from phigate.core.catalog.model_item import model_item
+from phigate.core.catalog.price import pricing_card
 from phigate.core.errors import NotFound, Overloaded
 from phigate.core.ledger.keys import policy_members
 from phigate.core.types import Json

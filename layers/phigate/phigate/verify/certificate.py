@@ -10,7 +10,7 @@ import orjson
 
 from phigate.core.limits import CERTIFICATE_LIFE_S
 from phigate.core.types import Json
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.roots import CERTIFICATES, Roots, root_of
 from phigate.wire.jwk import Jwk, thumbprint, verify
 from phigate.wire.jws import Jws, JwsInvalid, read
@@ -51,13 +51,13 @@ def certificate_payload(certificate: Certificate) -> bytes:
 def read_certificate(text: str, roots: Roots | None) -> Certificate:
     """The certificate of a JWS, signed by a root. Without roots it is read and not believed.
 
-    Raises ProofFailed.
+    Raises VerificationError.
     """
     try:
         jws = read(text, alg=ALG, typ=CERTIFICATES)
         certificate = _certificate(jws.claims())
     except JwsInvalid as exc:
-        raise ProofFailed(f"the certificate: {exc}") from exc
+        raise VerificationError(f"the certificate: {exc}") from exc
     if roots is not None:
         _check_root(jws, certificate, roots)
     return certificate
@@ -66,7 +66,7 @@ def read_certificate(text: str, roots: Roots | None) -> Certificate:
 def _check_root(jws: Jws, certificate: Certificate, roots: Roots) -> None:
     root = root_of(jws.kid, CERTIFICATES, certificate.issued_at_s, roots)
     if not verify(root.jwk, ALG, jws.signing_input, jws.signature):
-        raise ProofFailed("the certificate's signature is not that of the key that it names")
+        raise VerificationError("the certificate's signature is not that of the key that it names")
 
 
 def _certificate(claims: Json) -> Certificate:
@@ -81,12 +81,12 @@ def _certificate(claims: Json) -> Certificate:
         and all(isinstance(text, str) for text in texts)
     )
     if not is_shaped or not isinstance(jwk, dict):
-        raise ProofFailed("the certificate has not the members that one has")
+        raise VerificationError("the certificate has not the members that one has")
     if texts[0] != thumbprint(jwk):
-        raise ProofFailed("the certificate's key does not hash to its name")
+        raise VerificationError("the certificate's key does not hash to its name")
     certificate = Certificate(str(texts[0]), jwk, str(texts[1]), str(texts[2]), *_times(claims))
     if not 0 < certificate.expires_at_s - certificate.issued_at_s <= CERTIFICATE_LIFE_S:
-        raise ProofFailed(f"the certificate is for more than {CERTIFICATE_LIFE_S} s")
+        raise VerificationError(f"the certificate is for more than {CERTIFICATE_LIFE_S} s")
     return certificate
 
 

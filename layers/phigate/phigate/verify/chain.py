@@ -11,7 +11,7 @@ from phigate.core.receipts.days import DAY_S, begins_at_s
 from phigate.core.types import Json
 from phigate.verify.consistency import Violation
 from phigate.verify.day import DayDigest, Leaf, name_of, read_digest, tally
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.roots import Roots
 
 LATE_TRIED_MAX = 16  # late receipts of one day that are tried one by one
@@ -40,11 +40,11 @@ def read_closed(day: str, jws: str, roots: Roots) -> Closed:
     """A stored digest. Never raises: what is wrong with it is its `fault`."""
     try:
         return Closed(day, jws, read_digest(jws, roots))
-    except ProofFailed as exc:
+    except VerificationError as exc:
         fault = str(exc)
     try:
         return Closed(day, jws, read_digest(jws, None), fault)
-    except ProofFailed:
+    except VerificationError:
         return Closed(day, jws, None, fault)
 
 
@@ -94,7 +94,7 @@ def saved_faults(
     for place, text in saved:
         try:
             digest = read_digest(text, roots)
-        except ProofFailed as exc:
+        except VerificationError as exc:
             yield place, str(exc)
             continue
         stands = closed.get(digest.day)

@@ -14,7 +14,7 @@ from phigate.core.limits import STREAM_TIMEOUT_S
 from phigate.core.receipts.ids import MalformedId, seconds_of
 from phigate.core.receipts.members import RECORD, wrong_members
 from phigate.core.types import Json, Price, Usage
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.wire.json import parse_object
 
 # The longest call, its drain, and a ledger that answers late; then the hold itself has expired.
@@ -24,18 +24,18 @@ Violation = tuple[str, str]  # the rule that does not hold, and the sentence for
 
 
 def read_record(payload: bytes) -> Json:
-    """The record of a receipt's payload. Raises ProofFailed for what is no record of ours."""
+    """The record of a receipt's payload. Raises VerificationError for what is no record of ours."""
     try:
         record = parse_object(payload)
     except InvalidRequest as exc:
-        raise ProofFailed(f"the record cannot be read: {exc.message}") from exc
+        raise VerificationError(f"the record cannot be read: {exc.message}") from exc
     wrong = wrong_members(record)
     if wrong:
-        raise ProofFailed(f"the record's member {wrong[0]} is missing or not what it must be")
+        raise VerificationError(f"the record's member {wrong[0]} is missing or not what it must be")
     if record.keys() - RECORD.keys():
-        raise ProofFailed("the record has a member that no version of it has")
+        raise VerificationError("the record has a member that no version of it has")
     if orjson.dumps(record, option=orjson.OPT_SORT_KEYS) != payload:
-        raise ProofFailed("the record is not canonical JSON")
+        raise VerificationError("the record is not canonical JSON")
     return record
 
 

@@ -15,7 +15,7 @@ import orjson
 from phigate.core.receipts.days import is_day
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.types import Json
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.receipt_body import jws_of
 from phigate.verify.roots import DIGESTS, Roots, root_of
 from phigate.wire.jwk import verify
@@ -121,26 +121,26 @@ def name_of(jws: str) -> str:
 def read_digest(text: str, roots: Roots | None) -> DayDigest:
     """The digest of a JWS, signed by a root. Without roots it is read and not believed.
 
-    Raises ProofFailed.
+    Raises VerificationError.
     """
     try:
         jws = read(text, alg=ALG, typ=DIGESTS)
         digest = _digest(jws.claims())
     except JwsInvalid as exc:
-        raise ProofFailed(f"the digest: {exc}") from exc
+        raise VerificationError(f"the digest: {exc}") from exc
     if roots is not None:
         root = root_of(jws.kid, DIGESTS, digest.closed_at_s, roots)
         if not verify(root.jwk, ALG, jws.signing_input, jws.signature):
-            raise ProofFailed("the digest's signature is not that of the key that it names")
+            raise VerificationError("the digest's signature is not that of the key that it names")
     return digest
 
 
 def _digest(claims: Json) -> DayDigest:
     if claims.keys() != MEMBERS.keys():
-        raise ProofFailed("the digest has not the members that one has")
+        raise VerificationError("the digest has not the members that one has")
     wrong = [name for name, fits in MEMBERS.items() if not fits(claims[name])]
     if wrong:
-        raise ProofFailed(f"the digest's member {wrong[0]} is not what it must be")
+        raise VerificationError(f"the digest's member {wrong[0]} is not what it must be")
     return DayDigest(
         account=claims["account"],
         stack=claims["stack"],

@@ -1,5 +1,5 @@
 """What a check says when it does not hold."""
 
 
-class ProofFailed(ValueError):
+class VerificationError(ValueError):
     """Something that was to be checked does not hold; the message says what, for a person."""

@@ -19,7 +19,7 @@ from phigate.core.types import Json, Price
 from phigate.verify.certificate import Certificate, read_certificate
 from phigate.verify.check import Check, Outcome
 from phigate.verify.consistency import read_record, violations
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.roots import Roots
 from phigate.verify.upstream import check_upstream
 from phigate.wire.json import parse_object
@@ -85,22 +85,22 @@ class Verified:
 
 
 def read_bundle(content: bytes) -> Bundle:
-    """A receipt as the endpoint gives it: its JSON, or the bare JWS. Raises ProofFailed."""
+    """A receipt as the endpoint gives it: its JSON, or the bare JWS. Raises VerificationError."""
     if len(content) > RECEIPT_BYTES_MAX:
-        raise ProofFailed(f"a receipt is not longer than {RECEIPT_BYTES_MAX} bytes")
+        raise VerificationError(f"a receipt is not longer than {RECEIPT_BYTES_MAX} bytes")
     if not content.lstrip().startswith(b"{"):
         try:
             return Bundle(content.decode("ascii").strip())
         except UnicodeDecodeError:
-            raise ProofFailed("this is neither a receipt's JSON nor a JWS") from None
+            raise VerificationError("this is neither a receipt's JSON nor a JWS") from None
     try:
         body = parse_object(content)
     except InvalidRequest as exc:
-        raise ProofFailed(f"the receipt cannot be read: {exc.message}") from exc
+        raise VerificationError(f"the receipt cannot be read: {exc.message}") from exc
     receipt, certificate = body.get("receipt"), body.get("certificate")
     upstream = body.get("upstream_signature")
     if not isinstance(receipt, str):
-        raise ProofFailed("this holds no receipt: the call never came to its end")
+        raise VerificationError("this holds no receipt: the call never came to its end")
     return Bundle(
         receipt,
         certificate if isinstance(certificate, str) else None,
@@ -113,7 +113,7 @@ def verify(bundle: Bundle, evidence: Evidence) -> Verified:
     try:
         jws = read(bundle.receipt, alg=RECEIPT_ALG, typ=RECEIPT_TYP)
         record = read_record(jws.payload)
-    except (JwsInvalid, ProofFailed) as exc:
+    except (JwsInvalid, VerificationError) as exc:
         return Verified((Check("receipt", "fails", str(exc)),), None)
     checks = (
         *_certificate_and_signature(bundle, jws, record, evidence.roots),
@@ -133,20 +133,20 @@ def check_signature(jws_input: bytes, signature: bytes, certificate: Certificate
 
 
 def check_certificate(certificate: Certificate, kid: str, record: Json) -> None:
-    """Whether a certificate is this receipt's. Raises ProofFailed."""
+    """Whether a certificate is this receipt's. Raises VerificationError."""
     if certificate.kid != kid:
-        raise ProofFailed("the certificate is another key's than the receipt names")
+        raise VerificationError("the certificate is another key's than the receipt names")
     if certificate.stack != record["stack"]:
-        raise ProofFailed(
+        raise VerificationError(
             f"the certificate is of stack {certificate.stack}, the receipt of {record['stack']}"
         )
     if not certificate.covers(record["signed"]):
-        raise ProofFailed(
+        raise VerificationError(
             f"it was signed at {record['signed']}; its certificate is good from "
             f"{certificate.issued_at_s} to {certificate.expires_at_s}"
         )
     if record.get("certified") is False:
-        raise ProofFailed("the receipt says itself that its key was not certified")
+        raise VerificationError("the receipt says itself that its key was not certified")
 
 
 def _certificate_and_signature(
@@ -163,7 +163,7 @@ def _certificate_and_signature(
     try:
         certificate = read_certificate(bundle.certificate, roots)
         check_certificate(certificate, jws.kid, record)
-    except ProofFailed as exc:
+    except VerificationError as exc:
         yield Check("certificate", "fails", str(exc))
         yield Check("signature", "open", "its key is not vouched for")
         return

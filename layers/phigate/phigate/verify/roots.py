@@ -10,7 +10,7 @@ from typing import Any
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.types import Json
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.wire.json import parse_object
 from phigate.wire.jwk import Jwk, thumbprint
 
@@ -57,27 +57,27 @@ def jwks(roots: Iterable[Root]) -> Json:
 
 
 def read_jwks(document: bytes) -> Roots:
-    """The roots of a document. Keys that are not ours are passed over. Raises ProofFailed."""
+    """The roots of a document. Keys that are not ours are passed over. Raises VerificationError."""
     try:
         keys = parse_object(document).get("keys")
     except InvalidRequest as exc:
-        raise ProofFailed(f"the key set cannot be read: {exc.message}") from exc
+        raise VerificationError(f"the key set cannot be read: {exc.message}") from exc
     if not isinstance(keys, list):
-        raise ProofFailed("the key set has no list of keys")
+        raise VerificationError("the key set has no list of keys")
     found = [root for key in keys if (root := _root(key)) is not None]
     if not found:
-        raise ProofFailed("the key set has no key of a phigate stack")
+        raise VerificationError("the key set has no key of a phigate stack")
     return by_kid(found)
 
 
 def root_of(kid: str, signs: str, at_s: int, roots: Roots) -> Root:
-    """The root of this name, when it may have signed that. Raises ProofFailed."""
+    """The root of this name, when it may have signed that. Raises VerificationError."""
     root = roots.get(kid)
     if root is None:
-        raise ProofFailed(f"the key set has no key {kid}")
+        raise VerificationError(f"the key set has no key {kid}")
     if not root.vouches(signs, at_s):
         when = "" if root.until_s is None else f" (it was replaced at {root.until_s})"
-        raise ProofFailed(f"the key {kid} may not sign this{when}")
+        raise VerificationError(f"the key {kid} may not sign this{when}")
     return root
 
 
@@ -93,5 +93,5 @@ def _root(key: Any) -> Root | None:
     from_s, until_s = key.get("phi_from"), key.get("phi_until")
     is_dated = until_s is None or type(until_s) is int
     if type(from_s) is not int or not is_dated or jwk.get("kid") != thumbprint(jwk):
-        raise ProofFailed("a key of the key set does not hash to its name, or has no dates")
+        raise VerificationError("a key of the key set does not hash to its name, or has no dates")
     return Root(jwk, key["phi_signs"], from_s, until_s)

@@ -17,7 +17,7 @@ from phigate.core.receipts.record import Signed, hash_text
 from phigate.core.types import Json
 from phigate.verify.certificate import Certificate, read_certificate
 from phigate.verify.consistency import Violation, read_record, violations
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.receipt import check_certificate
 from phigate.verify.receipt_body import receipt_input
 from phigate.verify.roots import Roots
@@ -65,7 +65,7 @@ def read_entry(item: StoredReceipt | GarbledReceipt) -> Entry:
         return Entry(item.id, item.seq, item)
     try:
         record = read_record(item.signed.payload)
-    except ProofFailed as exc:
+    except VerificationError as exc:
         return Entry(item.id, item.seq, item, fault=str(exc))
     return Entry(item.id, item.seq, item, record)
 
@@ -75,7 +75,7 @@ def receipt_key(text: str, roots: Roots) -> ReceiptKey | Unproven:
     try:
         certificate = read_certificate(text, roots)
         return ReceiptKey(certificate, ed25519_public_key(certificate.jwk))
-    except (ProofFailed, JwsInvalid, ValueError) as exc:
+    except (VerificationError, JwsInvalid, ValueError) as exc:
         return Unproven(str(exc))
 
 
@@ -179,7 +179,7 @@ def _vouched(
         return
     try:
         check_certificate(key.certificate, signed.kid, record)
-    except ProofFailed as exc:
+    except VerificationError as exc:
         yield "certificate", str(exc)
     if not verify_ed25519(key.public_key, receipt_input(signed), signed.signature):
         yield "signature", "the record or its signature was changed"

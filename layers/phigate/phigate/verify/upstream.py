@@ -15,7 +15,7 @@ from phigate.core.errors import InvalidRequest
 from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.core.types import Json
 from phigate.verify.check import Check
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.wire.eip191 import Unrecoverable, recovered_address
 from phigate.wire.json import parse_object
 
@@ -35,7 +35,7 @@ def check_upstream(record: Json, signature: bytes | None, attestation: bytes | N
         _check_hashes(record, signed)
         _check_signature(signed)
         attested = _check_attestation(signed, attestation)
-    except ProofFailed as exc:
+    except VerificationError as exc:
         return Check(_NAME, "fails", str(exc))
     return Check(
         _NAME,
@@ -47,7 +47,7 @@ def check_upstream(record: Json, signature: bytes | None, attestation: bytes | N
 def _read(content: bytes) -> UpstreamSignature:
     signed = read_upstream_signature(content)
     if signed is None:
-        raise ProofFailed(
+        raise VerificationError(
             "the provider's signature is not one: text, signature, address, algorithm"
         )
     return signed
@@ -56,10 +56,10 @@ def _read(content: bytes) -> UpstreamSignature:
 def _check_hashes(record: Json, signed: UpstreamSignature) -> None:
     names = ("upstream_request_sha256", "upstream_response_sha256")
     if not all(name in record for name in names):
-        raise ProofFailed("the receipt names no hashes of what went over the provider's wire")
+        raise VerificationError("the receipt names no hashes of what went over the provider's wire")
     for name, found in zip(names, signed.hashes, strict=True):
         if found != record[name]:
-            raise ProofFailed(
+            raise VerificationError(
                 f"the provider signed {found}, the receipt's {name} is {record[name]}"
             )
 
@@ -71,9 +71,9 @@ def _check_signature(signed: UpstreamSignature) -> None:
     try:
         found = recovered_address(signed.text, signed.signature)
     except Unrecoverable as exc:
-        raise ProofFailed(f"the provider's signature: {exc}") from exc
+        raise VerificationError(f"the provider's signature: {exc}") from exc
     if not _same(found, signed.signing_address):
-        raise ProofFailed(f"{found} has signed this, not {signed.signing_address}")
+        raise VerificationError(f"{found} has signed this, not {signed.signing_address}")
 
 
 def _check_ed25519(signed: UpstreamSignature) -> None:
@@ -81,7 +81,7 @@ def _check_ed25519(signed: UpstreamSignature) -> None:
         public = Ed25519PublicKey.from_public_bytes(_bytes(signed.signing_address))
         public.verify(_bytes(signed.signature), signed.text.encode("ascii"))
     except (InvalidSignature, ValueError):
-        raise ProofFailed(f"{signed.signing_address} has not signed this") from None
+        raise VerificationError(f"{signed.signing_address} has not signed this") from None
 
 
 def _check_attestation(signed: UpstreamSignature, attestation: bytes | None) -> str:
@@ -91,9 +91,9 @@ def _check_attestation(signed: UpstreamSignature, attestation: bytes | None) -> 
     try:
         report = parse_object(attestation)
     except InvalidRequest as exc:
-        raise ProofFailed(f"the attestation report cannot be read: {exc.message}") from exc
+        raise VerificationError(f"the attestation report cannot be read: {exc.message}") from exc
     if not any(_same(address, signed.signing_address) for address in _addresses(report)):
-        raise ProofFailed(f"the attestation report is not of {signed.signing_address}")
+        raise VerificationError(f"the attestation report is not of {signed.signing_address}")
     return "the report names that address; the quote inside the report is NOT verified here"
 
 

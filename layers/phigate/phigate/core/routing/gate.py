@@ -49,7 +49,7 @@ class GateVerdict:
 def admit(
     rows: Sequence[Row],
     asked: Requirements,
-    stand: GateContext,
+    context: GateContext,
     steps: Steps | None = None,
 ) -> GateVerdict:
     """Run the steps over `rows` in order. `steps` is a parameter so that a test can mutate it."""
@@ -58,7 +58,7 @@ def admit(
     for name, rule in STEPS if steps is None else steps:
         passed: list[Row] = []
         for row in left:
-            broken = rule(row, asked, stand)
+            broken = rule(row, asked, context)
             if broken is None:
                 passed.append(row)
             else:
@@ -70,11 +70,11 @@ def admit(
 
 
 def may_attempt(
-    row: Row, asked: Requirements, stand: GateContext, steps: Steps | None = None
+    row: Row, asked: Requirements, context: GateContext, steps: Steps | None = None
 ) -> bool:
     """The gate's last look, before every attempt and every turn: time has passed since `admit`,
     and a later turn may ask for more."""
-    return all(rule(row, asked, stand) is None for _, rule in (STEPS if steps is None else steps))
+    return all(rule(row, asked, context) is None for _, rule in (STEPS if steps is None else steps))
 
 
 def refusal_code(blocking_step: str, asked: Requirements) -> Code:
@@ -89,33 +89,33 @@ def refusal_code(blocking_step: str, asked: Requirements) -> Code:
     return "no_route"
 
 
-def _region(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _region(row: Row, asked: Requirements, context: GateContext) -> str | None:
     place = row.places.get(asked.region)
     if place is None:
         return "region"
-    if place.residency == "unproven" and not _unproven_allowed(row, asked, stand):
+    if place.residency == "unproven" and not _unproven_allowed(row, asked, context):
         return "residency_unproven"
     return None
 
 
-def _unproven_allowed(row: Row, asked: Requirements, stand: GateContext) -> bool:
-    if stand.unproven_allowed == EVERY_UNPROVEN:
+def _unproven_allowed(row: Row, asked: Requirements, context: GateContext) -> bool:
+    if context.unproven_allowed == EVERY_UNPROVEN:
         return True
-    return f"{row.id}/{asked.region}" in stand.unproven_allowed
+    return f"{row.id}/{asked.region}" in context.unproven_allowed
 
 
-def _status(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _status(row: Row, asked: Requirements, context: GateContext) -> str | None:
     status = row.reviewed.status if row.status == "overridden" else row.status
     if status == "live" or (status == "alpha" and asked.preferences.include_alpha):
         return None
     return f"status_{status}"
 
 
-def _modality(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _modality(row: Row, asked: Requirements, context: GateContext) -> str | None:
     return "modality" if asked.images and "image" not in row.modalities else None
 
 
-def _capability(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _capability(row: Row, asked: Requirements, context: GateContext) -> str | None:
     if asked.needs_tools and not row.supports_tools:
         return "capability_tools"
     if asked.needs_json_schema and not row.supports_json_schema:
@@ -127,12 +127,12 @@ def _capability(row: Row, asked: Requirements, stand: GateContext) -> str | None
     return None
 
 
-def _confidential(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _confidential(row: Row, asked: Requirements, context: GateContext) -> str | None:
     is_required = asked.confidential in ("name", "policy")
     return "capability_confidential" if is_required and not row.confidential else None
 
 
-def _phi(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _phi(row: Row, asked: Requirements, context: GateContext) -> str | None:
     if not asked.phi:
         return None
     return "phi_sandbox" if asked.task == "math" else _phi_terms(row, asked)
@@ -155,23 +155,23 @@ def _phi_terms(row: Row, asked: Requirements) -> str | None:
     return None
 
 
-def _agreement(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _agreement(row: Row, asked: Requirements, context: GateContext) -> str | None:
     if not asked.phi:
         return None
-    if not 0 <= stand.catalog_age_s <= CATALOG_PHI_AGE_MAX_S:
+    if not 0 <= context.catalog_age_s <= CATALOG_PHI_AGE_MAX_S:
         return "phi_catalog_stale"
     agreement = permitting_row(row).agreement
-    if agreement is None or not agreement.effective_at_s <= stand.now_s < agreement.expires_at_s:
+    if agreement is None or not agreement.effective_at_s <= context.now_s < agreement.expires_at_s:
         return "phi_agreement_not_in_force"
     return None
 
 
-def _key_policy(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _key_policy(row: Row, asked: Requirements, context: GateContext) -> str | None:
     allowed = asked.models_allowed
     return None if allowed is None or row.id in allowed else "key_policy"
 
 
-def _preferences(row: Row, asked: Requirements, stand: GateContext) -> str | None:
+def _preferences(row: Row, asked: Requirements, context: GateContext) -> str | None:
     wanted = asked.preferences
     names = (row.provider, row.id)
     if wanted.only and not any(name in wanted.only for name in names):

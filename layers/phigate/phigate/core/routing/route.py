@@ -55,7 +55,7 @@ def _is_confidential(catalog: Catalog, model: str) -> bool:
 
 
 def decide(
-    catalog: Catalog, asked: Requirements, stand: GateContext, steps: Steps | None = None
+    catalog: Catalog, asked: Requirements, context: GateContext, steps: Steps | None = None
 ) -> Route:
     """Gate, then order. The model step removes nothing unless the caller forbade fallbacks.
 
@@ -64,7 +64,7 @@ def decide(
     """
     by = confidential_by(catalog, asked)
     asked = asked if by == asked.confidential else replace(asked, confidential=by)
-    verdict = admit(catalog.rows, asked, stand, steps)
+    verdict = admit(catalog.rows, asked, context, steps)
     if verdict.blocking_step is not None:
         code = refusal_code(verdict.blocking_step, asked)
         return Route(asked, (), verdict.rejections, code)
@@ -156,11 +156,11 @@ class Attempts:
         self._single = len(rows) == 1
         self.handed_out = 0
 
-    def next(self, stand: GateContext) -> Row | None:
+    def next(self, context: GateContext) -> Row | None:
         """The next row that the gate admits now, or None when none is left."""
         while self._queue:
             row = self._queue.pop(0)
-            if self._look(row, self._asked, stand):
+            if self._look(row, self._asked, context):
                 self.handed_out += 1
                 return row
         return None

@@ -31,7 +31,7 @@ from phigate.verify.day import (
     tally,
     tombstone_leaf,
 )
-from phigate.verify.errors import ProofFailed
+from phigate.verify.errors import VerificationError
 from phigate.verify.open_hold import why_implausible
 from phigate.verify.sequence import Numbers
 from phigate.verify.stored_receipt import own_number, read_entry
@@ -227,7 +227,7 @@ def _is_all_closed(standing: Standing, digests: Sequence[tuple[str, str]]) -> bo
     """
     try:
         lasts = [read_digest(jws, None).tally["last"] for _, jws in digests[-2:]]
-    except ProofFailed:
+    except VerificationError:
         return False
     return standing.seq <= max(lasts, default=0)
 
@@ -250,7 +250,7 @@ def _last_of(digests: Sequence[tuple[str, str]]) -> dict[str, int]:
     day, jws = digests[-1]
     try:
         return {day: read_digest(jws, None).tally["last"]}
-    except ProofFailed as exc:
+    except VerificationError as exc:
         raise _LeftOpen(f"the digest of {day} cannot be read: {exc}") from exc
 
 

@@ -49,7 +49,7 @@ class Key:
         """See SigningKey."""
         return self.private.sign(message)
 
-    def lasts(self, now_s: float, until_s: float) -> bool:
+    def covers(self, now_s: float, until_s: float) -> bool:
         """Whether it is certified now and will be until then."""
         certificate = self.certificate
         return certificate is not None and certificate.covers(now_s) and certificate.covers(until_s)
@@ -84,18 +84,18 @@ class EphemeralKeySigner:
 
     def begin(self, until_s: float) -> None:
         """See ReceiptSigner."""
-        if not self._lasts(until_s):
+        if not self._covers(until_s):
             self._certified.renew()
 
     async def key(self, until_s: float) -> Key:
         """See ReceiptSigner."""
         self.begin(until_s)
         # A key that is good now is good enough for a signature now; do not wait for a better one.
-        if not self._lasts(until_s):
+        if not self._covers(until_s):
             await self._certified.wait()
         now_s = self._clock.now_s()
         certified = self._certified.value
-        if certified is not None and certified.lasts(now_s, now_s):
+        if certified is not None and certified.covers(now_s, now_s):
             return certified
         if self._uncertified is None:
             # Never certified later: a receipt that says it is uncertified stays so.
@@ -108,9 +108,9 @@ class EphemeralKeySigner:
             self.begin(self._clock.now_s() + CERTIFICATE_RENEW_S)
         await self._certified.wait()
 
-    def _lasts(self, until_s: float) -> bool:
+    def _covers(self, until_s: float) -> bool:
         certified = self._certified.value
-        return certified is not None and certified.lasts(self._clock.now_s(), until_s)
+        return certified is not None and certified.covers(self._clock.now_s(), until_s)
 
     def _note_failure(self, failure: Exception) -> None:
         self._event_log.record("certification_failed", kind=type(failure).__name__)

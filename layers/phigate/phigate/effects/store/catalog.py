@@ -19,26 +19,19 @@ import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from phigate.core.catalog.mistakes import CatalogInvalid
 from phigate.core.catalog.port import CatalogView
 from phigate.core.catalog.price import CARD_PREFIX, card_sha256
 from phigate.core.catalog.reach import with_overrides, with_simulated
-from phigate.core.catalog.snapshot import (
-    CatalogInvalid,
-    SnapshotTooNew,
-    canonical_bytes,
-    catalog_from_bytes,
-    pricing_card,
-    read_catalog,
-    with_missing_keys,
-)
+from phigate.core.catalog.snapshot import SnapshotTooNew, read_catalog, with_missing_keys
 from phigate.core.clock import Clock
-from phigate.core.errors import InternalError, Overloaded, PhigateError
+from phigate.core.errors import Overloaded, PhigateError
 from phigate.core.event_log import EventLog
 from phigate.core.limits import CATALOG_FRESH_S, CATALOG_PHI_AGE_MAX_S
 from phigate.core.types import Catalog, Override
 from phigate.effects.refreshed import Refreshed
-from phigate.effects.signing.signer import PublicKey, Signer, verify
-from phigate.effects.store.dynamodb import Dynamo, NotAccepted, Transient, repeat
+from phigate.effects.signing.signer import PublicKey, verify
+from phigate.effects.store.dynamodb import Dynamo, repeat
 from phigate.verify.roots import CATALOGS, Roots
 from phigate.wire.jwk import ec_public_key
 
@@ -48,9 +41,9 @@ SIGNED_AS = b"phigate catalog snapshot\0"  # the purpose; the same key also cert
 
 Item = dict[str, Any]
 
-_CATALOG = {"S": "CATALOG"}
-_CURRENT = {"S": "current"}
-_CARD = {"S": "CARD"}
+CATALOG = {"S": "CATALOG"}
+CURRENT = {"S": "current"}
+CARD = {"S": "CARD"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -60,30 +53,6 @@ class SnapshotRefused(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-async def push_snapshot(db: Dynamo, document_bytes: bytes, signer: Signer, now_s: int) -> str:
-    """Sign and store the document, then make it the current one. Returns its SHA-256.
-
-    Pushing the same document again renews its signature. Raises CatalogInvalid before anything is
-    written; Overloaded or InternalError when a write fails, and then the old snapshot is still the
-    current one unless the failed write was the last.
-    """
-    catalog = catalog_from_bytes(document_bytes)
-    name = catalog.sha256
-    created = {"N": str(now_s)}
-    snapshot = {
-        "doc": _packed(document_bytes),
-        "sig": _binary(await signer.sign(_signed_message(name))),
-        "kid": {"S": (await signer.jwk())["kid"]},
-        "created": created,
-    }
-    card = {"doc": _packed(canonical_bytes(pricing_card(catalog))), "created": created}
-    pointer = {"sha256": {"S": name}, "created": created}
-    await _put(db, _CATALOG, {"S": f"S#{name}"}, snapshot)
-    await _put(db, _CARD, {"S": catalog.card_sha256}, card)
-    await _put(db, _CATALOG, _CURRENT, pointer)
-    return name
 
 
 class DynamoCatalog:
@@ -130,7 +99,7 @@ class DynamoCatalog:
         name = card_sha256_or_name.removeprefix(CARD_PREFIX)
         if _HEX.fullmatch(name) is None:
             return None
-        item = await _get(self._db, self._clock, _CARD, {"S": name})
+        item = await _get(self._db, self._clock, CARD, {"S": name})
         if item is None:
             return None
         try:
@@ -155,14 +124,14 @@ class DynamoCatalog:
         return CatalogView(await self._read_catalog(), read_at_s)
 
     async def _read_catalog(self) -> Catalog:
-        pointer = await _get(self._db, self._clock, _CATALOG, _CURRENT)
+        pointer = await _get(self._db, self._clock, CATALOG, CURRENT)
         name = pointer.get("sha256", {}).get("S") if pointer is not None else None
         if name is None:
             raise SnapshotRefused("missing")
         known = self._known.value
         if known is not None and known.catalog.sha256 == name:
             return known.catalog  # verified when it was read
-        item = await _get(self._db, self._clock, _CATALOG, {"S": f"S#{name}"})
+        item = await _get(self._db, self._clock, CATALOG, {"S": f"S#{name}"})
         if item is None:
             raise SnapshotRefused("missing")
         catalog = _verified(name, item, self._trusted)
@@ -180,7 +149,7 @@ def _reason(failure: Exception) -> str:
 async def read_snapshot(db: Dynamo, clock: Clock, name: str, roots: Roots) -> Catalog:
     """The snapshot of this SHA-256, as an audit reads it: signed by a root that was in use when it
     was pushed. Raises SnapshotRefused, Overloaded."""
-    item = await _get(db, clock, _CATALOG, {"S": f"S#{name}"})
+    item = await _get(db, clock, CATALOG, {"S": f"S#{name}"})
     if item is None:
         raise SnapshotRefused("missing")
     try:
@@ -203,7 +172,7 @@ def _verified(name: str, item: Item, trusted: Mapping[str, PublicKey]) -> Catalo
     public_key = trusted.get(item.get("kid", {}).get("S", ""))
     if public_key is None:
         raise SnapshotRefused("key")
-    if not verify(public_key, _signed_message(name), _bytes_of(item, "sig")):
+    if not verify(public_key, signed_message(name), _bytes_of(item, "sig")):
         raise SnapshotRefused("signature")
     try:
         return read_catalog(document_bytes)
@@ -214,7 +183,7 @@ def _verified(name: str, item: Item, trusted: Mapping[str, PublicKey]) -> Catalo
         raise SnapshotRefused("invalid") from error
 
 
-def _signed_message(name: str) -> bytes:
+def signed_message(name: str) -> bytes:
     return SIGNED_AS + name.encode()
 
 
@@ -223,24 +192,6 @@ async def _get(db: Dynamo, clock: Clock, pk: Item, sk: Item) -> Item | None:
     answer = await repeat(db, clock, "GetItem", payload)
     item: Item | None = answer.get("Item")
     return item
-
-
-async def _put(db: Dynamo, pk: Item, sk: Item, members: Item) -> None:
-    """One write of a push, not repeated: whoever pushes sees the error and pushes again."""
-    try:
-        await db.call("PutItem", {"TableName": db.table, "Item": {"pk": pk, "sk": sk, **members}})
-    except Transient as error:
-        raise Overloaded("the table did not take the catalog in time; push again") from error
-    except NotAccepted as error:
-        raise InternalError("the table did not accept the catalog") from error
-
-
-def _binary(content: bytes) -> Item:
-    return {"B": base64.b64encode(content).decode()}
-
-
-def _packed(content: bytes) -> Item:
-    return _binary(zlib.compress(content, 9))
 
 
 def _bytes_of(item: Item, member: str) -> bytes:
