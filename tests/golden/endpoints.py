@@ -68,6 +68,13 @@ GUARDED = (
     "/v1/signature/x",
     "/v1/attestation/report",
 )
+OPEN = (
+    "/v1/models",
+    "/v1/pricing",
+    "/healthz",
+    "/.well-known/jwks.json",
+    "/.well-known/receipt.schema.json",
+)
 ACCEPTED: Mapping[str, tuple[str, str]] = {
     "a page of prices": ("/v1/pricing", "text/html"),
     "prices for a browser": ("/v1/pricing", "text/html,application/xhtml+xml,*/*;q=0.8"),
@@ -157,7 +164,7 @@ def _told() -> Iterator[tuple[str, Case]]:
         yield f"a stranger at {path}", Case(None, key=STRANGER, method="GET", path=path)
         ended = {"expires_at_s": 1}
         yield f"an ended key at {path}", Case(None, method="GET", path=path, options=ended)
-    for path in ("/v1/models", "/v1/pricing", "/healthz", "/.well-known/jwks.json"):
+    for path in OPEN:
         yield f"no key at {path}", Case(None, key=None, method="GET", path=path)
     long = {"x-long": "x" * 8_200}
     yield "8 KB of headers at models", Case(None, long, method="GET", path="/v1/models")

@@ -529,6 +529,7 @@ GETS: Mapping[str, Case] = {
         ("GET", "/v1/attestation/report"),
         ("GET", "/v1/attestation/report?model=gemma-4"),
         ("GET", "/.well-known/jwks.json"),
+        ("GET", "/.well-known/receipt.schema.json"),
         ("GET", "/healthz"),
         ("GET", "/openapi.json"),
         ("GET", "/v2"),

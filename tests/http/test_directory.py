@@ -374,6 +374,7 @@ def test_the_document_has_every_endpoint_and_the_envelope_for_every_error(docume
         "/v1/signature/{receipt_id}",
         "/v1/attestation/report",
         "/.well-known/jwks.json",
+        "/.well-known/receipt.schema.json",
         "/healthz",
     }
     for path in document["paths"].values():

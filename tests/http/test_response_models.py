@@ -1,8 +1,11 @@
 """Real answers, held against the models that the document names: no member more, none less."""
 
 import asyncio
+import json
+from typing import Any
 
 import httpx2
+import jsonschema_rs
 import pytest
 from pydantic import BaseModel
 
@@ -12,6 +15,7 @@ from phigate.http import response_models as models
 from phigate.http.app import ENDPOINTS, build_app
 from phigate.verify.roots import CERTIFICATES
 from tests.builders import make_body
+from tests.core.receipts.schema import PATH
 from tests.pipeline.gateway_harness import KEY, GatewayHarness, answers
 
 POLICY = KeyPolicy(regions=frozenset({"CH"}), models=frozenset({"acme-one", "gemma-4"}), rpm=7)
@@ -57,13 +61,21 @@ def test_an_answer_is_what_the_document_says(path: str, model: type[BaseModel]) 
     assert model.model_validate(content, strict=True).model_dump(exclude_unset=True) == content
 
 
+def test_the_schema_that_is_served_is_the_published_one_and_a_receipt_keeps_to_it() -> None:
+    harness = served()
+    schema = told(harness, "/.well-known/receipt.schema.json")
+    assert schema == json.loads(PATH.read_text())
+    jsonschema_rs.Draft202012Validator(schema).validate(harness.records[-1])
+
+
 def test_an_error_is_what_the_document_says() -> None:
     content = InvalidApiKey("The key is not known.").envelope()
     assert models.Error.model_validate(content, strict=True).model_dump() == content
 
 
 def test_every_get_says_what_it_answers() -> None:
-    """But an attestation report, which the provider writes."""
+    """But an attestation report, which the provider writes, and a schema, which says it itself."""
     said = {route.path: route.response_model for route in ENDPOINTS if route.methods == {"GET"}}
     assert said.pop("/v1/attestation/report") is None
+    assert said.pop("/.well-known/receipt.schema.json") == dict[str, Any]
     assert set(said.values()) == {model for _, model in ANSWERS.values()}

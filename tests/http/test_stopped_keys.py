@@ -44,6 +44,7 @@ OPEN = {
     "GET /v1/models/{row_id:path}",
     "GET /v1/pricing",
     "GET /.well-known/jwks.json",
+    "GET /.well-known/receipt.schema.json",
     "GET /healthz",
 }
 EXPIRES_AT_S = 1_790_000_050

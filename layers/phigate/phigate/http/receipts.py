@@ -1,10 +1,13 @@
 """Receipts and the keys behind them: what anyone needs to check afterwards what ran where."""
 
+from typing import Any
+
 import orjson
 from fastapi import APIRouter, Request, Response
 
 from phigate.core.errors import NotFound
 from phigate.core.receipts.ids import MalformedId
+from phigate.core.receipts.members import record_schema
 from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.upstream_signature import UpstreamSignature
 from phigate.core.types import Json, Principal
@@ -52,6 +55,16 @@ async def receipt(
 async def jwks(gateway: ServedGateway) -> Response:
     """The roots, the ones that were replaced too. Open without a key."""
     return json_answer(key_set(await gateway.receipts.roots()))
+
+
+@router.get(
+    "/.well-known/receipt.schema.json",
+    response_model=dict[str, Any],
+    summary="What stands in a receipt, as JSON Schema.",
+)
+async def receipt_schema() -> Response:
+    """The schema of a receipt's `record`, of every release until this one. Open without a key."""
+    return json_answer(record_schema())
 
 
 async def _upstream(gateway: Gateway, stored: StoredReceipt) -> UpstreamSignature | None:
