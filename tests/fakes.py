@@ -197,8 +197,8 @@ class FaultyDynamo:
 class FakeLedger:
     """The ledger in memory. `log` has one line for each call that came back.
 
-    `("hold", id, micros or reason)`, `("raise", id, new or False)`, `("receipt", id, cost, state)`,
-    `("settle", id, cost)`. `records` are the signed records by id.
+    `("hold", id, micros or reason)`, `("extend", id, new or False)`,
+    `("receipt", id, cost, state)`, `("settle", id, cost)`. `records` are the signed records by id.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class FakeLedger:
     async def extend_hold(self, hold: OpenHold, micros: int, used_micros: int) -> OpenHold | None:
         """As the Protocol says."""
         extended = await self._ledger.extend_hold(hold, micros, used_micros)
-        self.log.append(("raise", hold.id, extended is not None and micros))
+        self.log.append(("extend", hold.id, extended is not None and micros))
         return extended
 
     async def put_receipt(self, hold: OpenHold, record: Signed) -> OpenHold:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
-from local.simulated.magic_words import Plan
+from local.simulated.magic_words import RepeatedFailure
 from local.simulated.shapes import FailureOrder, Json, Refused
 
 
 @dataclass(slots=True)
-class UsageMeter:
+class CallCounts:
     """One provider's calls: all, those answered with an error, those that a failure was played
     on, those whose client left before the end, and those under way."""
 
@@ -23,11 +23,11 @@ class FailurePlan:
     """The plans and tallies of all providers of one application."""
 
     def __init__(self, providers: Iterable[str]) -> None:
-        self.tallies = {provider: UsageMeter() for provider in providers}
+        self.tallies = {provider: CallCounts() for provider in providers}
         self.redirects_followed = 0
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, RepeatedFailure] = {}
 
-    def plan(self, provider: str, plan: Plan) -> None:
+    def plan(self, provider: str, plan: RepeatedFailure) -> None:
         """Let the next calls of a provider fail. Raises Refused for an unknown provider."""
         if provider not in self.tallies:
             raise Refused("There is no such provider.", param="provider")

@@ -19,7 +19,7 @@ _CONTROL_MEMBERS = frozenset({"provider", "fail", "times", _AFTER, "status", "de
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FailureKind:
     """The control member that a kind's number comes from (None: it takes none), its default and
     its bounds."""
 
@@ -30,7 +30,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RepeatedFailure:
     """An order for the next `times_left` calls of a provider; None is until it is reset."""
 
     order: FailureOrder
@@ -47,7 +47,7 @@ def orders_in(text: str) -> tuple[FailureOrder, ...]:
     return tuple(_checked(order, "messages") for order in orders)
 
 
-def plan_of(body: Json) -> tuple[str, Plan]:
+def plan_of(body: Json) -> tuple[str, RepeatedFailure]:
     """The provider and the plan in a body of POST /__control. Raises Refused."""
     for name in body:
         if name not in _CONTROL_MEMBERS:
@@ -65,7 +65,7 @@ def plan_of(body: Json) -> tuple[str, Plan]:
         _count(body, _AFTER),
         0.0 if takes == "delay_s" else delay_s,
     )
-    return provider, Plan(_checked(order, "fail"), _count(body, "times"))
+    return provider, RepeatedFailure(_checked(order, "fail"), _count(body, "times"))
 
 
 def _checked(order: FailureOrder, param: str) -> FailureOrder:
@@ -96,30 +96,30 @@ def _count(body: Json, name: str) -> int | None:
     return value
 
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, FailureKind] = {
     # An error instead of an answer.
-    "status": Kind("status", 503, 400, 599),
-    "refuse": Kind("status", 400, 400, 499),
-    "redirect": Kind(),
+    "status": FailureKind("status", 503, 400, 599),
+    "refuse": FailureKind("status", 400, 400, 499),
+    "redirect": FailureKind(),
     # Time.
-    "timeout": Kind("delay_s", TIMEOUT_S, 0, DELAY_S_MAX),
-    "silence": Kind("delay_s", 20, 0, DELAY_S_MAX),
-    "pace_ms": Kind("number", 10, 0, 60_000),
-    "chunks": Kind("number", 200, 1, CHUNKS_MAX),
+    "timeout": FailureKind("delay_s", TIMEOUT_S, 0, DELAY_S_MAX),
+    "silence": FailureKind("delay_s", 20, 0, DELAY_S_MAX),
+    "pace_ms": FailureKind("number", 10, 0, 60_000),
+    "chunks": FailureKind("number", 200, 1, CHUNKS_MAX),
     # A broken answer.
-    "cut": Kind(),
-    "no_done": Kind(),
-    "garbage": Kind(),
-    "error_first": Kind(),
-    "error_mid": Kind(),
-    "oversized": Kind(),
+    "cut": FailureKind(),
+    "no_done": FailureKind(),
+    "garbage": FailureKind(),
+    "error_first": FailureKind(),
+    "error_mid": FailureKind(),
+    "oversized": FailureKind(),
     # Usage.
-    "no_usage": Kind(),
-    "absurd_usage": Kind(),
-    "negative_usage": Kind(),
-    "usage_with_choices": Kind(),
+    "no_usage": FailureKind(),
+    "absurd_usage": FailureKind(),
+    "negative_usage": FailureKind(),
+    "usage_with_choices": FailureKind(),
     # Valid, and hard to read or not to be trusted.
-    "unicode": Kind(),
-    "crlf": Kind(),
-    "forge": Kind(),
+    "unicode": FailureKind(),
+    "crlf": FailureKind(),
+    "forge": FailureKind(),
 }

@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class CommandResult:
     """What a command left behind: its exit status and its two outputs."""
 
     status: int
@@ -43,13 +43,13 @@ class Terminal:
         self.table = table
         self._capsys = capsys
 
-    def __call__(self, *argv: str, environ: dict[str, str] | None = None) -> Ran:
+    def __call__(self, *argv: str, environ: dict[str, str] | None = None) -> CommandResult:
         """Run one command in this process."""
         self._capsys.readouterr()
         variables = {"PHIGATE_STATE": str(self.state)} if environ is None else environ
         status = main(argv, variables)
         out, err = self._capsys.readouterr()
-        return Ran(status, out, err)
+        return CommandResult(status, out, err)
 
     def ask(self, work: Callable[[DynamoDB], Awaitable[Answer]]) -> Answer:
         """Look into the engine without a command."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from phigate.core.limits import BODY_BYTES_MAX
-from tests.cli.conftest import Ran, Terminal
+from tests.cli.conftest import CommandResult, Terminal
 
 CATALOG = Path(__file__).resolve().parents[2] / "catalog"
 FOLDER = ("--catalog", str(CATALOG))
@@ -194,7 +194,7 @@ def test_a_body_file_that_is_missing_is_one_line(terminal: Terminal, tmp_path: P
 
 
 def test_without_a_folder_the_loaded_catalog_decides(terminal: Terminal, tmp_path: Path) -> None:
-    def asked() -> Ran:
+    def asked() -> CommandResult:
         return terminal("route", "gemma-4", "--json")
 
     assert "catalog push" in asked().err

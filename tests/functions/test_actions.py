@@ -22,7 +22,7 @@ from phigate.aws.catalog_sync import CatalogSync
 from phigate.aws.chat import chat
 from phigate.aws.directory import directory
 from phigate.aws.environment import AwsClients, LambdaEnvironment
-from phigate.aws.math import math, math_extras
+from phigate.aws.math import math, math_parts
 from phigate.aws.server import FunctionServer
 from phigate.aws.settings import FUNCTIONS, SETTINGS, Function, MathSettings
 from phigate.aws.sweeper import Sweeper
@@ -248,13 +248,13 @@ async def another_account(dynamodb: DynamoDB) -> str:
 
 async def opened(aws: AwsClients[MathSettings]) -> None:
     """A sandbox that is claimed from the pool, or started, and given up at once."""
-    extras = await math_extras(aws)
-    assert extras.sandboxes and extras.wait_idle and extras.close
+    parts = await math_parts(aws)
+    assert parts.sandboxes and parts.wait_idle and parts.close
     for _ in range(2):
         with pytest.raises(SandboxError):
-            await extras.sandboxes.open(
+            await parts.sandboxes.open(
                 account="clinic", request_id="r", region="CH", until_s=aws.clock.now_s() + 0.2
             )
-        await extras.wait_idle()
-    await extras.close()
+        await parts.wait_idle()
+    await parts.close()
     await aws.close()

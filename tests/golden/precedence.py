@@ -17,7 +17,7 @@ ELSEWHERE: Json = {
 
 
 @dataclass(frozen=True)
-class Mistake:
+class BodyMistake:
     """What is wrong with a request: its headers, members of its body, of its key's policy, of its
     account and stack, or other things of the case."""
 
@@ -29,49 +29,51 @@ class Mistake:
 
 
 # The first one counts.
-MISTAKES: Mapping[str, Mistake] = {
-    "the headers are long": Mistake({"x-long": "x" * 8_200}),
-    "no key": Mistake(more={"key": None}),
-    "the key has ended": Mistake(options={"expires_at_s": 1}),
-    "an encoding": Mistake({"content-encoding": "gzip"}),
-    "a large body": Mistake(more={"body": b" " * 5_000_001}),
-    "a region that is none": Mistake({"x-region": "MOON"}),
-    "a model tier that is none": Mistake({"x-model-tier": "huge"}),
-    "PHI that is maybe": Mistake({"x-phi": "maybe"}),
-    "no JSON": Mistake(more={"body": b"{"}),
-    "many stops": Mistake(members={"stop": ["x"] * 17}),
-    "a wrong type": Mistake(members={"temperature": "1"}),
-    "no such zone": Mistake(members={"tools": [{**TIME, "timezone": "Mars/Olympus"}]}),
-    "a place": Mistake(members={"geo": "x"}),
-    "a store": Mistake(members={"store": True}),
-    "options without a stream": Mistake(members={"stream_options": {"include_usage": True}}),
-    "an image that is no https": Mistake(members={"messages": [user([GIF])]}),
-    "two limits": Mistake(members={"max_completion_tokens": 3}),
-    "a schema that is elsewhere": Mistake(members={"response_format": ELSEWHERE}),
-    "a limit that is too high": Mistake(members={"max_tokens": 10**7}),
-    "a region that the key may not": Mistake(policy={"regions": frozenset({"US"})}),
-    "PHI that the key may not": Mistake(policy={"phi": "forbidden"}),
-    "debug under PHI": Mistake({"x-phi": "true"}, members={"debug": {"trace": True}}),
-    "a model that the key may not": Mistake(policy={"models": frozenset({"qwen3.5"})}),
-    "no enclave, which the key requires": Mistake(
+MISTAKES: Mapping[str, BodyMistake] = {
+    "the headers are long": BodyMistake({"x-long": "x" * 8_200}),
+    "no key": BodyMistake(more={"key": None}),
+    "the key has ended": BodyMistake(options={"expires_at_s": 1}),
+    "an encoding": BodyMistake({"content-encoding": "gzip"}),
+    "a large body": BodyMistake(more={"body": b" " * 5_000_001}),
+    "a region that is none": BodyMistake({"x-region": "MOON"}),
+    "a model tier that is none": BodyMistake({"x-model-tier": "huge"}),
+    "PHI that is maybe": BodyMistake({"x-phi": "maybe"}),
+    "no JSON": BodyMistake(more={"body": b"{"}),
+    "many stops": BodyMistake(members={"stop": ["x"] * 17}),
+    "a wrong type": BodyMistake(members={"temperature": "1"}),
+    "no such zone": BodyMistake(members={"tools": [{**TIME, "timezone": "Mars/Olympus"}]}),
+    "a place": BodyMistake(members={"geo": "x"}),
+    "a store": BodyMistake(members={"store": True}),
+    "options without a stream": BodyMistake(members={"stream_options": {"include_usage": True}}),
+    "an image that is no https": BodyMistake(members={"messages": [user([GIF])]}),
+    "two limits": BodyMistake(members={"max_completion_tokens": 3}),
+    "a schema that is elsewhere": BodyMistake(members={"response_format": ELSEWHERE}),
+    "a limit that is too high": BodyMistake(members={"max_tokens": 10**7}),
+    "a region that the key may not": BodyMistake(policy={"regions": frozenset({"US"})}),
+    "PHI that the key may not": BodyMistake(policy={"phi": "forbidden"}),
+    "debug under PHI": BodyMistake({"x-phi": "true"}, members={"debug": {"trace": True}}),
+    "a model that the key may not": BodyMistake(policy={"models": frozenset({"qwen3.5"})}),
+    "no enclave, which the key requires": BodyMistake(
         members={"provider": {"confidential": False}}, policy={"confidential": "required"}
     ),
-    "a region that is not served": Mistake(options={"regions": ("EU",)}),
-    "no such model": Mistake(members={"model": "gpt-7"}),
-    "no row": Mistake(members={"provider": {"only": ["nobody"]}}),
-    "no certificate": Mistake({"x-phi": "true"}, more={"situation": "no receipt can be certified"}),
-    "the key is disabled": Mistake(more={"situation": "the key is disabled"}),
-    "no credit": Mistake(options={"credit_micros": 0}),
-    "a limit of spending": Mistake(policy={"spend_limit_micros": 1}),
+    "a region that is not served": BodyMistake(options={"regions": ("EU",)}),
+    "no such model": BodyMistake(members={"model": "gpt-7"}),
+    "no row": BodyMistake(members={"provider": {"only": ["nobody"]}}),
+    "no certificate": BodyMistake(
+        {"x-phi": "true"}, more={"situation": "no receipt can be certified"}
+    ),
+    "the key is disabled": BodyMistake(more={"situation": "the key is disabled"}),
+    "no credit": BodyMistake(options={"credit_micros": 0}),
+    "a limit of spending": BodyMistake(policy={"spend_limit_micros": 1}),
 }
 
 
 def _from(names: list[str], path: str) -> Case:
     """A request with these mistakes."""
-    made = Mistake()
+    made = BodyMistake()
     for name in reversed(names):  # the earlier one wins
         new = MISTAKES[name]
-        made = Mistake(
+        made = BodyMistake(
             {**made.headers, **new.headers},
             {**made.members, **new.members},
             {**made.policy, **new.policy},

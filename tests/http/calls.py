@@ -4,7 +4,7 @@ from typing import Any
 
 from phigate.core.types import Json
 from tests.builders import make_body
-from tests.local.running import Told
+from tests.local.running import HttpAnswer
 
 CHAT = "/v1/chat/completions"
 HELLO: Json = make_body(model="gemma-4")
@@ -17,7 +17,7 @@ PIXEL_URL = f"data:image/png;base64,{PIXEL}"
 IMAGE: list[Any] = [{"type": "image_url", "image_url": {"url": PIXEL_URL}}]
 
 
-def assert_envelope(told: Told, status: int, code: str, param: str | None = None) -> None:
+def assert_envelope(told: HttpAnswer, status: int, code: str, param: str | None = None) -> None:
     """The error has the five marks of every error."""
     assert told.status == status, told.body
     assert told.headers["content-type"] == "application/json"

@@ -19,7 +19,7 @@ from phigate.wire.jwk import ec_point
 from tests import ethereum
 from tests.builders import make_body
 from tests.http.calls import CHAT, assert_envelope
-from tests.local.running import Headers, RunningStack, Told
+from tests.local.running import Headers, HttpAnswer, RunningStack
 
 NONCE = "0f" * 32
 WORLD = (("x-region", "WORLD"),)
@@ -55,11 +55,13 @@ def ask(
     return Answered(sent, told.body, told.headers["x-phi-receipt"], row)
 
 
-def signature(stack: RunningStack, key: str | None, call_id: str, query: str = "") -> Told:
+def signature(stack: RunningStack, key: str | None, call_id: str, query: str = "") -> HttpAnswer:
     return stack.call("GET", f"/v1/signature/{call_id}{query}", key=key)
 
 
-def report(stack: RunningStack, key: str | None, query: str, headers: Headers = WORLD) -> Told:
+def report(
+    stack: RunningStack, key: str | None, query: str, headers: Headers = WORLD
+) -> HttpAnswer:
     return stack.call("GET", f"/v1/attestation/report?{query}", key=key, headers=headers)
 
 

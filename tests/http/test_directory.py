@@ -11,7 +11,7 @@ from phigate.core.types import Json, KeyPolicy
 from phigate.wire.openai.chat_body import ChatBody
 from tests.builders import make_body
 from tests.http.calls import IMAGE, assert_envelope
-from tests.local.running import RunningStack, Told
+from tests.local.running import HttpAnswer, RunningStack
 
 BASES = ("", "/api")
 # Region, row, model, tier and prices of both public rate cards, USD per million tokens.
@@ -263,7 +263,7 @@ def test_the_dry_run_decides_as_the_live_call_does(
     assert dry["max_tokens"] == (int(limit) if limit else body["max_tokens"])
 
 
-def _cost(told: Told) -> int:
+def _cost(told: HttpAnswer) -> int:
     if "x-phi-cost-micro" in told.headers:
         return int(told.headers["x-phi-cost-micro"])
     *_, comment, done = told.body.decode().strip().split("\n\n")

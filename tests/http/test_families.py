@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 
 from phigate.core.types import Json
 from tests.http.calls import CHAT, PIXEL_URL
-from tests.local.running import RunningStack, Told
+from tests.local.running import HttpAnswer, RunningStack
 
 CLAUDE = "claude-sonnet-4-6"
 CLAUDE_ROW = "anthropic-claude-sonnet-4-6"
@@ -418,7 +418,9 @@ def test_the_datetime_example_runs_as_printed(stack: RunningStack, key: str) -> 
     assert_is_the_printed_answer(json.loads(ran.stdout))
 
 
-def printed(stack: RunningStack, key: str, *, region: str | None, stream: bool = False) -> Told:
+def printed(
+    stack: RunningStack, key: str, *, region: str | None, stream: bool = False
+) -> HttpAnswer:
     """The example's own bytes, with no other header than the printed ones, and a region."""
     said = DATETIME_BODY.replace(b'"stream": false', b'"stream": true') if stream else DATETIME_BODY
     headers = [("content-type", "application/json")]

@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from local.sandboxes import VENV
 from phigate.core.types import Json
 from tests.http.calls import assert_envelope
-from tests.local.running import RunningStack, Told
+from tests.local.running import HttpAnswer, RunningStack
 
 CH = {"X-Region": "CH"}
 FENCE = re.compile(r"```svg\n(.*?)\n```", re.DOTALL)
@@ -103,7 +103,7 @@ def test_phi_is_blocked(client: OpenAI) -> None:
     assert refused.value.code == "phi_blocked"
 
 
-def math(stack: RunningStack, key: str, body: Json, region: str) -> Told:
+def math(stack: RunningStack, key: str, body: Json, region: str) -> HttpAnswer:
     return stack.call("POST", MATH, body=body, key=key, headers=[("x-region", region)])
 
 

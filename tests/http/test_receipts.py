@@ -15,7 +15,7 @@ from openai import OpenAI
 from phigate.core.receipts.record import nonce
 from phigate.core.types import Json
 from tests.http.calls import HELLO, assert_envelope
-from tests.local.running import RunningStack, Told, environment, started
+from tests.local.running import HttpAnswer, RunningStack, environment, started
 
 CH_PHI = {"X-Region": "CH", "X-PHI": "true"}
 JWKS = "/.well-known/jwks.json"
@@ -169,7 +169,7 @@ def test_the_nonce_is_printed_to_whoever_has_the_key(
 
 
 @pytest.fixture
-def answered(stack: RunningStack, key: str) -> Told:
+def answered(stack: RunningStack, key: str) -> HttpAnswer:
     """One PHI answer."""
     return stack.chat(HELLO, key, X_Region="CH", X_PHI="true")
 
@@ -181,7 +181,7 @@ def receipt_of(stack: RunningStack, key: str, receipt_id: str) -> Json:
 
 
 def test_a_receipt_is_found_by_its_id_and_by_the_completions(
-    stack: RunningStack, key: str, answered: Told, account: str
+    stack: RunningStack, key: str, answered: HttpAnswer, account: str
 ) -> None:
     receipt_id = answered.headers["x-phi-receipt"]
     found = receipt_of(stack, key, receipt_id)
@@ -194,7 +194,7 @@ def test_a_receipt_is_found_by_its_id_and_by_the_completions(
 
 
 def test_the_bare_jws_comes_with_its_certificate(
-    stack: RunningStack, key: str, answered: Told
+    stack: RunningStack, key: str, answered: HttpAnswer
 ) -> None:
     path = f"/v1/receipts/{answered.headers['x-phi-receipt']}"
     told = stack.call("GET", path, key=key, headers=[("accept", "application/jose")])
@@ -233,7 +233,7 @@ def test_what_is_no_receipt_of_this_account_is_404(
 
 
 def test_another_accounts_receipt_is_404_and_without_a_key_it_is_401(
-    stack: RunningStack, answered: Told
+    stack: RunningStack, answered: HttpAnswer
 ) -> None:
     path = f"/v1/receipts/{answered.headers['x-phi-receipt']}"
     other = stack.new_key("somebody-else")

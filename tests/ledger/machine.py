@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.fakes import FAULTS, Fault
-from tests.ledger.simulation import CREDITS, HOLD_S, Execute, LedgerSimulation, Mutation, Plan
+from tests.ledger.simulation import CREDITS, HOLD_S, CallPlan, Execute, LedgerSimulation, Mutation
 
 PROCESSES_MAX = 5
 REFS = sorted(CREDITS)
@@ -15,7 +15,7 @@ MICROS = st.sampled_from((55, 30, 80, 7, 0))
 MORE = st.sampled_from((40, 0, 5))
 USED = st.sampled_from((9, 3, 0))
 PLANS = st.builds(
-    Plan,
+    CallPlan,
     micros=MICROS,
     raises=st.lists(st.tuples(MORE, USED), max_size=3).map(tuple),
     cost_percent=st.sampled_from((50, 100, 0)),
@@ -45,12 +45,12 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.simulation.processes) < PROCESSES_MAX)
     @rule(plan=PLANS)
-    def a_call_comes(self, plan: Plan) -> None:
+    def a_call_comes(self, plan: CallPlan) -> None:
         self.simulation.start_call(plan)
 
     @precondition(lambda self: len(self.simulation.processes) < PROCESSES_MAX)
     @rule(plan=PLANS)
-    def another_call_comes(self, plan: Plan) -> None:
+    def another_call_comes(self, plan: CallPlan) -> None:
         self.simulation.start_call(plan)
 
     @precondition(lambda self: len(self.simulation.processes) < PROCESSES_MAX)

@@ -9,16 +9,16 @@ from itertools import combinations_with_replacement, product
 from typing import Literal
 
 from tests.fakes import Fault
-from tests.ledger.simulation import HOLD_S, LedgerSimulation, Plan, Process
+from tests.ledger.simulation import HOLD_S, CallPlan, LedgerSimulation, Process
 
 # What the pipeline does, and how many calls of DynamoDB that takes.
 PLANS = {
-    "plain": (Plan(30), 3),
-    "raised": (Plan(30, raises=((40, 9),), cost_percent=100), 4),
-    "raised with a daily limit": (Plan(20, raises=((40, 9),), limited=True), 4),
-    "without memory": (Plan(30, forgets=True), 7),
-    "void": (Plan(30, voids=True), 2),
-    "refused": (Plan(999), 4),
+    "plain": (CallPlan(30), 3),
+    "raised": (CallPlan(30, raises=((40, 9),), cost_percent=100), 4),
+    "raised with a daily limit": (CallPlan(20, raises=((40, 9),), limited=True), 4),
+    "without memory": (CallPlan(30, forgets=True), 7),
+    "void": (CallPlan(30, voids=True), 2),
+    "refused": (CallPlan(999), 4),
 }
 SWEEPER_CALLS = 3  # read, tombstone, settle
 

@@ -46,7 +46,7 @@ Mutation = Callable[[Dynamo], Dynamo]
 
 
 @dataclass(frozen=True)
-class Plan:
+class CallPlan:
     """One call: what it holds, raises (more, used), costs in percent of its hold, and how it ends.
 
     `forgets`: every step is done by a process that knows of the hold what is stored of it.
@@ -117,7 +117,7 @@ class LedgerSimulation:
         self.clock = FakeClock(START_S)
         self.processes: list[Process] = []
         self.lost: list[Request] = []
-        self.ids: dict[str, Plan] = {}
+        self.ids: dict[str, CallPlan] = {}
         self.told: dict[str, int] = {}
         self.late_micros = 0
         self.late_day_unknown_micros = 0
@@ -131,7 +131,7 @@ class LedgerSimulation:
         """The ledger of a process."""
         return DynamoLedger(self._dynamo(), self.clock)
 
-    def start_call(self, plan: Plan) -> None:
+    def start_call(self, plan: CallPlan) -> None:
         """A request comes in."""
         hold_id = new_id(int(self.clock.time_s), len(self.ids).to_bytes(7, "big"))
         self.ids[hold_id] = plan
@@ -273,14 +273,14 @@ class LedgerSimulation:
         dynamo = SteppedDynamo()
         return dynamo if self._mutation is None else self._mutation(dynamo)
 
-    async def _life(self, hold_id: str, plan: Plan) -> None:
+    async def _life(self, hold_id: str, plan: CallPlan) -> None:
         """What the pipeline does with the ledger for one request."""
         try:
             await self._live(hold_id, plan)
         except Overloaded:
             return  # whatever stands is the sweeper's
 
-    async def _live(self, hold_id: str, plan: Plan) -> None:
+    async def _live(self, hold_id: str, plan: CallPlan) -> None:
         ledger = self.ledger()
         held = await ledger.hold(self._request(hold_id, plan))
         if isinstance(held, HoldRefused):
@@ -302,7 +302,7 @@ class LedgerSimulation:
         for _ in range(plan.settles if written.state == "done" else 0):
             await ledger.settle(await self._known(written, plan))
 
-    async def _extend(self, ledger: DynamoLedger, held: OpenHold, plan: Plan) -> OpenHold:
+    async def _extend(self, ledger: DynamoLedger, held: OpenHold, plan: CallPlan) -> OpenHold:
         """Extend until one is refused or gets no answer; the hold after it, as far as known."""
         for more, used in plan.raises:
             noted = min(used, held.micros)
@@ -316,7 +316,7 @@ class LedgerSimulation:
             held = extended
         return held
 
-    async def _known(self, held: OpenHold, plan: Plan) -> OpenHold:
+    async def _known(self, held: OpenHold, plan: CallPlan) -> OpenHold:
         """The hold as its process knows it, or as one that knows only what is stored."""
         return await stored_of(self._dynamo(), self.clock, held) if plan.forgets else held
 
@@ -336,7 +336,7 @@ class LedgerSimulation:
         except CreditRefUsed as exc:
             raise AssertionError("a reference has one amount here") from exc
 
-    def _request(self, hold_id: str, plan: Plan) -> HoldRequest:
+    def _request(self, hold_id: str, plan: CallPlan) -> HoldRequest:
         now_s = int(self.clock.time_s)
         return HoldRequest(
             account=self.account,

@@ -34,7 +34,7 @@ CREDIT_MICROS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HttpAnswer:
     """One answer; header names in lower case."""
 
     status: int
@@ -98,7 +98,7 @@ class RunningStack:
         key: str | None = None,
         headers: Headers = (),
         chunks: Sequence[bytes] | None = None,
-    ) -> Told:
+    ) -> HttpAnswer:
         """One HTTP call on a connection of its own, with exactly these headers and bytes.
 
         `chunks` are the pieces of a body without a content length.
@@ -120,9 +120,9 @@ class RunningStack:
                 connection.endheaders(chunks or sent, encode_chunked=chunks is not None)
             answer = connection.getresponse()
             received = {name.lower(): value for name, value in answer.getheaders()}
-            return Told(answer.status, received, answer.read())
+            return HttpAnswer(answer.status, received, answer.read())
 
-    def chat(self, body: Json, key: str, **headers: str) -> Told:
+    def chat(self, body: Json, key: str, **headers: str) -> HttpAnswer:
         """One chat call; underscores in header names are hyphens."""
         named = [(name.replace("_", "-"), value) for name, value in headers.items()]
         return self.call("POST", "/v1/chat/completions", body=body, key=key, headers=named)

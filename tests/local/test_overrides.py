@@ -13,7 +13,7 @@ from phigate.cli.main import main
 from phigate.core.types import Json
 from tests.builders import make_body
 from tests.http.echoing_upstream import EchoingUpstream, echoing
-from tests.local.running import RunningStack, Told, free_port, refused, started
+from tests.local.running import HttpAnswer, RunningStack, free_port, refused, started
 
 HELLO: Json = make_body(model="gemma-4")
 ROW = "infomaniak-gemma-4-31b"
@@ -65,12 +65,12 @@ def host_of(upstream: EchoingUpstream) -> str:
     return f"127.0.0.1:{upstream.server_address[1]}"
 
 
-def receipt_of(stack: RunningStack, told: Told, key: str) -> Json:
+def receipt_of(stack: RunningStack, told: HttpAnswer, key: str) -> Json:
     """The stored receipt, as the endpoint gives it."""
     return stack.call("GET", f"/v1/receipts/{told.headers['x-phi-receipt']}", key=key).json
 
 
-def record_of(stack: RunningStack, told: Told, key: str) -> Json:
+def record_of(stack: RunningStack, told: HttpAnswer, key: str) -> Json:
     record: Json = receipt_of(stack, told, key)["record"]
     return record
 

@@ -62,7 +62,7 @@ USAGE_CHUNK: Json = {"id": "up-1", "object": "chat.completion.chunk", "choices":
 
 
 @dataclass(frozen=True)
-class Told:
+class GatewayAnswer:
     """What the caller got."""
 
     status: int
@@ -179,7 +179,7 @@ class GatewayHarness:
         key: str | None = KEY,
         on_last: Callable[[], object] = lambda: None,
         task: Task = "chat",
-    ) -> Told:
+    ) -> GatewayAnswer:
         """One call to its end, on an event loop of its own; `on_last` is called with its end."""
         out = RecordingResponseWriter(self.clock)
         out.on_last = on_last
@@ -192,7 +192,7 @@ class GatewayHarness:
         assert self.out.gone_at_s is not None
         assert len(self.out.starts) <= 1
 
-    def phi(self, **members: Any) -> Told:
+    def phi(self, **members: Any) -> GatewayAnswer:
         """One PHI call."""
         return self.chat(make_body(**members), {"x-phi": "true"})
 
@@ -209,13 +209,13 @@ class GatewayHarness:
         self.out = out or RecordingResponseWriter(self.clock)
         await serve(self.gateway, CHAT, call(body, headers, key=key, task=task), self.out)
 
-    def told(self) -> Told:
+    def told(self) -> GatewayAnswer:
         """What the last call's caller got; asserts that the answer was begun and ended once."""
         assert len(self.out.starts) == 1
         assert self.out.last_at == len(self.out.writes) - 1
         self.check_receipts()
         status, headers = self.out.starts[0]
-        return Told(status, headers, b"".join(self.out.writes))
+        return GatewayAnswer(status, headers, b"".join(self.out.writes))
 
     def hang_up(self) -> None:
         """The caller of the call under way goes. A step of a script."""

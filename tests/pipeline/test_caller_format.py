@@ -21,8 +21,8 @@ from tests.pipeline.gateway_harness import (
     GOOD_STREAM,
     KEY,
     USAGE_MICROS,
+    GatewayAnswer,
     GatewayHarness,
-    Told,
     answers,
     fails,
 )
@@ -72,7 +72,7 @@ LINES = CallerFormat(
 )
 
 
-def say(body: bytes, *scripts: Script) -> tuple[GatewayHarness, Told]:
+def say(body: bytes, *scripts: Script) -> tuple[GatewayHarness, GatewayAnswer]:
     """One call in this format to its end."""
     harness = GatewayHarness(*scripts)
     harness.out = RecordingResponseWriter(harness.clock)

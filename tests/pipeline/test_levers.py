@@ -18,8 +18,8 @@ from tests.pipeline.gateway_harness import (
     DONE,
     USAGE_CHUNK,
     USAGE_MICROS,
+    GatewayAnswer,
     GatewayHarness,
-    Told,
     answers,
     chunk,
     event,
@@ -134,7 +134,9 @@ CAUSED: dict[str, tuple[Sequence[Row], Json, Script, tuple[int, int]]] = {
 }
 
 
-def call_of(rows: Sequence[Row], body: Json, script: Script) -> tuple[GatewayHarness, Told]:
+def call_of(
+    rows: Sequence[Row], body: Json, script: Script
+) -> tuple[GatewayHarness, GatewayAnswer]:
     harness = GatewayHarness(script, answers(), rows=rows)
     return harness, harness.chat(body)
 

@@ -17,8 +17,8 @@ from tests.pipeline.gateway_harness import (
     ROWS,
     USAGE,
     USAGE_MICROS,
+    GatewayAnswer,
     GatewayHarness,
-    Told,
     answers,
     fails,
 )
@@ -58,7 +58,7 @@ def calls(*tool_calls: Json, text: str | None = None, usage: Any = USAGE) -> Scr
 class Math(GatewayHarness):
     """A harness that is asked for math."""
 
-    def ask(self, body: Json | None = None, **headers: str) -> Told:
+    def ask(self, body: Json | None = None, **headers: str) -> GatewayAnswer:
         """One math call."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         told = self.chat(body or ASKS, named, task="math")
@@ -71,7 +71,7 @@ class Math(GatewayHarness):
         return [json.loads(m["content"]) for m in sent if m["role"] == "tool"]
 
 
-def content(told: Told) -> str:
+def content(told: GatewayAnswer) -> str:
     text: str = told.json["choices"][0]["message"]["content"]
     return text
 
@@ -86,7 +86,7 @@ def test_a_program_is_run_and_the_answer_comes_from_the_next_turn() -> None:
     assert told.json["usage"]["prompt_tokens"] == 2 * USAGE["prompt_tokens"]
     assert told.headers["x-phi-sandbox-figures"] == "0"
     assert "x-phi-tools" not in told.headers
-    assert [name for name, *_ in harness.log] == ["hold", "raise", "receipt", "settle"]
+    assert [name for name, *_ in harness.log] == ["hold", "extend", "receipt", "settle"]
     assert harness.account()["spent"] == 2 * USAGE_MICROS
 
 

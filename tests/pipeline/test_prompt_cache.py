@@ -17,8 +17,8 @@ from tests.pipeline.gateway_harness import (
     DONE,
     KEY,
     STREAM,
+    GatewayAnswer,
     GatewayHarness,
-    Told,
     answers,
     call,
     chunk,
@@ -188,7 +188,7 @@ ANSWERED: dict[str, tuple[str, Json, Scripts]] = {
 
 def answered(
     name: str, cached: Cached, headers: dict[str, str], **row: Any
-) -> tuple[Told, GatewayHarness]:
+) -> tuple[GatewayAnswer, GatewayHarness]:
     dialect, members, scripts = ANSWERED[name]
     rows = (make_row("acme-one", dialect=dialect, price=PRICE, **row),)
     harness = GatewayHarness(*scripts(cached), rows=rows, policy=KeyPolicy(debug_phi=True))
@@ -244,7 +244,7 @@ def test_elsewhere_cached_tokens_are_told_kept_and_cheaper(
     assert harness.record["cost"]["charged"] == (TOKENS - read) * 10 + read * 1 + 5 * 20
 
 
-def last(told: Told) -> Json:
+def last(told: GatewayAnswer) -> Json:
     usage: Json = [each["usage"] for each in told.chunks if each.get("usage")][-1]
     return usage
 

@@ -44,8 +44,8 @@ from tests.pipeline.gateway_harness import (
     KEY,
     PLAIN,
     ROWS,
+    GatewayAnswer,
     GatewayHarness,
-    Told,
     answers,
     call,
 )
@@ -147,7 +147,7 @@ FAULTS: dict[str, tuple[int, str, Fault]] = {
 }
 
 
-def made(case: Case, harness: GatewayHarness | None = None) -> tuple[GatewayHarness, Told]:
+def made(case: Case, harness: GatewayHarness | None = None) -> tuple[GatewayHarness, GatewayAnswer]:
     """Make the call of a case."""
     harness = harness or GatewayHarness(
         rows=case.rows,

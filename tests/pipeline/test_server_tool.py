@@ -95,9 +95,9 @@ def test_the_loop_has_one_hold_one_raise_one_receipt_and_one_settle() -> None:
     harness = GatewayHarness(calls(called()), answers())
     harness.chat(ASKS)
     names = [line[0] for line in harness.log]
-    assert names == ["hold", "raise", "receipt", "settle"]
+    assert names == ["hold", "extend", "receipt", "settle"]
     assert harness.log[-1] == ("settle", TWO_TURNS_MICROS)
-    (raised,) = [micros for name, micros, *_ in harness.log if name == "raise"]
+    (raised,) = [micros for name, micros, *_ in harness.log if name == "extend"]
     assert harness.record["cost"] == {
         "computed": TWO_TURNS_MICROS,
         "charged": TWO_TURNS_MICROS,

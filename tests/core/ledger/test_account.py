@@ -90,7 +90,7 @@ LATE_CALL = writes.late(
 )
 EXPRESSIONS = {
     "hold": writes.hold("t", REQUEST),
-    "raise": writes.extend_hold("t", "acme", LIMITED, 200, 9),
+    "extend": writes.extend_hold("t", "acme", LIMITED, 200, 9),
     "receipt": writes.receipt("t", "acme", HOLD, 48, SIGNED),
     "tombstone": writes.tombstone("t", "acme", HOLD),
     "stray": writes.stray("t", "acme", HOLD),

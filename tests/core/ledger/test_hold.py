@@ -47,7 +47,7 @@ def test_no_receipt_costs_less_than_nothing_or_more_than_is_held(cost_micros: in
 @pytest.mark.parametrize("state", STEPS)
 def test_only_what_the_table_holds_may_follow(state: State) -> None:
     steps: dict[str, Step] = {
-        "raise": lambda hold: hold.noting(0),
+        "extend": lambda hold: hold.noting(0),
         "use": lambda hold: hold.noting(1),
         "write": lambda hold: hold.writing(0),
         "settle": lambda hold: hold.after("settle"),

@@ -15,7 +15,7 @@ from tests.fakes import FakeClock, FakeRoot, RecordingEventLog
 NOW_S = 1_800_000_000.0
 
 
-class GateContext:
+class SignerHarness:
     """A signer, its root, and the certificates that it stored."""
 
     def __init__(self) -> None:
@@ -48,21 +48,21 @@ class GateContext:
         return (await self.signer.key(self.clock.now_s())).expires_at_s is not None
 
 
-def told(story: Callable[[GateContext], Awaitable[None]]) -> None:
+def told(story: Callable[[SignerHarness], Awaitable[None]]) -> None:
     """Tell a story on an event loop of its own."""
 
     async def whole() -> None:
-        await story(GateContext())
+        await story(SignerHarness())
 
     asyncio.run(whole())
 
 
 def test_nothing_is_made_before_the_first_request_asks() -> None:
-    assert GateContext().root.asked == 0
+    assert SignerHarness().root.asked == 0
 
 
 def test_a_key_comes_with_a_certificate_that_its_root_signed() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         key = await stand.signer.key(NOW_S + 900)
         roots = by_kid([Root(stand.root.signer.public_jwk, CERTIFICATES, 0)])
         certificate = read_certificate(stand.stored[key.kid], roots)
@@ -75,7 +75,7 @@ def test_a_key_comes_with_a_certificate_that_its_root_signed() -> None:
 
 
 def test_many_requests_at_once_ask_for_one_certificate() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         keys = await asyncio.gather(*(stand.kid() for _ in range(50)))
         assert len(set(keys)) == 1
         assert stand.root.asked == 1
@@ -84,7 +84,7 @@ def test_many_requests_at_once_ask_for_one_certificate() -> None:
 
 
 def test_begin_does_not_wait_and_the_key_is_there_when_it_is_needed() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         stand.signer.begin(NOW_S + 900)
         assert stand.stored == {}
         await stand.kid()
@@ -94,7 +94,7 @@ def test_begin_does_not_wait_and_the_key_is_there_when_it_is_needed() -> None:
 
 
 def test_after_an_hour_another_key_signs() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         first = await stand.kid()
         stand.clock.time_s += CERTIFICATE_LIFE_S - 1
         assert await stand.kid() == first
@@ -106,7 +106,7 @@ def test_after_an_hour_another_key_signs() -> None:
 
 
 def test_a_request_that_may_outlive_the_certificate_waits_for_another() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         first = await stand.kid()
         stand.clock.time_s += CERTIFICATE_LIFE_S - 100
         key = await stand.signer.key(stand.clock.now_s() + 900)
@@ -116,7 +116,7 @@ def test_a_request_that_may_outlive_the_certificate_waits_for_another() -> None:
 
 
 def test_a_signature_now_does_not_wait_for_a_better_key() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         first = await stand.kid()
         stand.clock.time_s += CERTIFICATE_LIFE_S - 100
         stand.root.hangs = True
@@ -127,7 +127,7 @@ def test_a_signature_now_does_not_wait_for_a_better_key() -> None:
 
 
 def test_after_an_answer_the_key_is_renewed_when_it_soon_ends() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         first = await stand.kid()
         stand.clock.time_s += CERTIFICATE_LIFE_S - CERTIFICATE_RENEW_S - 1
         await stand.signer.renew()
@@ -140,7 +140,7 @@ def test_after_an_answer_the_key_is_renewed_when_it_soon_ends() -> None:
 
 
 def test_an_environment_that_never_signed_renews_nothing() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         await stand.signer.renew()
         assert stand.root.asked == 0
 
@@ -148,7 +148,7 @@ def test_an_environment_that_never_signed_renews_nothing() -> None:
 
 
 def test_a_clock_that_went_back_before_the_certificate_makes_another() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         first = await stand.kid()
         stand.clock.time_s -= 10
         assert await stand.kid() != first
@@ -156,15 +156,15 @@ def test_a_clock_that_went_back_before_the_certificate_makes_another() -> None:
     told(story)
 
 
-def _root_fails(stand: GateContext) -> None:
+def _root_fails(stand: SignerHarness) -> None:
     stand.root.fails = True
 
 
-def _store_fails(stand: GateContext) -> None:
+def _store_fails(stand: SignerHarness) -> None:
     stand.store_fails = True
 
 
-def _root_hangs(stand: GateContext) -> None:
+def _root_hangs(stand: SignerHarness) -> None:
     stand.root.hangs = True
 
 
@@ -173,9 +173,9 @@ FAILURES = {"root": _root_fails, "store": _store_fails, "no answer": _root_hangs
 
 @pytest.mark.parametrize("fail", FAILURES.values(), ids=FAILURES)
 def test_when_certification_fails_an_uncertified_key_signs_and_stays_so(
-    fail: Callable[[GateContext], None],
+    fail: Callable[[SignerHarness], None],
 ) -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         fail(stand)
         key = await stand.signer.key(NOW_S)
         assert key.expires_at_s is None
@@ -191,7 +191,7 @@ def test_when_certification_fails_an_uncertified_key_signs_and_stays_so(
 
 
 def test_a_root_that_is_down_is_not_hammered() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         stand.root.fails = True
         for _ in range(20):
             assert not await stand.is_certified()
@@ -204,7 +204,7 @@ def test_a_root_that_is_down_is_not_hammered() -> None:
 
 
 def test_a_caller_who_hangs_up_does_not_end_what_others_wait_for() -> None:
-    async def story(stand: GateContext) -> None:
+    async def story(stand: SignerHarness) -> None:
         leaving = asyncio.ensure_future(stand.kid())
         staying = asyncio.ensure_future(stand.kid())
         await asyncio.sleep(0)

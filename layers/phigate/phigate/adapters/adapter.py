@@ -34,15 +34,15 @@ class StreamDecoder(Protocol):
     """Bytes of an upstream's stream as canonical chunks.
 
     `ended` is set when the dialect's own end has come, `failed` (an attempt's outcome) when an
-    error event or something malformed has; what came before it is still returned. `begun` is what
-    has come of the next event.
+    error event or something malformed has; what came before it is still returned. `unfinished` is
+    what has come of the next event.
     """
 
     ended: bool
     failed: str | None
 
     @property
-    def begun(self) -> bytes: ...
+    def unfinished(self) -> bytes: ...
 
     def feed(self, piece: bytes) -> list[Json]: ...
 

@@ -117,9 +117,9 @@ class ChunkDecoder:
         return chunks
 
     @property
-    def begun(self) -> bytes:
+    def unfinished(self) -> bytes:
         """What has come of an event that is not whole, or is more than can be read."""
-        return self._unread or self._events.begun
+        return self._unread or self._events.unfinished
 
     def _chunk(self, data: bytes, chunks: list[Json]) -> None:
         value = _object(data)

@@ -18,9 +18,11 @@ TASKS: tuple[Task, ...] = ("chat", "math")
 
 def chat(lambda_environment: LambdaEnvironment | None = None) -> FunctionServer:
     """POST /v1/chat/completions. Raises SettingsRefused."""
-    surface = functools.partial(chats, tasks=TASKS)
-    return FunctionServer(ChatSettings, lambda_environment or LambdaEnvironment(), surface, _extras)
+    make_app = functools.partial(chats, tasks=TASKS)
+    return FunctionServer(
+        ChatSettings, lambda_environment or LambdaEnvironment(), make_app, _function_parts
+    )
 
 
-async def _extras(aws: AwsClients[ChatSettings]) -> FunctionParts:
+async def _function_parts(aws: AwsClients[ChatSettings]) -> FunctionParts:
     return FunctionParts(no_sandbox=NO_MATH)

@@ -15,11 +15,11 @@ def directory(lambda_environment: LambdaEnvironment | None = None) -> FunctionSe
         DirectorySettings,
         lambda_environment or LambdaEnvironment(),
         functools.partial(build_app, tasks=()),
-        _extras,
+        _function_parts,
     )
 
 
-async def _extras(aws: AwsClients[DirectorySettings]) -> FunctionParts:
+async def _function_parts(aws: AwsClients[DirectorySettings]) -> FunctionParts:
     signer = Eip191Signer(aws.kms(aws.settings.redpill_key), aws.event_log)
     # Of the others it only tells whether there is a key: it is open without one of the caller's.
     return FunctionParts(text_signer=signer, calls=lambda row: row.confidential)

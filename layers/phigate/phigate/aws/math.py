@@ -21,13 +21,13 @@ TASKS: tuple[Task, ...] = ("math",)
 
 def math(lambda_environment: LambdaEnvironment | None = None) -> FunctionServer:
     """POST /v1/math/chat/completions. Raises SettingsRefused."""
-    surface = functools.partial(chats, tasks=TASKS)
+    make_app = functools.partial(chats, tasks=TASKS)
     return FunctionServer(
-        MathSettings, lambda_environment or LambdaEnvironment(), surface, math_extras
+        MathSettings, lambda_environment or LambdaEnvironment(), make_app, math_parts
     )
 
 
-async def math_extras(aws: AwsClients[MathSettings]) -> FunctionParts:
+async def math_parts(aws: AwsClients[MathSettings]) -> FunctionParts:
     """Its sandboxes; none without streaming. Raises SecretUnread, SettingsRefused."""
     settings = aws.settings.sandboxes
     if not aws.settings.is_streaming:

@@ -53,26 +53,26 @@ class FunctionParts:
 
 
 S = TypeVar("S", bound=ServedSettings)
-MakeExtras = Callable[[AwsClients[S]], Awaitable[FunctionParts]]
+MakeParts = Callable[[AwsClients[S]], Awaitable[FunctionParts]]
 
 
 class FunctionServer:
-    """An ASGI application with a lifespan. `make_surface` gives it its endpoints."""
+    """An ASGI application with a lifespan. `make_app` gives it its endpoints."""
 
     def __init__(
         self,
         model: type[S],
         lambda_environment: LambdaEnvironment,
-        make_surface: Callable[[Gateway], GatewayApp],
-        make_extras: MakeExtras[S],
+        make_app: Callable[[Gateway], GatewayApp],
+        make_parts: MakeParts[S],
     ) -> None:
         aws = AwsClients(model, lambda_environment)
         self._aws: AwsClients[ServedSettings] = aws
-        self._make_surface = make_surface
-        self._make_extras = functools.partial(make_extras, aws)
-        self._surface: GatewayApp | None = None
+        self._make_app = make_app
+        self._make_parts = functools.partial(make_parts, aws)
+        self._app: GatewayApp | None = None
         self._gateway: Gateway | None = None
-        self._extras = FunctionParts()
+        self._function_parts = FunctionParts()
         self._stack = contextlib.AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,23 +80,23 @@ class FunctionServer:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        if self._surface is None or self._gateway is None:
+        if self._app is None or self._gateway is None:
             raise RuntimeError("a call before the lifespan began")
         with self._aws.event_log.invocation(*_invocation(scope)):
             await self._aws.credentials.fresh()
             try:
-                await self._surface(scope, receive, send)
+                await self._app(scope, receive, send)
             finally:
                 # Before the environment freezes: what outlives a request settles or stops.
                 await self._gateway.wait_idle()
-                if self._extras.wait_idle is not None:
-                    await self._extras.wait_idle()
+                if self._function_parts.wait_idle is not None:
+                    await self._function_parts.wait_idle()
 
     async def start(self) -> None:
         """Begin: sockets, keys, secrets, catalog. Raises what stops the start, told in a line."""
         record_loop_failures(asyncio.get_running_loop(), self._aws.event_log)
         try:
-            self._surface = await self._stack.enter_async_context(self._running())
+            self._app = await self._stack.enter_async_context(self._running())
         except Exception as exc:
             reason = str(exc) if isinstance(exc, STARTS_REFUSED) else ""
             self._aws.event_log.record("start_failed", kind=type(exc).__name__, reason=reason)
@@ -104,7 +104,7 @@ class FunctionServer:
 
     async def stop(self) -> None:
         """End; twice is once."""
-        self._surface = None
+        self._app = None
         await self._stack.aclose()
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -126,20 +126,24 @@ class FunctionServer:
         aws = self._aws
         try:
             await aws.credentials.fresh()
-            trusted, self._extras = await asyncio.gather(_trusted_keys(aws), self._make_extras())
-            credentials = _provider_credentials(aws, self._extras)
+            trusted, self._function_parts = await asyncio.gather(
+                _trusted_keys(aws), self._make_parts()
+            )
+            credentials = _provider_credentials(aws, self._function_parts)
             catalog = _stack_catalog(aws, trusted, credentials)
-            gateway, upstream = build_gateway(_parts(aws, catalog, credentials, self._extras))
+            gateway, upstream = build_gateway(
+                _parts(aws, catalog, credentials, self._function_parts)
+            )
             self._gateway = gateway
             try:
                 await _check_catalog(catalog, aws.settings)
-                yield self._make_surface(gateway)
+                yield self._make_app(gateway)
             finally:
                 await gateway.wait_idle()
                 await upstream.close()
         finally:
-            if self._extras.close is not None:
-                await self._extras.close()
+            if self._function_parts.close is not None:
+                await self._function_parts.close()
             await aws.close()
 
 
@@ -177,14 +181,14 @@ async def _check_catalog(served: StackCatalog, settings: ServedSettings) -> None
 
 
 def _provider_credentials(
-    aws: AwsClients[ServedSettings], extras: FunctionParts
+    aws: AwsClients[ServedSettings], function_parts: FunctionParts
 ) -> ProviderCredentials:
     return ProviderCredentials(
         aws.secrets(),
         prefix=aws.settings.secrets,
         clock=aws.clock,
         event_log=aws.event_log,
-        calls=extras.calls,
+        calls=function_parts.calls,
         base_url=aws.lambda_environment.base_url,
     )
 
@@ -222,7 +226,7 @@ def _parts(
     aws: AwsClients[ServedSettings],
     catalog: StackCatalog,
     credentials: ProviderCredentials,
-    extras: FunctionParts,
+    function_parts: FunctionParts,
 ) -> Parts:
     settings = aws.settings
     receipts = None if isinstance(settings, DirectorySettings) else settings.receipts
@@ -238,10 +242,10 @@ def _parts(
         receipt_root=None if receipts is None else aws.kms(receipts.key),
         signer=NullReceiptSigner() if receipts is None else None,
         issuer=settings.server.issuer,
-        sandboxes=extras.sandboxes,
-        no_sandbox=extras.no_sandbox,
-        drawings=extras.drawings,
-        text_signer=extras.text_signer,
+        sandboxes=function_parts.sandboxes,
+        no_sandbox=function_parts.no_sandbox,
+        drawings=function_parts.drawings,
+        text_signer=function_parts.text_signer,
         shared_breaker=DynamoBreaker(aws.dynamodb, aws.clock, aws.event_log),
     )
 

@@ -40,12 +40,39 @@ def as_json(report: Report, anchor: str) -> Json:
         "from": question.first_day,
         "to": question.last_day,
         "stacks": list(report.stacks),
+        **_counted_json(report),
+        "uncertified": {
+            "count": report.uncertified,
+            "accepted_max": question.uncertified_max,
+            "ids": list(report.uncertified_ids),
+        },
+        "overrides": [
+            {"host": host, "tier": tier, "receipts": count}
+            for (host, tier), count in sorted(report.overrides.items())
+        ],
+        "overrides_allowed": sorted(question.overrides_allowed),
+        "simulated": report.simulated,
+        "digests": {
+            "days_closed": report.days_closed,
+            "days_open": list(report.days_open),
+            "saved": len(question.saved),
+        },
+        "roots": {
+            "from": anchor,
+            "keys": [{"kid": root.kid, "signs": root.signs} for root in question.roots.values()],
+        },
+        "findings": _findings_json(report),
+    }
+
+
+def _counted_json(report: Report) -> Json:
+    """What stands in the period."""
+    listed = report.tombstones_listed
+    return {
         "receipts": report.receipts,
         "tombstones": report.tombstones,
-        "tombstones_max": question.tombstones_max,
-        "tombstones_listed": [
-            {"day": on_day, "id": receipt_id} for on_day, receipt_id in report.tombstones_listed
-        ],
+        "tombstones_max": report.question.tombstones_max,
+        "tombstones_listed": [{"day": on_day, "id": name} for on_day, name in listed],
         "phi": report.phi,
         "numbers": None if report.numbers is None else list(report.numbers),
         "charged_micro": report.charged_micros,
@@ -67,34 +94,17 @@ def as_json(report: Report, anchor: str) -> Json:
             )
         ],
         "catalogs": list(report.catalogs),
-        "uncertified": {
-            "count": report.uncertified,
-            "accepted_max": question.uncertified_max,
-            "ids": list(report.uncertified_ids),
-        },
-        "overrides": [
-            {"host": host, "tier": tier, "receipts": count}
-            for (host, tier), count in sorted(report.overrides.items())
+    }
+
+
+def _findings_json(report: Report) -> Json:
+    return {
+        "total": report.findings,
+        "by_rule": dict(report.found_by_rule),
+        "listed": [
+            {"subject": found.subject, "rule": found.rule, "sentence": found.sentence}
+            for found in report.found
         ],
-        "overrides_allowed": sorted(question.overrides_allowed),
-        "simulated": report.simulated,
-        "digests": {
-            "days_closed": report.days_closed,
-            "days_open": list(report.days_open),
-            "saved": len(question.saved),
-        },
-        "roots": {
-            "from": anchor,
-            "keys": [{"kid": root.kid, "signs": root.signs} for root in question.roots.values()],
-        },
-        "findings": {
-            "total": report.findings,
-            "by_rule": dict(report.found_by_rule),
-            "listed": [
-                {"subject": found.subject, "rule": found.rule, "sentence": found.sentence}
-                for found in report.found
-            ],
-        },
     }
 
 

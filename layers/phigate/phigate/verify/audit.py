@@ -16,7 +16,7 @@ from phigate.verify.against_catalog import mismatches, names_no_catalog
 from phigate.verify.chain import Closed, Items, chain_faults, digest_faults, saved_faults
 from phigate.verify.consistency import Violation
 from phigate.verify.day import Leaf, receipt_leaf, tombstone_leaf
-from phigate.verify.open_hold import OpenHold, why_implausible
+from phigate.verify.open_hold import StandingHold, why_implausible
 from phigate.verify.roots import Roots
 from phigate.verify.sequence import Numbers
 from phigate.verify.stored_receipt import Entry, ReceiptKey, Unproven, faults, is_uncertified
@@ -39,7 +39,7 @@ class AuditScope:
     now_s: float
     roots: Roots
     last_number: int
-    open_holds: Sequence[OpenHold]
+    open_holds: Sequence[StandingHold]
     closed: Sequence[Closed]
     saved: Sequence[tuple[str, str]] = ()
     uncertified_max: int = 0

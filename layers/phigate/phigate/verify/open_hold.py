@@ -13,7 +13,7 @@ from phigate.core.receipts.ids import MalformedId, day_of, seconds_of
 
 
 @dataclass(frozen=True, slots=True)
-class OpenHold:
+class StandingHold:
     """A hold as it stands in the account."""
 
     id: str
@@ -22,7 +22,7 @@ class OpenHold:
 
 
 def why_implausible(
-    hold: OpenHold, *, from_s: float, now_s: float, lasts: Mapping[str, int]
+    hold: StandingHold, *, from_s: float, now_s: float, lasts: Mapping[str, int]
 ) -> str | None:
     """Why this is no hold of a call under way that began since `from_s`; None where it may be one.
 

@@ -66,12 +66,12 @@ class EventDecoder:
         return events
 
     @property
-    def begun(self) -> bytes:
+    def unfinished(self) -> bytes:
         """The data of the event that is not whole yet."""
         return b"\n".join((*self._data, self._rest))
 
     def _lines(self, piece: bytes) -> list[bytes]:
-        """The lines that are complete now; the begun one stays in `_rest`."""
+        """The lines that are complete now; the unfinished one stays in `_rest`."""
         if self._at_start:
             if len(self._rest) < len(_BOM) and _BOM.startswith(self._rest):
                 return []

@@ -107,7 +107,7 @@ class FileTable(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Provider(FileTable):
+class ProviderTable(FileTable):
     provider: Id
     dialect: Id
     auth: Annotated[str, _one_of(may_be.AUTH_SCHEMES)]
@@ -115,7 +115,7 @@ class Provider(FileTable):
     rows: Rows
 
 
-class Agreement(FileTable):
+class AgreementTable(FileTable):
     id: Id
     law: Annotated[str, _one_of(may_be.LAWS)]
     kind: Annotated[str, _one_of(may_be.KINDS)]
@@ -127,7 +127,7 @@ class Agreement(FileTable):
     evidence_sha256: Sha256
 
 
-class Row(FileTable):
+class RowTable(FileTable):
     id: Id
     model: Name
     status: Annotated[str, _one_of(may_be.STATUSES)]
@@ -156,14 +156,14 @@ class Row(FileTable):
     places: Tables
 
 
-class Price(FileTable):
+class PriceTable(FileTable):
     in_micros_per_mtok: PriceMicros
     out_micros_per_mtok: PriceMicros
     cache_read_micros_per_mtok: PriceMicros = 0
     cache_write_micros_per_mtok: PriceMicros = 0
 
 
-class Place(FileTable):
+class PlaceTable(FileTable):
     base_url: BaseUrl
     residency: Annotated[str, _one_of(may_be.RESIDENCIES)]
     evidence_url: WebUrl
@@ -291,10 +291,10 @@ MESSAGES = {
 FILES = {REGIONS_FILE: "regions", ALIASES_FILE: "aliases"}
 # The models by the kind of table that they describe.
 MODELS: Mapping[str, type[FileTable]] = {
-    "provider": Provider,
-    "agreement": Agreement,
-    "row": Row,
-    "price": Price,
-    "place": Place,
+    "provider": ProviderTable,
+    "agreement": AgreementTable,
+    "row": RowTable,
+    "price": PriceTable,
+    "place": PlaceTable,
     "region": RegionTable,
 }

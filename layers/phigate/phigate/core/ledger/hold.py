@@ -12,7 +12,7 @@ from typing import Literal
 from phigate.core.errors import InternalError
 
 State = Literal["absent", "held", "used", "writing", "done", "expired", "late", "settled"]
-Event = Literal["hold", "raise", "use", "write", "done", "late", "settle", "void", "sweep"]
+Event = Literal["hold", "extend", "use", "write", "done", "late", "settle", "void", "sweep"]
 
 
 class IllegalTransition(InternalError):
@@ -69,7 +69,7 @@ class OpenHold:
 
     def noting(self, used_micros: int) -> "OpenHold":
         """Before it is extended: usage may be noted although no answer says so."""
-        return self.after("use" if used_micros else "raise")
+        return self.after("use" if used_micros else "extend")
 
     def writing(self, cost_micros: int) -> "OpenHold":
         """Before its receipt is sent: until the outcome is known, nothing else may follow."""
@@ -93,17 +93,17 @@ def transition(state: State, event: Event) -> State:
 STEPS: Mapping[State, Mapping[Event, State]] = {
     "absent": {"hold": "held", "void": "absent"},
     "held": {
-        "raise": "held",
+        "extend": "held",
         "use": "used",
         "write": "writing",
         "void": "absent",
         "sweep": "expired",
     },
-    "used": {"raise": "used", "use": "used", "write": "writing", "sweep": "expired"},
+    "used": {"extend": "used", "use": "used", "write": "writing", "sweep": "expired"},
     "writing": {"write": "writing", "done": "done", "late": "late"},
     "done": {"write": "writing", "settle": "settled", "sweep": "settled"},
     "expired": {
-        "raise": "expired",
+        "extend": "expired",
         "use": "expired",
         "write": "writing",
         "void": "expired",

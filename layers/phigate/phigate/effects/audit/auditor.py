@@ -50,7 +50,7 @@ class Period:
     overrides_allowed: frozenset[str] = frozenset()
 
 
-class Kept(Generic[T]):
+class ReadCache(Generic[T]):
     """What was read, by its name; the oldest falls out above `most`."""
 
     def __init__(self, most: int, read: Callable[[str], Awaitable[T]]) -> None:
@@ -133,8 +133,8 @@ class _Sources:
         self._clock = clock
         self._receipts = receipts
         self._roots = roots
-        self.keys = Kept(CERTIFICATES_KEPT_MAX, self._key)
-        self.catalogs = Kept(CATALOGS_KEPT_MAX, self._catalog)
+        self.keys = ReadCache(CERTIFICATES_KEPT_MAX, self._key)
+        self.catalogs = ReadCache(CATALOGS_KEPT_MAX, self._catalog)
 
     async def _key(self, kid: str) -> ReceiptKey | Unproven | None:
         text = await self._receipts.certificate(kid)

@@ -38,7 +38,7 @@ from phigate.core.receipts.port import StoredReceipt
 from phigate.core.receipts.text_signer import TextSignature, read_text_signature
 from phigate.core.receipts.upstream_signature import UpstreamSignature, read_upstream_signature
 from phigate.effects.store.dynamodb import ConditionFailed, Dynamo, pages, read_item, repeat
-from phigate.verify.open_hold import OpenHold
+from phigate.verify.open_hold import StandingHold
 from phigate.verify.roots import Root
 from phigate.wire.jwk import Jwk
 
@@ -56,7 +56,7 @@ class Standing:
     that still stands."""
 
     seq: int
-    holds: tuple[OpenHold, ...]
+    holds: tuple[StandingHold, ...]
     created_s: int | None
     spent_micros: int
 
@@ -119,7 +119,7 @@ class DynamoReceipts:
         created_s = int_at(listed or {}, "created", -1)
         return Standing(
             seq=int_at(item, "seq"),
-            holds=tuple(OpenHold(h.id, h.seq, h.expires_at_s) for h in holds(item)),
+            holds=tuple(StandingHold(h.id, h.seq, h.expires_at_s) for h in holds(item)),
             created_s=None if created_s < 0 else created_s,
             spent_micros=int_at(item, "spent"),
         )

@@ -205,7 +205,7 @@ class ResponseReader:
     def broken(self, decoder: StreamDecoder) -> UpstreamFailed:
         """Why a stream has ended that should not have."""
         if decoder.failed == "oversized":
-            return self._too_large("event", decoder.begun)
+            return self._too_large("event", decoder.unfinished)
         return UpstreamFailed(decoder.failed or "empty")
 
     def _seen(self, failed: UpstreamFailed) -> UpstreamFailed:

@@ -81,9 +81,9 @@ class MessageDecoder:
         return chunks
 
     @property
-    def begun(self) -> bytes:
+    def unfinished(self) -> bytes:
         """What has come of an event that is not whole."""
-        return self._events.begun
+        return self._events.unfinished
 
     def _error(self, _: Json, __: list[Json]) -> None:
         self.failed = "error_event"
@@ -107,12 +107,12 @@ class MessageDecoder:
         given = arguments_text(block.get("input") or {})
         if block["name"] != ANSWER_TOOL:
             self._calls[at] = self._calls_begun
-            begun = {
+            unfinished = {
                 "index": self._calls_begun,
                 **call(text_of(block["id"]), text_of(block["name"])),
             }
             self._calls_begun += 1
-            chunks.append(_chunk({"tool_calls": [begun]}))
+            chunks.append(_chunk({"tool_calls": [unfinished]}))
         elif self._has_answer:
             return
         else:

@@ -47,7 +47,7 @@ class _Decoder(Protocol):
     failed: str | None
 
     @property
-    def begun(self) -> bytes: ...
+    def unfinished(self) -> bytes: ...
 
     def feed(self, piece: bytes) -> list[Json]: ...
 
@@ -83,9 +83,9 @@ class UncachedDecoder:
         self.failed = decoder.failed
 
     @property
-    def begun(self) -> bytes:
+    def unfinished(self) -> bytes:
         """See StreamDecoder."""
-        return self._decoder.begun
+        return self._decoder.unfinished
 
     def feed(self, piece: bytes) -> list[Json]:
         """See StreamDecoder."""
