@@ -139,7 +139,7 @@ def _choice(wanted: Any) -> Json:
 
 
 def _write_reasoning(out: Json, body: Json, said: Conversation) -> list[str]:
-    """Reasoning as `core.request.canonical` merged it: an effort and the rest that was said."""
+    """Reasoning as `wire.openai.canonical` merged it: an effort and the rest that was said."""
     effort, more = body.get("reasoning_effort"), body.get("reasoning") or {}
     if effort is None and not more:
         return []

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from phigate.core.types import Json
+from phigate.wire.openai.chat_messages import CalledFunction, Message, ToolCall
+from phigate.wire.openai.shape import Echo, marked
 
 IMAGE_CONFIG_ALIASES: Mapping[str, str] = {
     "aspectRatio": "aspect_ratio",
@@ -31,10 +33,9 @@ _THOUGHTS_NAMES = ("include_thoughts", "includeThoughts")
 _EFFORT_OFF = "none"
 _GONE = frozenset({"system", "thinking", "user_id", "imageConfig", *MODALITIES_NAMES[1:]})
 _FOLDED = _GONE | {"reasoning", "image_config", "tools", "tool_choice", "parallel_tool_calls"}
-# What clients send back with an answer's message; nothing of it goes upstream.
-_ECHOED_MEMBERS = frozenset({"annotations", "provider_specific_fields", "images", "audios"})
-_ECHOED_CALLED_MEMBERS = frozenset({"description", "parameters"})
-_ECHOED_CALL_MEMBERS = frozenset({"index"})
+_ECHOED_MEMBERS = marked(Message, Echo)
+_ECHOED_CALL_MEMBERS = marked(ToolCall, Echo)
+_ECHOED_CALLED_MEMBERS = marked(CalledFunction, Echo)
 
 
 def canonical(body: Json) -> Json:
