@@ -39,7 +39,7 @@ def requirements_of(
         stack=STACK,
         zones=SystemZones(),
         now_s=NOW_S,
-    ).asked
+    ).requirements
 
 
 def test_a_plain_message_is_read() -> None:
@@ -129,8 +129,8 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("members", "fields"), READ.values(), ids=READ)
 def test_members_decide_what_is_asked(members: dict[str, Any], fields: dict[str, Any]) -> None:
-    asked = requirements_of(make_body(**members))
-    assert asked == replace(asked, **fields)
+    requirements = requirements_of(make_body(**members))
+    assert requirements == replace(requirements, **fields)
 
 
 def test_math_alone_needs_no_tools() -> None:

@@ -128,7 +128,7 @@ def test_every_field_says_in_a_sentence_what_becomes_of_it(name: str) -> None:
 )
 def test_what_speaks_to_the_gateway_alone_is_its_own_in_every_dialect(name: str) -> None:
     named = [field for known, field in FIELDS.items() if known.partition(".")[0] == name]
-    assert {fate for field in named for fate in (field.openai, field.anthropic)} == {"own"}
+    assert {how for field in named for how in (field.openai, field.anthropic)} == {"own"}
 
 
 def test_a_row_may_be_said_to_drop_what_would_pass() -> None:

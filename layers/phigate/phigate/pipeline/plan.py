@@ -39,7 +39,7 @@ class RequestPlan:
     """
 
     body: Json
-    asked: Requirements
+    requirements: Requirements
     stream: bool
     with_usage: bool
     view: CatalogView
@@ -105,7 +105,7 @@ def plan_request(
     )
     members = chat_request.members
     body = canonical(members if server is None else offered(members, server))
-    asked = read_requirements(
+    requirements = read_requirements(
         chat,
         body,
         routing,
@@ -114,18 +114,20 @@ def plan_request(
         models_allowed=rows_allowed(policy, catalog),
         confidential=None if policy.confidential is None else "policy",
     )
-    route = decide(catalog, asked, stack.gate_context(view, now_s))
-    asked = route.asked
+    route = decide(catalog, requirements, stack.gate_context(view, now_s))
+    requirements = route.requirements
     stream = chat.stream is True
     options = chat.stream_options
     return RequestPlan(
         body=body,
-        asked=asked,
+        requirements=requirements,
         stream=stream,
         with_usage=options is not None and options.include_usage is True,
         view=view,
         route=route,
-        hold_micros=max((worst_case(row, asked).micros for row in route.candidates), default=0),
+        hold_micros=max(
+            (worst_case(row, requirements).micros for row in route.candidates), default=0
+        ),
         deadline_s=now_s + (stack.stream_timeout_s if stream else stack.json_timeout_s),
         server=server,
         debug=read_debug(chat),
@@ -171,9 +173,9 @@ async def read_plan(
 def plan_next_turn(plan: RequestPlan, body: Json, row: Row) -> RequestPlan:
     """The plan of a further turn: more text, the row that answered first in the list."""
     added = body["messages"][len(plan.body["messages"]) :]
-    asked = replace(
-        plan.asked,
-        text_bytes=plan.asked.text_bytes + text_bytes(added),
+    requirements = replace(
+        plan.requirements,
+        text_bytes=plan.requirements.text_bytes + text_bytes(added),
         messages=len(body["messages"]),
     )
     rows = plan.route.candidates
@@ -181,57 +183,63 @@ def plan_next_turn(plan: RequestPlan, body: Json, row: Row) -> RequestPlan:
     return replace(
         plan,
         body=body,
-        asked=asked,
-        route=replace(plan.route, asked=asked, candidates=candidates),
-        hold_micros=max(worst_case(candidate, asked).micros for candidate in rows),
+        requirements=requirements,
+        route=replace(plan.route, requirements=requirements, candidates=candidates),
+        hold_micros=max(worst_case(candidate, requirements).micros for candidate in rows),
     )
 
 
 def fit_to_credit(plan: RequestPlan, room_micros: int) -> RequestPlan | None:
     """The plan at those of its candidates that `room_micros` covers, with as many output tokens as
     it covers at the first of them; None where that is too few to answer with."""
-    asked, rows = plan.asked, plan.route.candidates
+    requirements, rows = plan.requirements, plan.route.candidates
 
     def affordable(row: Row) -> int:
-        wanted = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
-        return min(tokens_affordable((row,), asked, room_micros), wanted)
+        wanted = (
+            row.tokens_out_default if requirements.tokens_out is None else requirements.tokens_out
+        )
+        return min(tokens_affordable((row,), requirements, room_micros), wanted)
 
-    least = LAST_TOKENS_MIN if asked.tokens_out is None else min(asked.tokens_out, LAST_TOKENS_MIN)
+    least = (
+        LAST_TOKENS_MIN
+        if requirements.tokens_out is None
+        else min(requirements.tokens_out, LAST_TOKENS_MIN)
+    )
     first = next((row for row in rows if affordable(row) >= least), None)
     if first is None:
         return None
     tokens = affordable(first)
-    asked = replace(asked, tokens_out=tokens)
-    kept = tuple(row for row in rows if worst_case(row, asked).micros <= room_micros)
+    requirements = replace(requirements, tokens_out=tokens)
+    kept = tuple(row for row in rows if worst_case(row, requirements).micros <= room_micros)
     return replace(
         plan,
-        asked=asked,
-        route=replace(plan.route, asked=asked, candidates=kept),
-        hold_micros=max(worst_case(row, asked).micros for row in kept),
+        requirements=requirements,
+        route=replace(plan.route, requirements=requirements, candidates=kept),
+        hold_micros=max(worst_case(row, requirements).micros for row in kept),
     )
 
 
 def decision(plan: RequestPlan) -> Json:
     """The plan as `POST /v1/route` shows it."""
-    asked, route = plan.asked, plan.route
+    requirements, route = plan.requirements, plan.route
     rows = route.candidates
     default = rows[0].tokens_out_default if rows else None
     return {
-        "region": asked.region,
-        "phi": asked.phi,
+        "region": requirements.region,
+        "phi": requirements.phi,
         "decision": "routed" if rows else "refused",
         "code": route.code,
-        "confidential": asked.confidential,
+        "confidential": requirements.confidential,
         "candidates": [
             {
                 "row": r.id,
-                "region": asked.region,
-                "cost_max_micro": worst_case(r, asked).micros,
+                "region": requirements.region,
+                "cost_max_micro": worst_case(r, requirements).micros,
                 **({"override": r.override.host} if r.override else {}),
             }
             for r in rows
         ],
         "rejections": [{"row": r.row, "rule": r.rule} for r in route.rejections],
         "cost_max_micro": plan.hold_micros,
-        "max_tokens": default if asked.tokens_out is None else asked.tokens_out,
+        "max_tokens": default if requirements.tokens_out is None else requirements.tokens_out,
     }

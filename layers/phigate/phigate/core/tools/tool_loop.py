@@ -54,10 +54,10 @@ class Counts:
             name = call["function"]["name"]
             self.calls[name] = self.calls.get(name, 0) + 1
         self.turns_followed += 1
-        asked = sum(self.calls.values())
-        if self.calls_max is not None and asked > self.calls_max:
+        made = sum(self.calls.values())
+        if self.calls_max is not None and made > self.calls_max:
             raise ServerToolLimit(
-                f"The model asked for {asked} server tool calls; max_tool_calls "
+                f"The model asked for {made} server tool calls; max_tool_calls "
                 f"allows {self.calls_max}. The turns until then are charged.",
                 param="max_tool_calls",
             )
@@ -150,7 +150,7 @@ def split(message: Json, tools: ServerTools) -> tuple[list[Json], list[Json]]:
 
 def run_datetime(call: Json, tools: ServerTools, zones: Zones, now_s: float) -> str:
     """The result of one call as JSON. A bad argument is a result that the model sees."""
-    timezone = _asked_timezone(call, tools)
+    timezone = _timezone_of(call, tools)
     local = zones.local(timezone, now_s) if timezone is not None else None
     if local is None or timezone is None:
         return json.dumps({"error": "timezone must be an IANA name such as Europe/London"})
@@ -158,7 +158,7 @@ def run_datetime(call: Json, tools: ServerTools, zones: Zones, now_s: float) -> 
     return json.dumps({"datetime": written, "timezone": timezone})
 
 
-def _asked_timezone(call: Json, tools: ServerTools) -> str | None:
+def _timezone_of(call: Json, tools: ServerTools) -> str | None:
     try:
         arguments = json.loads(call["function"].get("arguments") or "{}")
     except (ValueError, RecursionError):

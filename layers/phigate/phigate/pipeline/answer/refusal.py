@@ -73,7 +73,11 @@ def _envelope(
 ) -> bytes:
     """The error's body. It may quote an upstream, which a math agent's caller may show as well."""
     envelope = caller_format.envelope(error)
-    if context is not None and context.plan is not None and context.plan.asked.task == "math":
+    if (
+        context is not None
+        and context.plan is not None
+        and context.plan.requirements.task == "math"
+    ):
         drawings = context.gateway.drawings
         if drawings is not None:
             drawings.clean_error(envelope)

@@ -43,12 +43,12 @@ class ToolLoop:
         self._until_s = context.started_s + MATH_TIMEOUT_S
         self._is_last = False
         self.figures = 0  # that the answer shows
-        if plan.asked.task == "math":
+        if plan.requirements.task == "math":
             drawings = self._drawings = context.gateway.drawings
             if drawings is None:
                 raise no_sandbox(context.gateway)
             if plan.server is not None and plan.server.programs:
-                region = plan.asked.region
+                region = plan.requirements.region
                 self._session = CodeSession(context, drawings, region, self._until_s, out)
         if plan.server is not None:
             self._counts = Counts(plan.server, calls_max=plan.body.get("max_tool_calls"))
@@ -157,8 +157,8 @@ class ToolLoop:
 
     @property
     def _wants_json(self) -> bool:
-        asked = self._plan.body.get("response_format") or {}
-        return asked.get("type") in _JSON_FORMATS
+        response_format = self._plan.body.get("response_format") or {}
+        return response_format.get("type") in _JSON_FORMATS
 
     async def _result(self, call: Json, tools: ServerTools) -> str:
         if self._session is not None and call["function"]["name"] in tools.programs:

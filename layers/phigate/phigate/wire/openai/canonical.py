@@ -115,13 +115,13 @@ def _fold_tools(out: Json) -> None:
 
 
 def _fold_reasoning(out: Json, body: Json) -> None:
-    asked: Json = {}
+    merged: Json = {}
     for name in ("thinking", "reasoning"):
-        asked |= _asked(body.get(name) or {})
+        merged |= _reasoning_of(body.get(name) or {})
     if body.get("reasoning_effort") is not None:
-        asked |= _asked({"effort": body["reasoning_effort"]})
-    effort = asked.pop("effort", None)
-    if asked.get("enabled") is False:
+        merged |= _reasoning_of({"effort": body["reasoning_effort"]})
+    effort = merged.pop("effort", None)
+    if merged.get("enabled") is False:
         effort = _EFFORT_OFF
     elif effort == _EFFORT_OFF:
         effort = None
@@ -129,27 +129,27 @@ def _fold_reasoning(out: Json, body: Json) -> None:
     out.pop("reasoning_effort", None)
     if effort is not None:
         out["reasoning_effort"] = effort
-    if asked:
-        out["reasoning"] = asked
+    if merged:
+        out["reasoning"] = merged
 
 
-def _asked(member: Mapping[str, Any]) -> Json:
+def _reasoning_of(member: Mapping[str, Any]) -> Json:
     """What one of the three members says, under the canonical names."""
-    asked: Json = {}
+    reasoning: Json = {}
     if member.get("effort") is not None:
-        asked["effort"] = member["effort"]
-        asked["enabled"] = member["effort"] != _EFFORT_OFF
+        reasoning["effort"] = member["effort"]
+        reasoning["enabled"] = member["effort"] != _EFFORT_OFF
     if member.get("enabled") is not None:
-        asked["enabled"] = member["enabled"]
+        reasoning["enabled"] = member["enabled"]
     if member.get("type") is not None:
-        asked["enabled"] = member["type"] != "disabled"
+        reasoning["enabled"] = member["type"] != "disabled"
     if (tokens := _first(member, _TOKENS_NAMES)) is not None:
-        asked["max_tokens"] = tokens
+        reasoning["max_tokens"] = tokens
     if (thoughts := _first(member, _THOUGHTS_NAMES)) is not None:
-        asked["include_thoughts"] = thoughts
+        reasoning["include_thoughts"] = thoughts
     if member.get("summary") is not None:
-        asked["summary"] = member["summary"]
-    return asked
+        reasoning["summary"] = member["summary"]
+    return reasoning
 
 
 def _first(member: Mapping[str, Any], names: tuple[str, ...]) -> Any:
