@@ -78,7 +78,7 @@ def _envelope(
         and context.plan is not None
         and context.plan.requirements.task == "math"
     ):
-        drawings = context.gateway.drawings
-        if drawings is not None:
-            drawings.clean_error(envelope)
+        answer_cleaner = context.gateway.answer_cleaner
+        if answer_cleaner is not None:
+            answer_cleaner.clean_error(envelope)
     return orjson.dumps(envelope)
