@@ -95,8 +95,8 @@ class ChatBody(Shape):
     @property
     def tokens_out_limits(self) -> frozenset[int]:
         """What the three names of the greatest number of output tokens say."""
-        said = (self.max_tokens, self.max_completion_tokens, self.max_output_tokens)
-        return frozenset(tokens for tokens in said if tokens is not None)
+        said = {self.max_tokens, self.max_completion_tokens, self.max_output_tokens}
+        return frozenset([tokens for tokens in said if tokens is not None])
 
 
 class RouteBody(ChatBody):
