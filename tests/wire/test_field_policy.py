@@ -13,8 +13,10 @@ from phigate.core.request.fields import (
 )
 from phigate.core.types import Json
 from phigate.wire.openai.chat_body import ChatBody, read_chat
+from phigate.wire.openai.chat_checks import check_image_config
+from phigate.wire.openai.chat_options import ImageConfig
 from phigate.wire.openai.field_policy import REFUSED, check_members
-from phigate.wire.openai.member_tables import has_unknown, levels, tables_of
+from phigate.wire.openai.member_tables import has_unknown, levels, not_under_phi, tables_of
 from phigate.wire.openai.shape import Echo, Items, MayHold, Shape
 from tests.builders import make_body
 
@@ -195,6 +197,33 @@ def test_whatever_shape_a_shape_holds_has_its_table(
     assert has_unknown(book, tables) is (where is not None)
     found = [(steps, set(unknown)) for steps, unknown, _ in levels(book, tables) if unknown]
     assert found == ([] if where is None else [(where, {"x"})])
+
+
+# What names media by links outside a message: refused under PHI, and each reviewed by hand.
+LINKS = {
+    "font_inputs": [{"font_url": "https://a.example/f"}],
+    "fontInputs": [{"fontUrl": "https://a.example/f"}],
+    "reference_images": [{"url": "https://a.example/i"}],
+    "referenceImages": [{"url": "https://a.example/i"}],
+    "super_resolution_references": ["https://a.example/i"],
+    "superResolutionReferences": ["https://a.example/i"],
+}
+
+
+@pytest.mark.parametrize("member", ["image_config", "imageConfig"])
+@pytest.mark.parametrize("name", LINKS)
+def test_media_that_are_named_by_links_are_refused_under_phi(member: str, name: str) -> None:
+    chat = read_chat(make_body(**{member: {name: LINKS[name]}})).chat
+    check_image_config(chat, phi=False)
+    with pytest.raises(InvalidRequest) as caught:
+        check_image_config(chat, phi=True)
+    assert caught.value.param == f"{member}.{name}"
+    check_image_config(read_chat(make_body(**{member: {name: []}})).chat, phi=True)
+
+
+def test_what_else_an_image_config_says_names_no_media() -> None:
+    assert {name for _, name, _ in not_under_phi(ImageConfig)} == LINKS.keys()
+    assert [name for _, name, _ in not_under_phi(ChatBody)] == ["provider_options"]
 
 
 def test_the_path_of_a_tool_is_the_callers_own() -> None:

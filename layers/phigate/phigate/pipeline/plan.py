@@ -4,6 +4,7 @@ The same function answers `POST /v1/route`, so a dry run and a live call cannot 
 """
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from phigate.core.catalog.port import CatalogView
@@ -99,35 +100,22 @@ def plan_request(
     chat, catalog, task = chat_request.chat, view.catalog, request.task
     has_sandbox = task == "math" and catalog.regions[routing.region].sandbox
     server = _server_tools(chat, programs=has_sandbox)
-    run_checks(
-        CheckContext(task, chat_request, server, routing, policy, catalog, stack, zones, now_s),
-        checks,
+    context = CheckContext(
+        task, chat_request, server, routing, policy, catalog, stack, zones, now_s
     )
+    run_checks(context, checks)
     members = chat_request.members
     body = canonical(members if server is None else offered(members, server))
-    requirements = read_requirements(
-        chat,
-        body,
-        routing,
-        task,
-        has_server_tools=server is not None,
-        models_allowed=rows_allowed(policy, catalog),
-        confidential=None if policy.confidential is None else "policy",
-    )
-    route = decide(catalog, requirements, stack.gate_context(view, now_s))
-    requirements = route.requirements
-    stream = chat.stream is True
-    options = chat.stream_options
+    route = decide(catalog, _requirements(context, body), stack.gate_context(view, now_s))
+    stream, options = chat.stream is True, chat.stream_options
     return RequestPlan(
         body=body,
-        requirements=requirements,
+        requirements=route.requirements,
         stream=stream,
         with_usage=options is not None and options.include_usage is True,
         view=view,
         route=route,
-        hold_micros=max(
-            (worst_case(row, requirements).micros for row in route.candidates), default=0
-        ),
+        hold_micros=_dearest(route.candidates, route.requirements) if route.candidates else 0,
         deadline_s=now_s + (stack.stream_timeout_s if stream else stack.json_timeout_s),
         server=server,
         debug=read_debug(chat),
@@ -135,6 +123,24 @@ def plan_request(
         dropped=("sandbox",) if task == "math" and not has_sandbox else (),
         is_heavy=marks is not None and is_heavy(marks),
     )
+
+
+def _requirements(context: CheckContext, body: Json) -> Requirements:
+    policy = context.policy
+    return read_requirements(
+        context.chat,
+        body,
+        context.routing,
+        context.task,
+        has_server_tools=context.server is not None,
+        models_allowed=rows_allowed(policy, context.catalog),
+        confidential=None if policy.confidential is None else "policy",
+    )
+
+
+def _dearest(rows: Iterable[Row], requirements: Requirements) -> int:
+    """The hold that covers each of the rows. There is one."""
+    return max(worst_case(row, requirements).micros for row in rows)
 
 
 def _server_tools(chat: ChatBody, *, programs: bool) -> ServerTools | None:
@@ -185,7 +191,7 @@ def plan_next_turn(plan: RequestPlan, body: Json, row: Row) -> RequestPlan:
         body=body,
         requirements=requirements,
         route=replace(plan.route, requirements=requirements, candidates=candidates),
-        hold_micros=max(worst_case(candidate, requirements).micros for candidate in rows),
+        hold_micros=_dearest(rows, requirements),
     )
 
 
@@ -215,7 +221,7 @@ def fit_to_credit(plan: RequestPlan, room_micros: int) -> RequestPlan | None:
         plan,
         requirements=requirements,
         route=replace(plan.route, requirements=requirements, candidates=kept),
-        hold_micros=max(worst_case(row, requirements).micros for row in kept),
+        hold_micros=_dearest(kept, requirements),
     )
 
 
