@@ -59,7 +59,7 @@ from phigate.effects.store.receipts import DynamoReceipts
 from phigate.effects.upstream.credentials import ProviderAccess
 from phigate.http.app import build_app
 from phigate.pipeline.gateway import Gateway, Stack
-from phigate.pipeline.tools.figures import DRAWINGS
+from phigate.pipeline.tools.figures import ANSWER_CLEANER
 from phigate.verify.roots import CATALOGS, CERTIFICATES, DIGESTS, PURPOSES, REDPILL
 from phigate.wiring import (
     MissingVariable,
@@ -158,7 +158,7 @@ async def _serve(
             issuer=f"http://{HOST}:{options.port}",
             text_signer=Eip191Signer(signers[REDPILL], event_log),
             sandboxes=math.limited,
-            drawings=DRAWINGS,
+            answer_cleaner=ANSWER_CLEANER,
         )
     )
     server = _server(gateway, _hello(options, key, resources, is_new=is_new))

@@ -135,7 +135,7 @@ def repository_catalog() -> Catalog:
 
 def make_requirements(**changes: Any) -> Requirements:
     """A general text request for any model in CH."""
-    asked = Requirements(
+    requirements = Requirements(
         model="auto",
         region="CH",
         phi=False,
@@ -150,7 +150,7 @@ def make_requirements(**changes: Any) -> Requirements:
         messages=1,
         preferences=Preferences(),
     )
-    return replace(asked, **changes)
+    return replace(requirements, **changes)
 
 
 def make_gate_context(**changes: Any) -> GateContext:

@@ -8,11 +8,11 @@ import pytest
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import WirePlan, WireRequest
 from phigate.core.errors import InvalidRequest
-from phigate.core.request.canonical import canonical
 from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json
 from phigate.wire.anthropic.answer import ANSWER_TOOL
-from phigate.wire.openai.chat_body import ChatBody, check_shape
+from phigate.wire.openai.canonical import canonical
+from phigate.wire.openai.chat_body import read_chat
 from tests.builders import make_body, make_place, make_row
 
 ANTHROPIC = ADAPTERS["anthropic"]
@@ -581,7 +581,7 @@ def sent(name: str) -> WireRequest:
     """What the adapter makes of one case; the body it is given stays as it was."""
     case = REQUESTS[name]
     body = make_body(**case.members)
-    check_shape(ChatBody, body)
+    read_chat(body)
     body = canonical(body)
     before = orjson.dumps(body)
     wire = ANTHROPIC.request(body, make_row(**case.row), make_place(pins=case.pins), case.plan)
@@ -638,7 +638,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
 @pytest.mark.parametrize(("members", "param"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_said_is_refused_by_name(members: Json, param: str) -> None:
     body = make_body(**members)
-    check_shape(ChatBody, body)
+    read_chat(body)
     with pytest.raises(InvalidRequest) as refused:
         ANTHROPIC.request(body, make_row(), make_place(), PLAN)
     assert refused.value.param == param

@@ -8,7 +8,7 @@ import pytest
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import WirePlan
 from phigate.core.types import Json
-from phigate.wire.openai.chat_body import ChatBody, check_shape
+from phigate.wire.openai.chat_body import read_chat
 from tests.adapters.conformance import (
     ANSWERS,
     REFUSALS,
@@ -88,7 +88,7 @@ def test_a_whole_answer_comes_to(dialect: str, case: str) -> None:
 @pytest.mark.parametrize("case", REQUESTS)
 def test_a_request_goes_upstream_as(dialect: str, case: str) -> None:
     body = make_body(**REQUESTS[case])
-    check_shape(ChatBody, body)
+    read_chat(body)
     wire = ADAPTERS[dialect].request(body, make_row(), make_place(), WirePlan(False, 500, {}))
     model = {"model": "upstream/acme-one", "max_tokens": 500}
     assert wire.body == {**SPEAKERS[dialect].requests[case], **model}

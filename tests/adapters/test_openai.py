@@ -11,10 +11,10 @@ import pytest
 from phigate.adapters import ADAPTERS
 from phigate.adapters.adapter import WirePlan
 from phigate.core.limits import EVENT_BYTES_MAX
-from phigate.core.request.canonical import canonical
 from phigate.core.request.fields import MEMBERS
 from phigate.core.types import Json
-from phigate.wire.openai.chat_body import ChatBody, check_shape
+from phigate.wire.openai.canonical import canonical
+from phigate.wire.openai.chat_body import read_chat
 from tests.builders import make_body, make_place, make_row
 
 OPENAI = ADAPTERS["openai"]
@@ -404,7 +404,7 @@ REQUESTS: dict[str, Sent] = {
 def test_a_request_goes_upstream_as(case: Sent) -> None:
     members, row, pins, plan, sent, dropped = case
     given = make_body(**members)
-    check_shape(ChatBody, given)
+    read_chat(given)
     body = canonical(given)
     before = orjson.dumps(body)
     wire = OPENAI.request(body, make_row(**row), make_place(pins=pins), plan)

@@ -328,7 +328,7 @@ SITUATIONS: Mapping[str, Situation] = {
     "residency need not be proven": _allows_unproven,
     "a body has to be there at once": _waits_briefly,
     "there is no sandbox": _is_without(sandboxes=None),
-    "there is no math": _is_without(drawings=None),
+    "there is no math": _is_without(answer_cleaner=None),
     "nobody signs text": _is_without(text_signer=None),
     "the key store is away": _fails_at("before keys.lookup"),
     "the catalog is away": _fails_at("before catalog.current"),

@@ -1,12 +1,13 @@
 """Which of several mistakes is answered: a request has every mistake from one on, in the order in
-which docs/api.md lists them."""
+which docs/api.md lists them; or two mistakes, which two neighbouring checks of a plan refuse."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from tests.golden.bodies import CH, TIME, asks, user
-from tests.golden.harness import Case, Json, KeyPolicy
+from tests.golden.harness import CHAT, MATH, Case, Json, KeyPolicy
 
 SENT_TO = ("/v1/chat/completions", "/v1/route")
 GIF: Json = {"type": "image_url", "image_url": {"url": "http://example.org/a.gif"}}
@@ -66,13 +67,39 @@ MISTAKES: Mapping[str, BodyMistake] = {
     "no credit": BodyMistake(options={"credit_micros": 0}),
     "a limit of spending": BodyMistake(policy={"spend_limit_micros": 1}),
 }
+# The checks of a plan, in their order, each with a request that it alone refuses.
+CHECKED: Mapping[str, BodyMistake] = {
+    "math_stream": BodyMistake(members={"stream": True}, more={"path": MATH}),
+    "time_zone": MISTAKES["no such zone"],
+    "members": MISTAKES["a place"],
+    "store": MISTAKES["a store"],
+    "service_tier": BodyMistake(members={"service_tier": "flex"}),
+    "modalities": BodyMistake(members={"modalities": ["image"]}),
+    "stream_options": MISTAKES["options without a stream"],
+    "tool_choice": BodyMistake(members={"tool_choice": "required"}),
+    "user": BodyMistake(members={"user": "a", "user_id": "b"}),
+    "images": MISTAKES["an image that is no https"],
+    "image_config": BodyMistake(
+        {"x-phi": "true"},
+        members={"image_config": {"font_inputs": [{"font_url": "https://example.org/f"}]}},
+    ),
+    "tokens_out": BodyMistake(members={"max_tokens": 2, "max_completion_tokens": 3}),
+    "schemas": MISTAKES["a schema that is elsewhere"],
+    "tokens_out_max": MISTAKES["a limit that is too high"],
+    "key_region": MISTAKES["a region that the key may not"],
+    "key_phi": BodyMistake({"x-phi": "true"}, policy={"phi": "forbidden"}),
+    "debug": MISTAKES["debug under PHI"],
+    "key_models": MISTAKES["a model that the key may not"],
+    "key_confidential": MISTAKES["no enclave, which the key requires"],
+    "region_served": MISTAKES["a region that is not served"],
+    "model_known": MISTAKES["no such model"],
+}
 
 
-def _from(names: list[str], path: str) -> Case:
+def _with(mistakes: list[BodyMistake], path: str) -> Case:
     """A request with these mistakes."""
     made = BodyMistake()
-    for name in reversed(names):  # the earlier one wins
-        new = MISTAKES[name]
+    for new in reversed(mistakes):  # the earlier one wins
         made = BodyMistake(
             {**made.headers, **new.headers},
             {**made.members, **new.members},
@@ -95,7 +122,16 @@ def _cases() -> Iterator[tuple[str, Case]]:
     names = list(MISTAKES)
     for path in SENT_TO:
         for first, name in enumerate(names):
-            yield f"first at {path}: {name}", _from(names[first:], path)
+            mistakes = [MISTAKES[each] for each in names[first:]]
+            yield f"first at {path}: {name}", _with(mistakes, path)
+    for first_name, second_name in pairwise(CHECKED):
+        mistakes = [CHECKED[first_name], CHECKED[second_name]]
+        yield before(first_name, second_name), _with(mistakes, CHAT)
+
+
+def before(first: str, second: str) -> str:
+    """The row of a request that both checks refuse."""
+    return f"check: {first} before {second}"
 
 
 PRECEDENCE_CASES: Mapping[str, Case] = dict(_cases())

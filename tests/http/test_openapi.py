@@ -1,4 +1,4 @@
-"""The OpenAPI document prints the table of members: what each is, and its fate in both dialects."""
+"""The OpenAPI document prints the table of members: what each is, how dialects handle it."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_the_document_tells_the_release() -> None:
 
 @pytest.mark.parametrize("path", FIELDS)
 @pytest.mark.parametrize("body", ["ChatBody", "RouteBody"])
-def test_a_field_is_described_with_its_fate_in_both_dialects(path: str, body: str) -> None:
+def test_a_field_is_described_with_how_both_dialects_handle_it(path: str, body: str) -> None:
     outer, _, inner = path.partition(".")
     schema = SCHEMAS[PLACES[outer]] if inner else SCHEMAS[body]
     described = schema["properties"][inner or outer]["description"]

@@ -25,7 +25,7 @@ from phigate.formats.chat import CHAT
 from phigate.pipeline.gateway import Gateway, ReceiptsRequired, Stack
 from phigate.pipeline.inbound_request import InboundBody, InboundRequest
 from phigate.pipeline.serve import serve
-from phigate.pipeline.tools.figures import DRAWINGS
+from phigate.pipeline.tools.figures import ANSWER_CLEANER
 from phigate.verify.certificate import Certificate, read_certificate
 from phigate.verify.receipt import Bundle, Evidence, verify
 from phigate.verify.receipt_body import jws_of
@@ -143,7 +143,7 @@ class GatewayHarness:
             ledger=self.ledger,
             receipts=receipts,
             sandboxes=self.sandboxes,
-            drawings=DRAWINGS,
+            answer_cleaner=ANSWER_CLEANER,
             signer=EphemeralKeySigner(
                 root=self.root,
                 store=receipts.put_certificate,

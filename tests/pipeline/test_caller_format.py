@@ -15,6 +15,7 @@ from phigate.formats.caller_format import CallerFormat, StreamFormat
 from phigate.pipeline.inbound_request import InboundBody, InboundRequest
 from phigate.pipeline.serve import serve
 from phigate.wire.openai.answer import Stamp
+from phigate.wire.openai.chat_body import ChatRequest, read_chat
 from tests.builders import make_body
 from tests.fakes import RecordingResponseWriter, Script
 from tests.pipeline.gateway_harness import (
@@ -28,13 +29,13 @@ from tests.pipeline.gateway_harness import (
 )
 
 
-def read(body: bytes, marks: bytes | None) -> Json:
+def read(body: bytes, marks: bytes | None) -> ChatRequest:
     """`<model> <text>`, with `!` in front for a stream."""
     model, _, text = body.decode().removeprefix("!").partition(" ")
     if not text:
         raise InvalidRequest("Say something.")
     messages = [{"role": "user", "content": text}]
-    return make_body(model=model, messages=messages, stream=body.startswith(b"!"))
+    return read_chat(make_body(model=model, messages=messages, stream=body.startswith(b"!")))
 
 
 def answer(answer: Json, stamp: Stamp) -> bytes:

@@ -269,7 +269,7 @@ def test_a_process_that_only_chats_refuses_math_before_anything_is_called(
     has_sandbox: bool,
 ) -> None:
     harness = Math(catalog=make_catalog(ROWS, sandboxes=("CH",) if has_sandbox else ()))
-    harness.use(drawings=None)
+    harness.use(answer_cleaner=None)
     told = harness.ask()
     assert (told.status, told.error["code"]) == (503, "sandbox_error")
     assert told.headers["x-phi-receipt"]

@@ -6,7 +6,7 @@ import pytest
 
 from phigate.core.errors import InvalidRequest
 from phigate.core.types import Json
-from phigate.wire.openai.chat_body import ChatBody, RouteBody, check_shape
+from phigate.wire.openai.chat_body import ChatBody, RouteBody, read_chat
 from tests.builders import make_body
 
 CANARY = "c4n4ry"
@@ -145,7 +145,7 @@ def spoken(value: object) -> str:
 
 @pytest.mark.parametrize(("name", "value"), INSIDE, ids=spoken)
 def test_a_value_in_its_range_passes(name: str, value: Any) -> None:
-    check_shape(ChatBody, {**make_body(), name: value})
+    read_chat({**make_body(), name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), OUTSIDE, ids=spoken)
@@ -160,7 +160,7 @@ def body_with(path: str, value: Any) -> Json:
 
 @pytest.mark.parametrize(("path", "value"), INNER_INSIDE, ids=spoken)
 def test_an_inner_value_in_its_range_passes(path: str, value: Any) -> None:
-    check_shape(ChatBody, body_with(path, value))
+    read_chat(body_with(path, value))
 
 
 @pytest.mark.parametrize(("path", "value"), INNER_OUTSIDE, ids=spoken)
@@ -191,12 +191,12 @@ def test_a_server_tool_that_we_do_not_have_is_refused() -> None:
 
 @pytest.mark.parametrize("name", NULLABLE)
 def test_null_stands_for_absent(name: str) -> None:
-    check_shape(ChatBody, make_body(**{name: None}))
+    read_chat(make_body(**{name: None}))
 
 
 def refusal(body: Json, model: type[ChatBody] = ChatBody) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
-        check_shape(model, body)
+        read_chat(body, model)
     assert CANARY not in caught.value.message
     assert caught.value.__cause__ is None
     return caught.value
@@ -264,7 +264,7 @@ GOOD: dict[str, Json] = {
 
 @pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
 def test_a_body_of_the_right_shape_passes(body: Json) -> None:
-    check_shape(ChatBody, body)
+    read_chat(body)
 
 
 # A body, and the path of its first mistake.
@@ -420,6 +420,6 @@ def test_a_mistake_is_refused_by_its_path_and_quotes_nothing(body: Json, param: 
 
 
 def test_messages_may_be_left_out_of_a_dry_run_only() -> None:
-    check_shape(RouteBody, {"model": "auto"})
+    read_chat({"model": "auto"}, RouteBody)
     assert refusal({"model": "auto"}).param == "messages"
     assert refusal({"model": "auto", "temperature": 3}, RouteBody).param == "temperature"

@@ -112,7 +112,7 @@ async def report(
     plan = await plan_only(gateway, request, principal)
     row = _confidential_row(plan)
     path = "/attestation/report?" + urlencode({"model": row.model, **query})
-    fetch = UpstreamFetch(row, plan.asked.region, path, REPORT_TIMEOUT_S, REPORT_BYTES_MAX)
+    fetch = UpstreamFetch(row, plan.requirements.region, path, REPORT_TIMEOUT_S, REPORT_BYTES_MAX)
     try:
         fetched = await gateway.upstream.fetch(fetch)
     except UpstreamFailed as failed:
@@ -181,14 +181,14 @@ def _confidential_row(plan: RequestPlan) -> Row:
     candidates = plan.route.candidates
     if candidates:
         return candidates[0]
-    named = rows_of_model(plan.catalog, plan.asked.model)
+    named = rows_of_model(plan.catalog, plan.requirements.model)
     if not any(row.confidential for row in named):
         raise NotFound(
             "The model is not confidential: no enclave serves it, so there is no attestation. "
             "GET /v1/models names the models that are.",
             param="model",
         )
-    raise refused(plan.route.code or "no_route", plan.asked)
+    raise refused(plan.route.code or "no_route", plan.requirements)
 
 
 def _is_object(body: bytes) -> bool:

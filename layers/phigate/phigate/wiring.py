@@ -31,7 +31,7 @@ from phigate.effects.store.receipts import DynamoReceipts
 from phigate.effects.upstream.credentials import AccessSource, ProviderAccess
 from phigate.effects.upstream.http_upstream import HttpUpstream
 from phigate.effects.zones import SystemZones
-from phigate.pipeline.gateway import Drawings, Gateway, Stack
+from phigate.pipeline.gateway import AnswerCleaner, Gateway, Stack
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _SIMULATED_KEY = "simulated"
@@ -44,9 +44,9 @@ class Parts:
     `catalog` is where rows come from, `access` says how their providers are reached, `key_refused`
     is told of a provider that refused its key. `receipt_root` certifies the keys of receipts;
     `issuer` is the base URL that certificates name; `signer` replaces the one that is built of
-    them, and needs no root. `text_signer` and `drawings` are handed in made: what they load is not
-    for processes that sign no texts and serve no math. `no_sandbox` is why math is refused where
-    there are no sandboxes. `shared_breaker` is for a stack that several processes serve.
+    them, and needs no root. `text_signer` and `answer_cleaner` are handed in made: what they load
+    is not for processes that sign no texts and serve no math. `no_sandbox` is why math is refused
+    where there are no sandboxes. `shared_breaker` is for a stack that several processes serve.
     """
 
     stack: Stack
@@ -60,7 +60,7 @@ class Parts:
     issuer: str
     signer: ReceiptSigner | None = None
     sandboxes: Sandboxes | None = None
-    drawings: Drawings | None = None
+    answer_cleaner: AnswerCleaner | None = None
     no_sandbox: str = "This stack has no sandbox to run programs in."
     key_refused: Callable[[str], None] = lambda _provider: None
     text_signer: TextSigner | None = None
@@ -82,7 +82,7 @@ def build_gateway(parts: Parts) -> tuple[Gateway, HttpUpstream]:
         sandboxes=parts.sandboxes,
         no_sandbox=parts.no_sandbox,
         key_refused=parts.key_refused,
-        drawings=parts.drawings,
+        answer_cleaner=parts.answer_cleaner,
         clock=parts.clock,
         event_log=parts.event_log,
         zones=SystemZones(),

@@ -81,19 +81,19 @@ BOUNDS: dict[str, tuple[Requirements, Bound]] = {
 }
 
 
-@pytest.mark.parametrize(("asked", "limit"), BOUNDS.values(), ids=BOUNDS)
-def test_bound_by_hand(asked: Requirements, limit: Bound) -> None:
-    assert worst_case(make_row(), asked) == limit
+@pytest.mark.parametrize(("requirements", "limit"), BOUNDS.values(), ids=BOUNDS)
+def test_bound_by_hand(requirements: Requirements, limit: Bound) -> None:
+    assert worst_case(make_row(), requirements) == limit
 
 
 def test_the_bound_takes_the_dearest_input_price() -> None:
-    asked = make_requirements(tokens_out=1)
+    requirements = make_requirements(tokens_out=1)
     for dear in (
         make_price(2_000_000, 0),
         make_price(1, 0, read=2_000_000),
         make_price(1, 0, write=2_000_000),
     ):
-        assert worst_case(make_row(price=dear), asked).micros == 280
+        assert worst_case(make_row(price=dear), requirements).micros == 280
 
 
 rates = st.integers(0, 100_000_000)
@@ -118,11 +118,11 @@ requests = st.builds(
 )
 
 
-@given(row=rows, asked=requests, data=st.data())
+@given(row=rows, requirements=requests, data=st.data())
 def test_the_bound_is_never_below_a_usage_that_is_believed(
-    row: Row, asked: Requirements, data: st.DataObject
+    row: Row, requirements: Requirements, data: st.DataObject
 ) -> None:
-    limit = worst_case(row, asked)
+    limit = worst_case(row, requirements)
     tokens_in = data.draw(st.integers(0, limit.tokens_in + 1))
     reported = {
         "prompt_tokens": tokens_in,
@@ -137,32 +137,32 @@ def test_the_bound_is_never_below_a_usage_that_is_believed(
         assert 0 <= cost([(row.price, usage)]) <= limit.micros
 
 
-@given(row=rows, asked=requests, bytes_out=st.integers(0, 100_000))
+@given(row=rows, requirements=requests, bytes_out=st.integers(0, 100_000))
 def test_the_bound_is_never_below_an_estimate(
-    row: Row, asked: Requirements, bytes_out: int
+    row: Row, requirements: Requirements, bytes_out: int
 ) -> None:
-    limit = worst_case(row, asked)
-    assert cost([(row.price, estimate(row, asked, bytes_out, limit))]) <= limit.micros
+    limit = worst_case(row, requirements)
+    assert cost([(row.price, estimate(row, requirements, bytes_out, limit))]) <= limit.micros
 
 
-@given(row=rows, asked=requests, available=st.integers(0, 10_000_000))
+@given(row=rows, requirements=requests, available=st.integers(0, 10_000_000))
 def test_what_is_called_affordable_is_and_leaves_less_than_a_micro(
-    row: Row, asked: Requirements, available: int
+    row: Row, requirements: Requirements, available: int
 ) -> None:
-    most = tokens_affordable([row], asked, available)
+    most = tokens_affordable([row], requirements, available)
     if most > 0:
-        assert worst_case(row, replace(asked, tokens_out=most)).micros <= available
+        assert worst_case(row, replace(requirements, tokens_out=most)).micros <= available
     if most < row.tokens_out_max and row.price.out_micros_per_mtok:
-        assert worst_case(row, replace(asked, tokens_out=most + 1)).micros >= available
+        assert worst_case(row, replace(requirements, tokens_out=most + 1)).micros >= available
 
 
 def test_affordable_is_what_the_dearest_of_the_rows_affords() -> None:
     cheap, dear = make_row("a-1"), make_row("b-1", price=make_price(240_000, 4_800_000))
-    asked = make_requirements()
-    assert tokens_affordable([cheap, dear], asked, 82) == 10
-    assert tokens_affordable([cheap], asked, 82) == 100
-    assert tokens_affordable([cheap], asked, 10**9) == 8_192
-    assert tokens_affordable([], asked, 82) == 0
+    requirements = make_requirements()
+    assert tokens_affordable([cheap, dear], requirements, 82) == 10
+    assert tokens_affordable([cheap], requirements, 82) == 100
+    assert tokens_affordable([cheap], requirements, 10**9) == 8_192
+    assert tokens_affordable([], requirements, 82) == 0
 
 
 def reported(tokens_in: Any, tokens_out: Any, **details: Any) -> dict[str, Any]:
@@ -221,9 +221,9 @@ def test_a_report_is_believed_or_counts_as_missing(usage: object, expected: Usag
 
 def test_an_estimate_is_rounded_up_and_counts_images() -> None:
     """3.5 bytes a token: 36 bytes are 11 tokens, 8 bytes are 3."""
-    asked = make_requirements(text_bytes=36, images=1)
-    limit = worst_case(make_row(), asked)
-    assert estimate(make_row(), asked, 8, limit) == Usage(1_011, 3)
+    requirements = make_requirements(text_bytes=36, images=1)
+    limit = worst_case(make_row(), requirements)
+    assert estimate(make_row(), requirements, 8, limit) == Usage(1_011, 3)
 
 
 def test_an_estimate_stays_within_the_bound() -> None:

@@ -195,8 +195,8 @@ def test_the_record_says(facts: Facts, members: dict[str, Any]) -> None:
 def test_a_record_of_the_real_catalog_fits_one_write_unit(region: str) -> None:
     """Four attempts, every other row rejected, and hashes that do not compress."""
     catalog = repository_catalog()
-    asked = make_requirements(region=region, phi=True, images=1, needs_tools=True)
-    route = decide(catalog, asked, make_gate_context())
+    requirements = make_requirements(region=region, phi=True, images=1, needs_tools=True)
+    route = decide(catalog, requirements, make_gate_context())
     longest = max(catalog.rows, key=lambda row: len(row.id))
     row = replace(longest, places={region: longest.places[next(iter(longest.places))]})
     facts = replace(
@@ -229,8 +229,8 @@ def test_a_record_of_the_real_catalog_fits_one_write_unit(region: str) -> None:
 def test_a_confidential_record_fits_one_write_unit_too() -> None:
     """Two failed attempts, every other row rejected, four hashes that do not compress."""
     catalog = repository_catalog()
-    asked = make_requirements(region="WORLD", preferences=Preferences(confidential=True))
-    route = decide(catalog, asked, make_gate_context())
+    requirements = make_requirements(region="WORLD", preferences=Preferences(confidential=True))
+    route = decide(catalog, requirements, make_gate_context())
     rows = [row for row in catalog.rows if row.confidential]
     facts = replace(
         ANSWER,

@@ -95,8 +95,10 @@ BODIES: dict[str, tuple[Json, Levers]] = {
 @pytest.mark.parametrize(("members", "levers"), BODIES.values(), ids=BODIES)
 def test_the_levers_of_a_body(members: Json, levers: Levers) -> None:
     body = make_body(**members)
-    asked = make_requirements(tokens_out=members.get("max_tokens"), parameters=parameters(body))
-    assert levers_of(body, asked, ROW) == levers
+    requirements = make_requirements(
+        tokens_out=members.get("max_tokens"), parameters=parameters(body)
+    )
+    assert levers_of(body, requirements, ROW) == levers
 
 
 def test_a_row_that_drops_log_probabilities_has_none() -> None:

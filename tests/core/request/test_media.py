@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phigate.core.errors import InvalidRequest
-from phigate.core.request.media import check_image, images
+from phigate.core.request.media import check_image
+from phigate.wire.openai.chat_messages import Message, images
 
 PATH = "messages.0.content.0.image_url.url"
 BASE64 = "iVBORw0KGgo="  # the eight bytes that every PNG begins with
@@ -163,10 +164,10 @@ def test_images_are_found_in_every_message_tool_results_included() -> None:
     messages: list[Mapping[str, Any]] = [
         {"role": "system", "content": "none here"},
         {"role": "user", "content": [{"type": "text", "text": "x"}, image("a"), image("b")]},
-        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "assistant", "content": "none here either", "tool_calls": []},
         {"role": "tool", "tool_call_id": "1", "content": [image("c")]},
     ]
-    assert list(images(messages)) == [
+    assert list(images([*map(Message.model_validate, messages)])) == [
         ("messages.1.content.1.image_url.url", "a"),
         ("messages.1.content.2.image_url.url", "b"),
         ("messages.3.content.0.image_url.url", "c"),

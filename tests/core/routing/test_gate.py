@@ -150,7 +150,7 @@ class Case(NamedTuple):
     """One request at one catalog; the stack allows the unproven places in `allowed`."""
 
     catalog: Catalog
-    asked: Requirements
+    requirements: Requirements
     age_s: float
     allowed: frozenset[str] = NOTHING
     routed_at_s: float = NOW_S
@@ -184,29 +184,29 @@ def cases_of_one_row() -> Iterator[Case]:
             frozenset({f"p0-row/{other_region(region)}"}),
             EVERYTHING,
         )
-        for asked, age_s, names in itertools.product(
+        for requirements, age_s, names in itertools.product(
             asks(region), CATALOG_AGES_S.values(), allowed
         ):
             for catalog in catalogs:
-                yield Case(catalog, asked, age_s, names)
+                yield Case(catalog, requirements, age_s, names)
 
 
 def cases_of_two_rows() -> Iterator[Case]:
     """Every ordered pair of kinds, at every age of the catalog."""
     for region in REGIONS:
         catalogs = list(catalogs_of(KINDS_TOGETHER, 2, region))
-        for asked, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
+        for requirements, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
             for catalog in catalogs:
-                yield Case(catalog, asked, age_s, EVERYTHING)
+                yield Case(catalog, requirements, age_s, EVERYTHING)
 
 
 def cases_of_three_rows() -> Iterator[Case]:
     """Every triple of rows whose agreements come and go while attempts are made."""
     for region in REGIONS:
         catalogs = list(catalogs_of(KINDS_IN_TIME, 3, region))
-        for asked, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
+        for requirements, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
             for catalog in catalogs:
-                yield Case(catalog, asked, age_s)
+                yield Case(catalog, requirements, age_s)
 
 
 PREFERENCES = {
@@ -229,8 +229,8 @@ def cases_of_preferences() -> Iterator[Case]:
         for preferences, model in itertools.product(
             PREFERENCES.values(), ("auto", "p0-row", "p1-row")
         ):
-            for asked in asks(region, preferences):
-                named = replace(asked, model=model)
+            for requirements in asks(region, preferences):
+                named = replace(requirements, model=model)
                 for catalog in catalogs:
                     yield Case(catalog, named, 0.0)
 
@@ -248,9 +248,9 @@ def cases_of_strict_preferences() -> Iterator[Case]:
     for region in REGIONS:
         catalogs = list(catalogs_of(kinds, 2, region))
         for wish, parameters in itertools.product(wishes, (NOTHING, drops, frozenset({"stop"}))):
-            for asked in asks(region, wish):
+            for requirements in asks(region, wish):
                 for catalog in catalogs:
-                    yield Case(catalog, replace(asked, parameters=parameters), 0.0)
+                    yield Case(catalog, replace(requirements, parameters=parameters), 0.0)
 
 
 CONFIDENTIAL_KINDS = [
@@ -283,10 +283,10 @@ def cases_of_confidential_names() -> Iterator[Case]:
         rows = [[replace(row, model="upstream/both") for row in pair.rows] for pair in pairs]
         catalogs = [make_catalog([*pair, third], aliases=aliases) for pair in rows]
         for wish, policy in CONFIDENTIAL_WISHES:
-            for asked, name in itertools.product(
+            for requirements, name in itertools.product(
                 asks(region, wish, tools=(False,)), CONFIDENTIAL_NAMES
             ):
-                named = replace(asked, model=name, confidential=policy)
+                named = replace(requirements, model=name, confidential=policy)
                 for catalog in catalogs:
                     yield Case(catalog, named, 0.0)
 
@@ -295,8 +295,8 @@ def cases_of_many_rows() -> Iterator[Case]:
     """Five rows that all may serve: more than may be attempted."""
     for region in REGIONS:
         rows = [row_of(Kind(), region, position) for position in range(5)]
-        for asked, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
-            yield Case(make_catalog(rows), asked, age_s)
+        for requirements, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
+            yield Case(make_catalog(rows), requirements, age_s)
 
 
 def moments_of(catalog: Catalog) -> list[float]:
@@ -318,8 +318,8 @@ def cases_of_the_repository() -> Iterator[Case]:
     allowed = (NOTHING, frozenset({"azure-gpt-4o/US"}), EVERYTHING)
     for catalog, at_s in itertools.product((shipped, live), moments_of(shipped)):
         for region, age_s, names in itertools.product(REGIONS, CATALOG_AGES_S.values(), allowed):
-            for asked in asks(region):
-                yield Case(catalog, asked, age_s, names, at_s)
+            for requirements in asks(region):
+                yield Case(catalog, requirements, age_s, names, at_s)
 
 
 def cases_of_the_repository_by_name() -> Iterator[Case]:
@@ -328,10 +328,10 @@ def cases_of_the_repository_by_name() -> Iterator[Case]:
     names = {row.id for row in catalog.rows} | {row.model for row in catalog.rows}
     at_s = moments_of(catalog)[len(moments_of(catalog)) // 2]
     for region, name, fallbacks in itertools.product(REGIONS, sorted(names), (True, False)):
-        for asked, schema, tokens in itertools.product(
+        for requirements, schema, tokens in itertools.product(
             asks(region, Preferences(allow_fallbacks=fallbacks)), (True, False), (None, 10_000)
         ):
-            changed = replace(asked, model=name, needs_json_schema=schema, tokens_out=tokens)
+            changed = replace(requirements, model=name, needs_json_schema=schema, tokens_out=tokens)
             yield Case(catalog, changed, 0.0, NOTHING, at_s)
 
 
@@ -341,8 +341,10 @@ def cases_of_the_repository_by_confidential_name() -> Iterator[Case]:
     confidential = [row for row in catalog.rows if row.confidential]
     names = [*(row.id for row in confidential), *(row.model for row in confidential)]
     for region, (wish, policy) in itertools.product(REGIONS, CONFIDENTIAL_WISHES):
-        for asked, name in itertools.product(asks(region, wish), [*names, "gemma-4", "auto"]):
-            named = replace(asked, model=name, confidential=policy)
+        for requirements, name in itertools.product(
+            asks(region, wish), [*names, "gemma-4", "auto"]
+        ):
+            named = replace(requirements, model=name, confidential=policy)
             yield Case(catalog, named, 0.0, EVERYTHING)
 
 
@@ -353,9 +355,9 @@ def cases_of_math() -> Iterator[Case]:
             *catalogs_of(KINDS_ALONE, 1, region),
             *catalogs_of([Kind(), Kind("none"), Kind(tools=False)], 2, region),
         ]
-        for asked, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
+        for requirements, age_s in itertools.product(asks(region), CATALOG_AGES_S.values()):
             for catalog in catalogs:
-                yield Case(catalog, replace(asked, task="math"), age_s)
+                yield Case(catalog, replace(requirements, task="math"), age_s)
 
 
 TRUSTED, UNTRUSTED = Override("127.0.0.1:9", phi_trusted=True), Override("10.0.0.7:9")
@@ -378,12 +380,14 @@ def cases_of_overrides() -> Iterator[Case]:
             Preferences(include_alpha=True),
             Preferences(confidential=True),
         ):
-            for asked, age_s in itertools.product(asks(region, wish), CATALOG_AGES_S.values()):
+            for requirements, age_s in itertools.product(
+                asks(region, wish), CATALOG_AGES_S.values()
+            ):
                 for catalog in alone + together:
-                    yield Case(catalog, asked, age_s, EVERYTHING)
-        for asked in asks(region):
+                    yield Case(catalog, requirements, age_s, EVERYTHING)
+        for requirements in asks(region):
             for catalog in alone:
-                yield Case(catalog, asked, 0.0, NOTHING)
+                yield Case(catalog, requirements, 0.0, NOTHING)
 
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
@@ -413,35 +417,37 @@ def confidential_is_required(case: Case) -> bool:
     """Required capability: "confidential (when every row of the asked name is;
     `provider.confidential: false` lifts it)"; for a key with `confidential = required` always.
     `auto` is no name."""
-    asked = case.asked
-    if asked.confidential == "policy":
+    requirements = case.requirements
+    if requirements.confidential == "policy":
         return True
-    if asked.model == "auto" or asked.preferences.confidential is False:
+    if requirements.model == "auto" or requirements.preferences.confidential is False:
         return False
-    named = [row for row in case.catalog.rows if bears(row, asked.model, case.catalog)]
+    named = [row for row in case.catalog.rows if bears(row, requirements.model, case.catalog)]
     return all(row.confidential for row in named)
 
 
 def row_serves(row: Row, case: Case) -> bool:
     """no_route: "no live row serves region x modality x required capability"."""
-    asked = case.asked
+    requirements = case.requirements
     if not row.confidential and confidential_is_required(case):
         return False
-    if asked.region not in row.places:
+    if requirements.region not in row.places:
         return False
-    if row.places[asked.region].residency == "unproven" and not (
-        "*" in case.allowed or f"{row.id}/{asked.region}" in case.allowed
+    if row.places[requirements.region].residency == "unproven" and not (
+        "*" in case.allowed or f"{row.id}/{requirements.region}" in case.allowed
     ):
         return False
     status = row.status if row.overridden is None else row.overridden.status
-    if status != "live" and not (asked.preferences.include_alpha and status == "alpha"):
+    if status != "live" and not (requirements.preferences.include_alpha and status == "alpha"):
         return False
-    sees = not asked.images or "image" in row.modalities
-    writes = asked.tokens_out is None or asked.tokens_out <= row.tokens_out_max
-    calls = row.supports_tools or not asked.needs_tools
-    if asked.preferences.require_parameters and not asked.parameters.isdisjoint(row.drops):
+    sees = not requirements.images or "image" in row.modalities
+    writes = requirements.tokens_out is None or requirements.tokens_out <= row.tokens_out_max
+    calls = row.supports_tools or not requirements.needs_tools
+    if requirements.preferences.require_parameters and not requirements.parameters.isdisjoint(
+        row.drops
+    ):
         return False
-    obeys_schema = row.supports_json_schema or not asked.needs_json_schema
+    obeys_schema = row.supports_json_schema or not requirements.needs_json_schema
     return sees and writes and calls and obeys_schema
 
 
@@ -468,26 +474,29 @@ def phi_is_lawful(row: Row, region: str, at_s: float, age_s: float) -> bool:
 def row_may_serve(row: Row, case: Case, at_s: float) -> bool:
     age_s = case.age_s + (at_s - case.routed_at_s)
     return row_serves(row, case) and (
-        not case.asked.phi
-        or (case.asked.task != "math" and phi_is_lawful(row, case.asked.region, at_s, age_s))
+        not case.requirements.phi
+        or (
+            case.requirements.task != "math"
+            and phi_is_lawful(row, case.requirements.region, at_s, age_s)
+        )
     )
 
 
 def row_is_preferred(row: Row, case: Case) -> bool:
-    asked, wanted = case.asked, case.asked.preferences
+    requirements, wanted = case.requirements, case.requirements.preferences
     names = {row.id, row.provider}
     if wanted.only and names.isdisjoint(wanted.only):
         return False
     if wanted.confidential and not row.confidential:
         return False
-    if not (wanted.allow_fallbacks or asked.model == "auto"):
-        return bears(row, asked.model, case.catalog) and names.isdisjoint(wanted.ignore)
+    if not (wanted.allow_fallbacks or requirements.model == "auto"):
+        return bears(row, requirements.model, case.catalog) and names.isdisjoint(wanted.ignore)
     return names.isdisjoint(wanted.ignore)
 
 
 def expected(case: Case) -> tuple[frozenset[str], str | None]:
     """The ids of all candidates, or the code of the refusal."""
-    if case.asked.phi and case.asked.task == "math":
+    if case.requirements.phi and case.requirements.task == "math":
         # phi_blocked: "math with X-PHI: true, with or without images".
         return NOTHING, "phi_blocked"
     serving = [row for row in case.catalog.rows if row_serves(row, case)]
@@ -495,7 +504,7 @@ def expected(case: Case) -> tuple[frozenset[str], str | None]:
         return NOTHING, "no_route"
     lawful = [row for row in serving if row_may_serve(row, case, case.routed_at_s)]
     if not lawful:
-        return NOTHING, "no_route" if case.asked.images else "phi_blocked"
+        return NOTHING, "no_route" if case.requirements.images else "phi_blocked"
     wanted = [row for row in lawful if row_is_preferred(row, case)]
     return frozenset(row.id for row in wanted), None if wanted else "no_route"
 
@@ -540,7 +549,7 @@ class Subject(NamedTuple):
 
 def laws_broken(subject: Subject, case: Case) -> Iterator[str]:
     """Runs one case with every subset of its candidates failing."""
-    route = subject.decide(case.catalog, case.asked, case.context(case.routed_at_s))
+    route = subject.decide(case.catalog, case.requirements, case.context(case.routed_at_s))
     ids, code = expected(case)
     if route.code != code:
         yield CODE_LAW
@@ -575,14 +584,16 @@ def _laws_broken_by_tries(
 
 
 def _laws_broken_by_a_try(case: Case, row: Row, at_s: float) -> Iterator[str]:
-    asked, age_s = case.asked, case.context(at_s).catalog_age_s
-    if asked.region not in row.places:
+    requirements, age_s = case.requirements, case.context(at_s).catalog_age_s
+    if requirements.region not in row.places:
         yield REGION_LAW
-    elif asked.phi and not phi_is_lawful(row, asked.region, at_s, age_s):
+    elif requirements.phi and not phi_is_lawful(row, requirements.region, at_s, age_s):
         yield PHI_LAW
-    elif asked.phi and asked.task == "math":
+    elif requirements.phi and requirements.task == "math":
         yield SANDBOX_LAW
-    if not row.confidential and (asked.preferences.confidential or confidential_is_required(case)):
+    if not row.confidential and (
+        requirements.preferences.confidential or confidential_is_required(case)
+    ):
         yield CONFIDENTIAL_LAW
 
 
@@ -598,7 +609,7 @@ def test_the_last_look_stops_what_was_added_back(name: str) -> None:
     """Whoever lists a row that the gate has removed: nothing is sent to it."""
     careless = Subject(decide=adds_a_row_back)
     laws = {PHI_LAW, SANDBOX_LAW, REGION_LAW, CONFIDENTIAL_LAW}
-    cases = (case for case in CASES[name]() if case.asked.region == "CH")
+    cases = (case for case in CASES[name]() if case.requirements.region == "CH")
     broken = (law for case in cases for law in laws_broken(careless, case))
     assert next((law for law in broken if law in laws), None) is None
 
@@ -625,7 +636,7 @@ def deceived(doctor: Doctor) -> Subject:
     """A gate that is blind to something: each rule sees what `doctor` makes of its arguments."""
 
     def seeing(rule: Rule) -> Rule:
-        return lambda row, asked, context: rule(*doctor(row, asked, context))
+        return lambda row, requirements, context: rule(*doctor(row, requirements, context))
 
     return gate([(name, seeing(rule)) for name, rule in STEPS])
 
@@ -634,122 +645,122 @@ def blind_to(**changes: Any) -> Subject:
     """A gate that takes every agreement for one with these members."""
 
     def doctor(
-        row: Row, asked: Requirements, context: GateContext
+        row: Row, requirements: Requirements, context: GateContext
     ) -> tuple[Row, Requirements, GateContext]:
         agreement = row.agreement
         if agreement is not None:
             row = replace(row, agreement=replace(agreement, **changes))
-        return row, asked, context
+        return row, requirements, context
 
     return deceived(doctor)
 
 
 def proven_everywhere(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
     places = {name: replace(place, residency="contract") for name, place in row.places.items()}
-    return replace(row, places=places), asked, context
+    return replace(row, places=places), requirements, context
 
 
 def as_if_allowed(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row, asked, replace(context, unproven_allowed=EVERYTHING)
+    return row, requirements, replace(context, unproven_allowed=EVERYTHING)
 
 
 def as_if_just_read(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row, asked, replace(context, catalog_age_s=0.0)
+    return row, requirements, replace(context, catalog_age_s=0.0)
 
 
 def passes_without_agreement(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row, replace(asked, phi=asked.phi and row.agreement is not None), context
+    return row, replace(requirements, phi=requirements.phi and row.agreement is not None), context
 
 
 def as_if_chat(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row, replace(asked, task="chat"), context
+    return row, replace(requirements, task="chat"), context
 
 
 def as_if_confidential(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return replace(row, confidential=True), asked, context
+    return replace(row, confidential=True), requirements, context
 
 
 def as_if_it_took_all(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return replace(row, drops=NOTHING), asked, context
+    return replace(row, drops=NOTHING), requirements, context
 
 
 def as_if_trusted(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
     if row.override is not None:
         row = replace(row, override=TRUSTED)
-    return row, asked, context
+    return row, requirements, context
 
 
 def as_if_at_home(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return row.reviewed, asked, context
+    return row.reviewed, requirements, context
 
 
 def as_if_trust_were_an_agreement(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
     if row.override == TRUSTED and row.overridden is not None:
         agreement = make_agreement(regions=frozenset(REGIONS))
         row = replace(row, overridden=replace(row.overridden, agreement=agreement))
-    return row, asked, context
+    return row, requirements, context
 
 
 def as_if_confidential_by_name(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
-    return replace(row, confidential=row.reviewed.confidential), asked, context
+    return replace(row, confidential=row.reviewed.confidential), requirements, context
 
 
 def as_if_every_override_were_live(
-    row: Row, asked: Requirements, context: GateContext
+    row: Row, requirements: Requirements, context: GateContext
 ) -> tuple[Row, Requirements, GateContext]:
     if row.overridden is not None:
         row = replace(row, overridden=replace(row.overridden, status="live"))
-    return row, asked, context
+    return row, requirements, context
 
 
-def adds_a_row_back(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
-    route = decide(catalog, asked, context)
+def adds_a_row_back(catalog: Catalog, requirements: Requirements, context: GateContext) -> Route:
+    route = decide(catalog, requirements, context)
     back = tuple(catalog.rows_by_id[rejection.row] for rejection in route.rejections[:1])
     candidates = route.candidates + back
     return replace(route, candidates=candidates, code=None if candidates else route.code)
 
 
-def widens(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
+def widens(catalog: Catalog, requirements: Requirements, context: GateContext) -> Route:
     """Preferences that leave nobody are taken for none."""
-    route = decide(catalog, asked, context)
+    route = decide(catalog, requirements, context)
     if route.candidates:
         return route
-    return decide(catalog, replace(asked, preferences=Preferences()), context)
+    return decide(catalog, replace(requirements, preferences=Preferences()), context)
 
 
-def falls_back_always(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
-    allowing = replace(asked.preferences, allow_fallbacks=True)
-    return decide(catalog, replace(asked, preferences=allowing), context)
+def falls_back_always(catalog: Catalog, requirements: Requirements, context: GateContext) -> Route:
+    allowing = replace(requirements.preferences, allow_fallbacks=True)
+    return decide(catalog, replace(requirements, preferences=allowing), context)
 
 
 def with_code(of: Callable[[Requirements, str], str]) -> Subject:
     """Every refusal gets the code that `of` makes of the request and the right one."""
 
-    def changed(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
-        route = decide(catalog, asked, context)
-        code: Any = None if route.code is None else of(asked, route.code)
+    def changed(catalog: Catalog, requirements: Requirements, context: GateContext) -> Route:
+        route = decide(catalog, requirements, context)
+        code: Any = None if route.code is None else of(requirements, route.code)
         return replace(route, code=code)
 
     return Subject(decide=changed)
@@ -758,51 +769,57 @@ def with_code(of: Callable[[Requirements, str], str]) -> Subject:
 def naming(change: Callable[[Catalog, Requirements], Requirements]) -> Subject:
     """What makes an enclave necessary is read from what `change` makes of the request."""
 
-    def changed(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
-        return decide(catalog, change(catalog, asked), context)
+    def changed(catalog: Catalog, requirements: Requirements, context: GateContext) -> Route:
+        return decide(catalog, change(catalog, requirements), context)
 
     return Subject(decide=changed)
 
 
-def lifted(asked: Requirements) -> Requirements:
-    return replace(asked, preferences=replace(asked.preferences, confidential=False))
+def lifted(requirements: Requirements) -> Requirements:
+    return replace(requirements, preferences=replace(requirements.preferences, confidential=False))
 
 
-def lifted_by_true(catalog: Catalog, asked: Requirements) -> Requirements:
-    return lifted(asked) if asked.preferences.confidential else asked
+def lifted_by_true(catalog: Catalog, requirements: Requirements) -> Requirements:
+    return lifted(requirements) if requirements.preferences.confidential else requirements
 
 
-def lifted_for_policies(catalog: Catalog, asked: Requirements) -> Requirements:
-    return replace(asked, confidential=None) if asked.preferences.confidential is False else asked
+def lifted_for_policies(catalog: Catalog, requirements: Requirements) -> Requirements:
+    return (
+        replace(requirements, confidential=None)
+        if requirements.preferences.confidential is False
+        else requirements
+    )
 
 
-def never_lifted(catalog: Catalog, asked: Requirements) -> Requirements:
-    return replace(asked, preferences=replace(asked.preferences, confidential=None))
+def never_lifted(catalog: Catalog, requirements: Requirements) -> Requirements:
+    return replace(requirements, preferences=replace(requirements.preferences, confidential=None))
 
 
-def any_row_of_the_name(catalog: Catalog, asked: Requirements) -> Requirements:
-    named = [row for row in catalog.rows if bears(row, asked.model, catalog)]
-    required = any(r.confidential for r in named) and asked.preferences.confidential is not False
-    return replace(asked, confidential="policy") if required else asked
+def any_row_of_the_name(catalog: Catalog, requirements: Requirements) -> Requirements:
+    named = [row for row in catalog.rows if bears(row, requirements.model, catalog)]
+    required = (
+        any(r.confidential for r in named) and requirements.preferences.confidential is not False
+    )
+    return replace(requirements, confidential="policy") if required else requirements
 
 
-def rows_of_the_region(catalog: Catalog, asked: Requirements) -> Requirements:
-    named = [row for row in catalog.rows if bears(row, asked.model, catalog)]
-    here = [row.confidential for row in named if asked.region in row.places]
-    required = bool(here) and all(here) and asked.preferences.confidential is not False
-    return replace(asked, confidential="policy") if required else asked
+def rows_of_the_region(catalog: Catalog, requirements: Requirements) -> Requirements:
+    named = [row for row in catalog.rows if bears(row, requirements.model, catalog)]
+    here = [row.confidential for row in named if requirements.region in row.places]
+    required = bool(here) and all(here) and requirements.preferences.confidential is not False
+    return replace(requirements, confidential="policy") if required else requirements
 
 
-def without_aliases(catalog: Catalog, asked: Requirements) -> Requirements:
-    return lifted(asked) if asked.model in catalog.aliases else asked
+def without_aliases(catalog: Catalog, requirements: Requirements) -> Requirements:
+    return lifted(requirements) if requirements.model in catalog.aliases else requirements
 
 
-def without_upstream_ids(catalog: Catalog, asked: Requirements) -> Requirements:
-    return lifted(asked) if asked.model.startswith("upstream/") else asked
+def without_upstream_ids(catalog: Catalog, requirements: Requirements) -> Requirements:
+    return lifted(requirements) if requirements.model.startswith("upstream/") else requirements
 
 
-def without_policy(catalog: Catalog, asked: Requirements) -> Requirements:
-    return replace(asked, confidential=None)
+def without_policy(catalog: Catalog, requirements: Requirements) -> Requirements:
+    return replace(requirements, confidential=None)
 
 
 def looks_past(*names: str) -> Callable[[Route], HandsOut]:
@@ -811,40 +828,40 @@ def looks_past(*names: str) -> Callable[[Route], HandsOut]:
     return lambda route: Attempts(route, look=partial(may_attempt, steps=steps))
 
 
-def math_by_step(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
+def math_by_step(catalog: Catalog, requirements: Requirements, context: GateContext) -> Route:
     """PHI for a math agent is blocked only where a row came as far as the PHI step."""
-    route = decide(catalog, asked, context)
+    route = decide(catalog, requirements, context)
     rules = {rejection.rule for rejection in route.rejections}
-    is_early = asked.task == "math" and asked.phi and "phi_sandbox" not in rules
+    is_early = requirements.task == "math" and requirements.phi and "phi_sandbox" not in rules
     return replace(route, code="no_route") if is_early else route
 
 
-def refuses_all(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
+def refuses_all(catalog: Catalog, requirements: Requirements, context: GateContext) -> Route:
     rejections = tuple(Rejection(row.id, "region") for row in catalog.rows)
-    return Route(asked, (), rejections, "phi_blocked" if asked.phi else "no_route")
+    return Route(requirements, (), rejections, "phi_blocked" if requirements.phi else "no_route")
 
 
-def forgets_rejections(catalog: Catalog, asked: Requirements, context: GateContext) -> Route:
-    return replace(decide(catalog, asked, context), rejections=())
+def forgets_rejections(catalog: Catalog, requirements: Requirements, context: GateContext) -> Route:
+    return replace(decide(catalog, requirements, context), rejections=())
 
 
 def never_looks(route: Route) -> HandsOut:
-    return Attempts(route, look=lambda row, asked, context: True)
+    return Attempts(route, look=lambda row, requirements, context: True)
 
 
 def looks_once(route: Route) -> HandsOut:
     """The check before the second attempt and all later ones is skipped."""
 
-    def look(row: Row, asked: Requirements, context: GateContext) -> bool:
-        return hand.handed_out > 0 or may_attempt(row, asked, context)
+    def look(row: Row, requirements: Requirements, context: GateContext) -> bool:
+        return hand.handed_out > 0 or may_attempt(row, requirements, context)
 
     hand = Attempts(route, look=look)
     return hand
 
 
 def looks_at_an_old_clock(route: Route) -> HandsOut:
-    def look(row: Row, asked: Requirements, context: GateContext) -> bool:
-        return may_attempt(row, asked, replace(context, now_s=NOW_S, catalog_age_s=0.0))
+    def look(row: Row, requirements: Requirements, context: GateContext) -> bool:
+        return may_attempt(row, requirements, replace(context, now_s=NOW_S, catalog_age_s=0.0))
 
     return Attempts(route, look=look)
 
@@ -853,12 +870,12 @@ class TriesWithoutEnd:
     """Hands out the candidates for ever, each looked at."""
 
     def __init__(self, route: Route) -> None:
-        self._asked = route.asked
+        self._requirements = route.requirements
         self._rows = itertools.cycle(route.candidates)
 
     def next(self, context: GateContext) -> Row | None:
         row = next(self._rows, None)
-        return row if row is not None and may_attempt(row, self._asked, context) else None
+        return row if row is not None and may_attempt(row, self._requirements, context) else None
 
 
 # What was broken, and the law by which it must be caught.
@@ -920,17 +937,19 @@ MUTANTS: dict[str, tuple[Subject, str]] = {
     "refuse everything": (Subject(decide=refuses_all), CANDIDATES_LAW),
     "record no rejection": (Subject(decide=forgets_rejections), RECORD_LAW),
     "refuse PHI images as phi_blocked": (
-        with_code(lambda asked, code: "phi_blocked" if asked.phi else code),
+        with_code(lambda requirements, code: "phi_blocked" if requirements.phi else code),
         CODE_LAW,
     ),
     "refuse PHI images of a math agent as no_route": (
         with_code(
-            lambda asked, code: "no_route" if asked.task == "math" and asked.images else code
+            lambda requirements, code: (
+                "no_route" if requirements.task == "math" and requirements.images else code
+            )
         ),
         CODE_LAW,
     ),
     "refuse PHI of a math agent by what its rows lack": (Subject(math_by_step), CODE_LAW),
-    "refuse PHI text as no_route": (with_code(lambda asked, code: "no_route"), CODE_LAW),
+    "refuse PHI text as no_route": (with_code(lambda requirements, code: "no_route"), CODE_LAW),
 }
 
 
@@ -1247,11 +1266,11 @@ RULES: dict[str, tuple[Row, Requirements, GateContext, str | None]] = {
 }
 
 
-@pytest.mark.parametrize(("row", "asked", "context", "rule"), RULES.values(), ids=RULES)
+@pytest.mark.parametrize(("row", "requirements", "context", "rule"), RULES.values(), ids=RULES)
 def test_a_row_passes_or_is_rejected_with_its_rule(
-    row: Row, asked: Requirements, context: GateContext, rule: str | None
+    row: Row, requirements: Requirements, context: GateContext, rule: str | None
 ) -> None:
-    verdict = admit([row], asked, context)
+    verdict = admit([row], requirements, context)
     expected_rows, expected_rejections = ((row,), ()) if rule is None else ((), ((row.id, rule),))
     assert verdict.rows == expected_rows
     assert tuple((r.row, r.rule) for r in verdict.rejections) == expected_rejections
@@ -1289,8 +1308,8 @@ def test_the_code_follows_from_the_step_and_the_images(
 @pytest.mark.parametrize("images", [0, 1])
 @pytest.mark.parametrize("step", [name for name, _ in STEPS])
 def test_a_math_agents_phi_is_blocked_whatever_its_rows_lack(step: str, images: int) -> None:
-    asked = make_requirements(phi=True, images=images, task="math")
-    assert refusal_code(step, asked) == "phi_blocked"
+    requirements = make_requirements(phi=True, images=images, task="math")
+    assert refusal_code(step, requirements) == "phi_blocked"
 
 
 def test_a_catalog_without_rows_refuses() -> None:

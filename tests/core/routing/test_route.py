@@ -100,24 +100,26 @@ ORDERS: dict[str, tuple[Requirements, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("asked", "ids"), ORDERS.values(), ids=ORDERS)
-def test_candidates_stand_in_the_order_of_trying(asked: Requirements, ids: list[str]) -> None:
-    route = decide(CATALOG, asked, make_gate_context())
+@pytest.mark.parametrize(("requirements", "ids"), ORDERS.values(), ids=ORDERS)
+def test_candidates_stand_in_the_order_of_trying(
+    requirements: Requirements, ids: list[str]
+) -> None:
+    route = decide(CATALOG, requirements, make_gate_context())
     assert [candidate.id for candidate in route.candidates] == ids
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_catalog() -> None:
     backwards = replace(CATALOG, rows=CATALOG.rows[::-1])
-    for asked, ids in ORDERS.values():
-        route = decide(backwards, asked, make_gate_context())
+    for requirements, ids in ORDERS.values():
+        route = decide(backwards, requirements, make_gate_context())
         assert [candidate.id for candidate in route.candidates] == ids
 
 
 def test_a_pinned_model_without_fallbacks_that_cannot_answer_is_no_route() -> None:
-    asked = make_requirements(
+    requirements = make_requirements(
         model="west-tiny", images=1, preferences=Preferences(allow_fallbacks=False)
     )
-    route = decide(CATALOG, asked, make_gate_context())
+    route = decide(CATALOG, requirements, make_gate_context())
     assert (route.code, route.candidates) == ("no_route", ())
     rules = {rejection.row: rejection.rule for rejection in route.rejections}
     assert rules["west-tiny"] == "modality"
@@ -175,9 +177,9 @@ NECESSARY: dict[str, tuple[Requirements, ConfidentialBy | None]] = {
 }
 
 
-@pytest.mark.parametrize(("asked", "by"), NECESSARY.values(), ids=NECESSARY)
-def test_an_enclave_is_necessary_by(asked: Requirements, by: ConfidentialBy | None) -> None:
-    assert decide(ENCLAVES, asked, make_gate_context()).asked.confidential == by
+@pytest.mark.parametrize(("requirements", "by"), NECESSARY.values(), ids=NECESSARY)
+def test_an_enclave_is_necessary_by(requirements: Requirements, by: ConfidentialBy | None) -> None:
+    assert decide(ENCLAVES, requirements, make_gate_context()).requirements.confidential == by
 
 
 def catalog_with(**changes: Any) -> Catalog:
@@ -237,11 +239,11 @@ REASONS: dict[str, tuple[Catalog, Requirements, str | None]] = {
 }
 
 
-@pytest.mark.parametrize(("catalog", "asked", "reason"), REASONS.values(), ids=REASONS)
+@pytest.mark.parametrize(("catalog", "requirements", "reason"), REASONS.values(), ids=REASONS)
 def test_another_model_answers_for_a_reason(
-    catalog: Catalog, asked: Requirements, reason: str | None
+    catalog: Catalog, requirements: Requirements, reason: str | None
 ) -> None:
-    route = decide(catalog, asked, make_gate_context())
+    route = decide(catalog, requirements, make_gate_context())
     other = catalog.rows_by_id["other-one"]
     assert other in route.candidates
     assert fallback_reason(catalog, route, other) == reason

@@ -33,7 +33,7 @@ CURVES: dict[str, ec.EllipticCurve] = {
 }
 
 Answer = tuple[int, bytes]
-Requirements = Callable[[dict[str, str], bytes], Answer]
+AnswerCall = Callable[[dict[str, str], bytes], Answer]
 
 
 def aws_json(service: str, url: str) -> AwsJson:
@@ -50,9 +50,9 @@ def aws_json(service: str, url: str) -> AwsJson:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, asked: Requirements) -> None:
+    def __init__(self, answer_call: AnswerCall) -> None:
         super().__init__(("127.0.0.1", 0), _Endpoint)
-        self.asked = asked
+        self.answer_call = answer_call
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """One POST is one call."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        status, content = cast(_Server, self.server).asked(dict(self.headers), body)
+        status, content = cast(_Server, self.server).answer_call(dict(self.headers), body)
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -72,9 +72,9 @@ class _Endpoint(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(asked: Requirements) -> Iterator[str]:
+def serving(answer_call: AnswerCall) -> Iterator[str]:
     """The URL of a server that answers so."""
-    with _Server(asked) as server:
+    with _Server(answer_call) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -139,7 +139,7 @@ def _choice(wanted: Any) -> Json:
 
 
 def _write_reasoning(out: Json, body: Json, said: Conversation) -> list[str]:
-    """Reasoning as `core.request.canonical` merged it: an effort and the rest that was said."""
+    """Reasoning as `wire.openai.canonical` merged it: an effort and the rest that was said."""
     effort, more = body.get("reasoning_effort"), body.get("reasoning") or {}
     if effort is None and not more:
         return []
@@ -178,12 +178,12 @@ def _can_reason(out: Json, effort: str | None, budget: int | None, said: Convers
 
 
 def _write_sampling(out: Json, body: Json, version: Version) -> list[str]:
-    asked = {name: body[name] for name in _SAMPLING if name in body}
+    sampling = {name: body[name] for name in _SAMPLING if name in body}
     if not version.takes_sampling:
-        return list(asked)
+        return list(sampling)
     thinks = out.get("thinking", {}).get("type") in ("adaptive", "enabled")
-    dropped = [name for name, value in asked.items() if not _takes(name, value, thinks=thinks)]
-    kept = {name: value for name, value in asked.items() if name not in dropped}
+    dropped = [name for name, value in sampling.items() if not _takes(name, value, thinks=thinks)]
+    kept = {name: value for name, value in sampling.items() if name not in dropped}
     if "temperature" in kept and "top_p" in kept:
         # The models refuse the two together.
         del kept["top_p"]
@@ -201,8 +201,8 @@ def _takes(name: str, value: Any, *, thinks: bool) -> bool:
 
 
 def _write_stop(out: Json, body: Json) -> list[str]:
-    asked = body.get("stop") or []
-    stops = [asked] if isinstance(asked, str) else asked
+    stop = body.get("stop") or []
+    stops = [stop] if isinstance(stop, str) else stop
     # The provider refuses a sequence of nothing but white space.
     kept = [stop for stop in stops if stop.strip()]
     if kept:

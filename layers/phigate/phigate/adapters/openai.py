@@ -1,6 +1,6 @@
 """The OpenAI Chat Completions dialect, which is also the canonical one.
 
-The body that comes in is canonical (`core.request.canonical`). What passes is what
+The body that comes in is canonical (`wire.openai.canonical`). What passes is what
 `core.request.fields` lets pass; what is the gateway's is written after it and the row's own pins
 last, so nothing that a caller sent can overwrite them. An answer whose tool calls have another
 shape is malformed.

@@ -10,7 +10,7 @@ from phigate.core.sandbox.slots import SlotLimits
 from phigate.core.types import Task
 from phigate.effects.sandbox.slots import DynamoSlots, LimitedSandboxes
 from phigate.http.asgi import chats
-from phigate.pipeline.tools.figures import DRAWINGS
+from phigate.pipeline.tools.figures import ANSWER_CLEANER
 
 NEEDS_STREAMING = (
     "The math agent needs a stack with Streaming=on: without it an answer must be there within "
@@ -43,4 +43,6 @@ async def math_parts(aws: AwsClients[MathSettings]) -> FunctionParts:
         await sandboxes.wait_idle()
         await limited.wait_idle()
 
-    return FunctionParts(limited, drawings=DRAWINGS, wait_idle=wait_idle, close=sandboxes.close)
+    return FunctionParts(
+        limited, answer_cleaner=ANSWER_CLEANER, wait_idle=wait_idle, close=sandboxes.close
+    )

@@ -29,7 +29,7 @@ from phigate.effects.store.catalog import DynamoCatalog
 from phigate.effects.store.ledger import DynamoLedger
 from phigate.http.asgi import GatewayApp
 from phigate.http.chat import Receive, Scope, Send
-from phigate.pipeline.gateway import Drawings, Gateway, Stack
+from phigate.pipeline.gateway import AnswerCleaner, Gateway, Stack
 from phigate.wire.jwk import ec_public_key
 from phigate.wiring import Parts, build_gateway
 
@@ -46,7 +46,7 @@ class FunctionParts:
     sandboxes: Sandboxes | None = None
     no_sandbox: str = ""
     calls: Callable[[Row], bool] = lambda _row: True
-    drawings: Drawings | None = None
+    answer_cleaner: AnswerCleaner | None = None
     text_signer: TextSigner | None = None
     wait_idle: Callable[[], Awaitable[None]] | None = None
     close: Callable[[], Awaitable[None]] | None = None
@@ -244,7 +244,7 @@ def _parts(
         issuer=settings.server.issuer,
         sandboxes=function_parts.sandboxes,
         no_sandbox=function_parts.no_sandbox,
-        drawings=function_parts.drawings,
+        answer_cleaner=function_parts.answer_cleaner,
         text_signer=function_parts.text_signer,
         shared_breaker=DynamoBreaker(aws.dynamodb, aws.clock, aws.event_log),
     )

@@ -140,16 +140,16 @@ def _shown(plan: RequestPlan) -> str:
     decided, code = decision(plan), plan.route.code
     lines = [
         ("decision", "routed" if code is None else f"refused: {code}"),
-        ("region", plan.asked.region),
-        ("tier", "phi" if plan.asked.phi else "general"),
+        ("region", plan.requirements.region),
+        ("tier", "phi" if plan.requirements.phi else "general"),
     ]
-    if plan.asked.confidential is not None:
-        lines.append(("confidential", _CONFIDENTIAL[plan.asked.confidential]))
+    if plan.requirements.confidential is not None:
+        lines.append(("confidential", _CONFIDENTIAL[plan.requirements.confidential]))
     if code is None:
         lines.append(("max tokens", str(decided["max_tokens"])))
         lines.append(("greatest cost", amount(plan.hold_micros)))
     else:
-        lines.append(("why", refused(code, plan.asked).message))
+        lines.append(("why", refused(code, plan.requirements).message))
     tables = [facts(lines)]
     if decided["candidates"]:
         ordered = enumerate(decided["candidates"], start=1)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from phigate.core.errors import PhigateError
 from phigate.core.types import Json
 from phigate.wire.openai.answer import Stamp
+from phigate.wire.openai.chat_body import ChatRequest
 
-# A body's bytes, and its marks where they are known, as a chat body. Raises InvalidRequest.
-ReadBody = Callable[[bytes, bytes | None], Json]
+# A body's bytes, and its marks where they are known, as a chat request. Raises InvalidRequest.
+ReadBody = Callable[[bytes, bytes | None], ChatRequest]
 
 
 @dataclass(frozen=True, slots=True)

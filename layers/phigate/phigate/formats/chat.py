@@ -14,13 +14,11 @@ from phigate.formats.caller_format import CallerFormat, StreamFormat
 from phigate.wire import sse
 from phigate.wire.json import parse_object
 from phigate.wire.openai import answer as openai
-from phigate.wire.openai.chat_body import ChatBody, RouteBody, check_shape
+from phigate.wire.openai.chat_body import ChatBody, ChatRequest, RouteBody, read_chat
 
 
-def _read(shape: type[ChatBody], body: bytes, marks: bytes | None) -> Json:
-    members = parse_object(body, marks)
-    check_shape(shape, members)
-    return members
+def _read(shape: type[ChatBody], body: bytes, marks: bytes | None) -> ChatRequest:
+    return read_chat(parse_object(body, marks), shape)
 
 
 def _stream(with_usage: bool) -> StreamFormat:

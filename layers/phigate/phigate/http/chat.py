@@ -24,7 +24,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Serve = Callable[[Gateway, CallerFormat, InboundRequest, ResponseWriter], Awaitable[None]]
 
-# The headers that decide where a request goes, as `core.request.read.read_headers` reads them.
+# The headers that decide where a request goes, as `core.request.headers.read_headers` reads them.
 PINNED_BY_HEADER = frozenset({"x-phi", "x-region", "x-model-tier"})
 
 

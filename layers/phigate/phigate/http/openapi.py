@@ -1,6 +1,5 @@
 """What the OpenAPI document says beside the endpoints' own declarations: the chats, which are no
-endpoints of the framework, errors, and what each member of a body is, from the table that checks
-requests."""
+endpoints of the framework, and errors. What each member of a body is, its own shape says."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -12,24 +11,12 @@ from starlette.routing import BaseRoute
 
 from phigate.core.errors import CallerError, GatewayError, PhigateError, UpstreamError
 from phigate.core.release import RELEASE
-from phigate.core.request.fields import FIELDS, HANDLINGS
 from phigate.core.types import MODEL_TIERS, REGIONS, Json
 from phigate.http.dependencies import NEEDS_KEY
 from phigate.http.response_models import Error
 from phigate.wire.openai.chat_body import ChatBody, RouteBody
 
 _REF = "#/components/schemas/{model}"
-# A model of the body, and where its members stand in the table.
-_DESCRIBED = {
-    "ChatBody": "",
-    "RouteBody": "",
-    "StreamOptions": "stream_options.",
-    "Reasoning": "reasoning.",
-    "Thinking": "thinking.",
-    "ImageConfig": "image_config.",
-    "ProviderPreferences": "provider.",
-    "Debug": "debug.",
-}
 # What the framework would answer where it reads a body or a query itself; here it never does.
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 
@@ -55,8 +42,6 @@ def openapi_document(routes: Sequence[BaseRoute]) -> Json:
     schemas.update(models_json_schema(bodies, ref_template=_REF)[1]["$defs"])
     for name in _NOT_OURS:
         schemas.pop(name, None)
-    for model, member in _DESCRIBED.items():
-        _describe(schemas[model]["properties"], member)
     return document
 
 
@@ -112,15 +97,6 @@ _CHATS: dict[str, tuple[str, type[BaseModel], str, bool]] = {
     ),
     "/v1/route": ("route", RouteBody, "Dry run: no upstream call, no charge", False),
 }
-
-
-def _describe(properties: Json, member: str) -> None:
-    for name, schema in properties.items():
-        field = FIELDS[f"{member}{name}"]
-        schema["description"] = (
-            f"{field.what} OpenAI dialect: {HANDLINGS[field.openai]}. "
-            f"Anthropic dialect: {HANDLINGS[field.anthropic]}."
-        )
 
 
 def error_responses() -> dict[int | str, Json]:

@@ -92,7 +92,7 @@ class ReceiptStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawings:
+class AnswerCleaner:
     """What makes a math agent's answers safe.
 
     `clean` gives an SVG back clean, or raises SvgRefused. `clean_answer` cleans all of an answer in
@@ -122,7 +122,7 @@ class Gateway:
     random_bytes: Callable[[int], bytes]
     sandboxes: Sandboxes | None = None
     # None where this process serves no math.
-    drawings: Drawings | None = None
+    answer_cleaner: AnswerCleaner | None = None
     no_sandbox: str = "This stack has no sandbox to run programs in."
     # None where this process may not sign for RedPill's verifiers.
     text_signer: TextSigner | None = None

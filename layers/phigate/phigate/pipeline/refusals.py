@@ -18,12 +18,12 @@ from phigate.core.types import ConfidentialBy, KeyPolicy, Requirements
 from phigate.pipeline.plan import RequestPlan
 
 
-def refused(code: Code, asked: Requirements) -> CallerError:
+def refused(code: Code, requirements: Requirements) -> CallerError:
     """The refusal of a route without candidates."""
     kind, message = _REFUSALS[code]
-    never = asked.phi and asked.task == "math"  # whatever else were asked
-    why = _NEVER_PHI if never else _CONFIDENTIAL.get(asked.confidential, "")
-    return kind(message.format(region=asked.region) + why)
+    never = requirements.phi and requirements.task == "math"  # whatever else were asked
+    why = _NEVER_PHI if never else _CONFIDENTIAL.get(requirements.confidential, "")
+    return kind(message.format(region=requirements.region) + why)
 
 
 def hold_refused(
@@ -80,7 +80,7 @@ def _no_credit(
     plan: RequestPlan, refused: HoldRefused, policy: KeyPolicy, now_s: float
 ) -> CallerError:
     available = refused.available_micros
-    affordable = tokens_affordable(plan.route.candidates, plan.asked, available)
+    affordable = tokens_affordable(plan.route.candidates, plan.requirements, available)
     what = "credit" if refused.reason == "credit" else "of this key's spending limit for today"
     extra = {"needed_micro": plan.hold_micros, "available_micro": available}
     advice = "not even one token of an answer is covered; add credit, or send a shorter prompt."

@@ -46,7 +46,7 @@ async def serve(
             context = context.with_plan(plan)
             sync_shared(gateway, plan.view)
             if plan.route.code is not None:
-                raise refused(plan.route.code, plan.asked)
+                raise refused(plan.route.code, plan.requirements)
             await ensure_signing_key(context, plan)
             hold = await hold_plan(context, plan)
             parts = AnswerParts(hold, plan, out, caller_format, context.new_digest())

@@ -25,16 +25,18 @@ class Bound:
     micros: int
 
 
-def worst_case(row: Row, asked: Requirements) -> Bound:
+def worst_case(row: Row, requirements: Requirements) -> Bound:
     """The hold for one turn: bytes as tokens, the row's overheads, the dearest input price."""
     tokens_in = (
-        asked.text_bytes
+        requirements.text_bytes
         + row.overhead_tokens
-        + row.tokens_per_message * asked.messages
-        + (row.tool_overhead_tokens if asked.has_tools else 0)
-        + row.image_tokens_max * asked.images
+        + row.tokens_per_message * requirements.messages
+        + (row.tool_overhead_tokens if requirements.has_tools else 0)
+        + row.image_tokens_max * requirements.images
     )
-    tokens_out = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
+    tokens_out = (
+        row.tokens_out_default if requirements.tokens_out is None else requirements.tokens_out
+    )
     price = row.price
     dearest_in = max(
         price.in_micros_per_mtok,
@@ -87,19 +89,19 @@ def validated_usage(reported: object, limit: Bound) -> Usage | None:
     return Usage(tokens_in, tokens_out, read, written)
 
 
-def estimate(row: Row, asked: Requirements, bytes_out: int, limit: Bound) -> Usage:
+def estimate(row: Row, requirements: Requirements, bytes_out: int, limit: Bound) -> Usage:
     """Usage by our own meter when none was reported; never above the bound."""
-    images = row.image_tokens_max * asked.images
-    tokens_in = _tokens(asked.text_bytes, row) + images
+    images = row.image_tokens_max * requirements.images
+    tokens_in = _tokens(requirements.text_bytes, row) + images
     tokens_out = _tokens(bytes_out, row)
     return Usage(min(tokens_in, limit.tokens_in), min(tokens_out, limit.tokens_out))
 
 
-def estimate_unseen(row: Row, asked: Requirements, worked_ms: int, limit: Bound) -> Usage:
+def estimate_unseen(row: Row, requirements: Requirements, worked_ms: int, limit: Bound) -> Usage:
     """Usage of an answer nobody saw a byte of: the prompt, and what the row writes in the time that
     it worked; never above what was asked for."""
     written = unseen_tokens(worked_ms, row.tokens_out_per_s, limit.tokens_out)
-    return Usage(estimate(row, asked, 0, limit).tokens_in, written)
+    return Usage(estimate(row, requirements, 0, limit).tokens_in, written)
 
 
 def unseen_tokens(worked_ms: int, tokens_out_per_s: int, tokens_out_max: int) -> int:
@@ -107,11 +109,13 @@ def unseen_tokens(worked_ms: int, tokens_out_per_s: int, tokens_out_max: int) ->
     return min(-(-worked_ms * tokens_out_per_s // 1000), tokens_out_max)
 
 
-def tokens_affordable(rows: Iterable[Row], asked: Requirements, available_micros: int) -> int:
+def tokens_affordable(
+    rows: Iterable[Row], requirements: Requirements, available_micros: int
+) -> int:
     """The largest max_tokens whose hold `available_micros` covers at every one of the rows."""
     least: int | None = None
     for row in rows:
-        prompt = worst_case(row, replace(asked, tokens_out=0)).micros
+        prompt = worst_case(row, replace(requirements, tokens_out=0)).micros
         left = max(0, available_micros - prompt) * MICROS_PER_UNIT
         affordable = min(left // max(1, row.price.out_micros_per_mtok), row.tokens_out_max)
         least = affordable if least is None else min(least, affordable)

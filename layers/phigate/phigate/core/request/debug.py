@@ -7,8 +7,6 @@ travel in headers, which are no part of it.
 from dataclasses import dataclass
 from typing import Any
 
-from phigate.core.types import Json
-
 
 @dataclass(frozen=True, slots=True)
 class DebugOptions:
@@ -36,16 +34,3 @@ class WireBodies:
 
     sent: Any
     received: Any
-
-
-def debug_options(body: Json) -> DebugOptions:
-    """The members of the request. `debug.enabled: false` switches all of `debug` off."""
-    debug = body.get("debug") or {}
-    is_on = debug.get("enabled") is not False
-    echo = body.get("echo_upstream_request") is True
-    return DebugOptions(
-        meta=body.get("meta") is True,
-        upstream_request=echo or (is_on and debug.get("return_upstream_request") is True),
-        upstream_response=is_on and debug.get("return_upstream_response") is True,
-        trace=is_on and debug.get("trace") is True,
-    )

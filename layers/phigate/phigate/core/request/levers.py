@@ -56,17 +56,19 @@ class Levers:
     is_unknown: bool = False
 
 
-def levers_of(body: Json, asked: Requirements, row: Row) -> Levers:
+def levers_of(body: Json, requirements: Requirements, row: Row) -> Levers:
     """The levers of a canonical body at a row."""
-    lost = unsupported(asked.parameters, row)
+    lost = unsupported(requirements.parameters, row)
     alternatives = 0
-    if LOGPROBS & asked.parameters - {*lost}:
+    if LOGPROBS & requirements.parameters - {*lost}:
         alternatives = 1 + (body.get("top_logprobs") or 0)
     options = body.get("provider_options") or {}
     return Levers(
-        tokens_out=row.tokens_out_default if asked.tokens_out is None else asked.tokens_out,
+        tokens_out=row.tokens_out_default
+        if requirements.tokens_out is None
+        else requirements.tokens_out,
         logprobs=alternatives,
-        is_shaped=asked.has_tools or body.get("response_format") is not None,
+        is_shaped=requirements.has_tools or body.get("response_format") is not None,
         is_unknown=bool(options.get(row.provider)) or not body.keys() <= MEMBERS.keys(),
     )
 

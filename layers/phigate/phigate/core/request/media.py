@@ -8,11 +8,8 @@ as well, and of a data URL the beginning alone is looked at.
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from phigate.core.errors import InvalidRequest
-from phigate.core.types import Json
 
 _DATA_URL = re.compile(r"data:image/(?:png|jpeg|webp|gif);base64,")
 # So many characters tell base64 from a link or a mistake. In general traffic what follows is the
@@ -30,16 +27,6 @@ _PIECE_CHARS = 64 * 1024
 # The first bytes of each kind. WebP is a RIFF file that says so behind its length.
 _BEGINNINGS = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP", re.DOTALL)
 _BEGINNING_CHARS = 16  # twelve bytes, the longest beginning
-
-
-def images(messages: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Every image of the messages, tool results included: the path of its URL, and the URL."""
-    for i, message in enumerate(messages):
-        content = message.get("content")
-        if isinstance(content, list):
-            for j, part in enumerate(content):
-                if part.get("type") == "image_url":
-                    yield f"messages.{i}.content.{j}.image_url.url", part["image_url"]["url"]
 
 
 def check_image(path: str, url: str, *, phi: bool) -> None:
@@ -93,25 +80,3 @@ def _is_base64(url: str, start: int) -> bool:
         url[at : min(at + _PIECE_CHARS, end)].encode("ascii").translate(None, _ALPHABET)
         for at in range(start, end, _PIECE_CHARS)
     )
-
-
-def check_image_config(body: Json) -> None:
-    """Under PHI nothing may name media outside a message. Raises InvalidRequest."""
-    for member in ("image_config", "imageConfig"):
-        for name in _REMOTE_MEDIA:
-            if (body.get(member) or {}).get(name):
-                param = f"{member}.{name}"
-                raise InvalidRequest(
-                    f"{param} names media by links, which is refused under X-PHI: true.",
-                    param=param,
-                )
-
-
-_REMOTE_MEDIA = (
-    "font_inputs",
-    "fontInputs",
-    "reference_images",
-    "referenceImages",
-    "super_resolution_references",
-    "superResolutionReferences",
-)

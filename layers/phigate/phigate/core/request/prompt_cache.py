@@ -17,12 +17,12 @@ PROMPT_CACHE_KEY = "prompt_cache_key"
 CACHE_SALT = "cache_salt"
 CACHE_KEY_NAMES = (PROMPT_CACHE_KEY, CACHE_SALT)
 # What of the caller's is keyed for each: a salt parts what is grouped by a key, not the reverse.
-_ASKED_BY: Mapping[str, tuple[str, ...]] = {
+_KEYED_FROM: Mapping[str, tuple[str, ...]] = {
     PROMPT_CACHE_KEY: (PROMPT_CACHE_KEY,),
     CACHE_SALT: (CACHE_SALT, PROMPT_CACHE_KEY),
     "": (PROMPT_CACHE_KEY,),
 }
-_UNASKED = "phigate prompt cache"  # keyed where the caller has not said anything
+_NO_WORD = "phigate prompt cache"  # keyed where the caller has not said anything
 
 
 def cache_keys(body: Json, row: Row, salt: bytes) -> dict[str, str]:
@@ -32,12 +32,12 @@ def cache_keys(body: Json, row: Row, salt: bytes) -> dict[str, str]:
     the caller did not send: providers answer 400 to members that they do not know.
     """
     name = _name(row)
-    asked = next((body[each] for each in _ASKED_BY[name] if body.get(each) is not None), None)
-    if asked is None:
+    word = next((body[each] for each in _KEYED_FROM[name] if body.get(each) is not None), None)
+    if word is None:
         if not name:
             return {}
-        asked = _UNASKED
-    return {name or PROMPT_CACHE_KEY: keyed(asked, salt)}
+        word = _NO_WORD
+    return {name or PROMPT_CACHE_KEY: keyed(word, salt)}
 
 
 def keyed(value: object, salt: bytes) -> str:

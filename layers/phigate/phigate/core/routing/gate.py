@@ -48,7 +48,7 @@ class GateVerdict:
 
 def admit(
     rows: Sequence[Row],
-    asked: Requirements,
+    requirements: Requirements,
     context: GateContext,
     steps: Steps | None = None,
 ) -> GateVerdict:
@@ -58,7 +58,7 @@ def admit(
     for name, rule in STEPS if steps is None else steps:
         passed: list[Row] = []
         for row in left:
-            broken = rule(row, asked, context)
+            broken = rule(row, requirements, context)
             if broken is None:
                 passed.append(row)
             else:
@@ -70,93 +70,95 @@ def admit(
 
 
 def may_attempt(
-    row: Row, asked: Requirements, context: GateContext, steps: Steps | None = None
+    row: Row, requirements: Requirements, context: GateContext, steps: Steps | None = None
 ) -> bool:
     """The gate's last look, before every attempt and every turn: time has passed since `admit`,
     and a later turn may ask for more."""
-    return all(rule(row, asked, context) is None for _, rule in (STEPS if steps is None else steps))
+    return all(
+        rule(row, requirements, context) is None for _, rule in (STEPS if steps is None else steps)
+    )
 
 
-def refusal_code(blocking_step: str, asked: Requirements) -> Code:
+def refusal_code(blocking_step: str, requirements: Requirements) -> Code:
     """One function of the step that emptied the list and whether there are images
     (decision 80). PHI for a math agent is blocked whatever else the rows lack: no row would do."""
-    if asked.phi and asked.task == "math":
+    if requirements.phi and requirements.task == "math":
         return "phi_blocked"
     if blocking_step == "key_policy":
         return "key_policy"
-    if asked.phi and blocking_step in ("phi", "agreement"):
-        return "no_route" if asked.images else "phi_blocked"
+    if requirements.phi and blocking_step in ("phi", "agreement"):
+        return "no_route" if requirements.images else "phi_blocked"
     return "no_route"
 
 
-def _region(row: Row, asked: Requirements, context: GateContext) -> str | None:
-    place = row.places.get(asked.region)
+def _region(row: Row, requirements: Requirements, context: GateContext) -> str | None:
+    place = row.places.get(requirements.region)
     if place is None:
         return "region"
-    if place.residency == "unproven" and not _unproven_allowed(row, asked, context):
+    if place.residency == "unproven" and not _unproven_allowed(row, requirements, context):
         return "residency_unproven"
     return None
 
 
-def _unproven_allowed(row: Row, asked: Requirements, context: GateContext) -> bool:
+def _unproven_allowed(row: Row, requirements: Requirements, context: GateContext) -> bool:
     if context.unproven_allowed == EVERY_UNPROVEN:
         return True
-    return f"{row.id}/{asked.region}" in context.unproven_allowed
+    return f"{row.id}/{requirements.region}" in context.unproven_allowed
 
 
-def _status(row: Row, asked: Requirements, context: GateContext) -> str | None:
+def _status(row: Row, requirements: Requirements, context: GateContext) -> str | None:
     status = row.reviewed.status if row.status == "overridden" else row.status
-    if status == "live" or (status == "alpha" and asked.preferences.include_alpha):
+    if status == "live" or (status == "alpha" and requirements.preferences.include_alpha):
         return None
     return f"status_{status}"
 
 
-def _modality(row: Row, asked: Requirements, context: GateContext) -> str | None:
-    return "modality" if asked.images and "image" not in row.modalities else None
+def _modality(row: Row, requirements: Requirements, context: GateContext) -> str | None:
+    return "modality" if requirements.images and "image" not in row.modalities else None
 
 
-def _capability(row: Row, asked: Requirements, context: GateContext) -> str | None:
-    if asked.needs_tools and not row.supports_tools:
+def _capability(row: Row, requirements: Requirements, context: GateContext) -> str | None:
+    if requirements.needs_tools and not row.supports_tools:
         return "capability_tools"
-    if asked.needs_json_schema and not row.supports_json_schema:
+    if requirements.needs_json_schema and not row.supports_json_schema:
         return "capability_json_schema"
-    if asked.tokens_out is not None and asked.tokens_out > row.tokens_out_max:
+    if requirements.tokens_out is not None and requirements.tokens_out > row.tokens_out_max:
         return "capability_tokens_out"
-    if asked.preferences.require_parameters and unsupported(asked.parameters, row):
+    if requirements.preferences.require_parameters and unsupported(requirements.parameters, row):
         return "capability_parameters"
     return None
 
 
-def _confidential(row: Row, asked: Requirements, context: GateContext) -> str | None:
-    is_required = asked.confidential in ("name", "policy")
+def _confidential(row: Row, requirements: Requirements, context: GateContext) -> str | None:
+    is_required = requirements.confidential in ("name", "policy")
     return "capability_confidential" if is_required and not row.confidential else None
 
 
-def _phi(row: Row, asked: Requirements, context: GateContext) -> str | None:
-    if not asked.phi:
+def _phi(row: Row, requirements: Requirements, context: GateContext) -> str | None:
+    if not requirements.phi:
         return None
-    return "phi_sandbox" if asked.task == "math" else _phi_terms(row, asked)
+    return "phi_sandbox" if requirements.task == "math" else _phi_terms(row, requirements)
 
 
-def _phi_terms(row: Row, asked: Requirements) -> str | None:
+def _phi_terms(row: Row, requirements: Requirements) -> str | None:
     if row.override is not None and not row.override.phi_trusted:
         return "phi_overridden"
     row = permitting_row(row)
     agreement = row.agreement
-    if agreement is None or asked.region not in agreement.regions:
+    if agreement is None or requirements.region not in agreement.regions:
         return "phi_no_agreement"
     if not agreement.zero_retention:
         return "phi_retention"
     if not agreement.no_training:
         return "phi_training"
-    place = row.places.get(asked.region)
+    place = row.places.get(requirements.region)
     if place is None or place.residency == "unproven":
         return "phi_residency_unproven"
     return None
 
 
-def _agreement(row: Row, asked: Requirements, context: GateContext) -> str | None:
-    if not asked.phi:
+def _agreement(row: Row, requirements: Requirements, context: GateContext) -> str | None:
+    if not requirements.phi:
         return None
     if not 0 <= context.catalog_age_s <= CATALOG_PHI_AGE_MAX_S:
         return "phi_catalog_stale"
@@ -166,13 +168,13 @@ def _agreement(row: Row, asked: Requirements, context: GateContext) -> str | Non
     return None
 
 
-def _key_policy(row: Row, asked: Requirements, context: GateContext) -> str | None:
-    allowed = asked.models_allowed
+def _key_policy(row: Row, requirements: Requirements, context: GateContext) -> str | None:
+    allowed = requirements.models_allowed
     return None if allowed is None or row.id in allowed else "key_policy"
 
 
-def _preferences(row: Row, asked: Requirements, context: GateContext) -> str | None:
-    wanted = asked.preferences
+def _preferences(row: Row, requirements: Requirements, context: GateContext) -> str | None:
+    wanted = requirements.preferences
     names = (row.provider, row.id)
     if wanted.only and not any(name in wanted.only for name in names):
         return "provider_only"

@@ -18,7 +18,7 @@ AUTO = "auto"
 class Route:
     """The decision. `code` is set exactly when `candidates` is empty."""
 
-    asked: Requirements
+    requirements: Requirements
     candidates: tuple[Row, ...]
     rejections: tuple[Rejection, ...]
     code: Code | None
@@ -36,14 +36,14 @@ def rows_of_model(catalog: Catalog, name: str) -> tuple[Row, ...]:
     return tuple(row for row in catalog.rows if row.model == name)
 
 
-def confidential_by(catalog: Catalog, asked: Requirements) -> ConfidentialBy | None:
+def confidential_by(catalog: Catalog, requirements: Requirements) -> ConfidentialBy | None:
     """What makes an enclave necessary: the key's policy; the asked name, when every row of it is
     confidential and the caller has not lifted that; the caller's preference. The first one counts.
     """
-    wished = asked.preferences.confidential
-    if asked.confidential == "policy":
+    wished = requirements.preferences.confidential
+    if requirements.confidential == "policy":
         return "policy"
-    if asked.model != AUTO and _is_confidential(catalog, asked.model):
+    if requirements.model != AUTO and _is_confidential(catalog, requirements.model):
         return "lifted" if wished is False else "name"
     return "preference" if wished else None
 
@@ -55,33 +55,37 @@ def _is_confidential(catalog: Catalog, model: str) -> bool:
 
 
 def decide(
-    catalog: Catalog, asked: Requirements, context: GateContext, steps: Steps | None = None
+    catalog: Catalog, requirements: Requirements, context: GateContext, steps: Steps | None = None
 ) -> Route:
     """Gate, then order. The model step removes nothing unless the caller forbade fallbacks.
 
-    `steps` is a parameter so that a test can mutate the gate. The route's `asked` says what makes
-    an enclave necessary.
+    `steps` is a parameter so that a test can mutate the gate. The route's `requirements` say what
+    makes an enclave necessary.
     """
-    by = confidential_by(catalog, asked)
-    asked = asked if by == asked.confidential else replace(asked, confidential=by)
-    verdict = admit(catalog.rows, asked, context, steps)
+    by = confidential_by(catalog, requirements)
+    requirements = (
+        requirements if by == requirements.confidential else replace(requirements, confidential=by)
+    )
+    verdict = admit(catalog.rows, requirements, context, steps)
     if verdict.blocking_step is not None:
-        code = refusal_code(verdict.blocking_step, asked)
-        return Route(asked, (), verdict.rejections, code)
-    candidates, others = _ordered(catalog, asked, verdict.rows)
-    if asked.model != AUTO and not asked.preferences.allow_fallbacks:
+        code = refusal_code(verdict.blocking_step, requirements)
+        return Route(requirements, (), verdict.rejections, code)
+    candidates, others = _ordered(catalog, requirements, verdict.rows)
+    if requirements.model != AUTO and not requirements.preferences.allow_fallbacks:
         rejections = verdict.rejections + tuple(Rejection(row.id, "model") for row in others)
-        return Route(asked, candidates, rejections, None if candidates else "no_route")
-    return Route(asked, candidates + others, verdict.rejections, None)
+        return Route(requirements, candidates, rejections, None if candidates else "no_route")
+    return Route(requirements, candidates + others, verdict.rejections, None)
 
 
 def _ordered(
-    catalog: Catalog, asked: Requirements, rows: Sequence[Row]
+    catalog: Catalog, requirements: Requirements, rows: Sequence[Row]
 ) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """The rows of the asked model and the other rows, each in the order of trying."""
-    default = catalog.rows_by_id.get(catalog.regions[asked.region].rows.get(_task(asked), ""))
-    named = {row.id for row in rows_of_model(catalog, asked.model)}
-    order = asked.preferences.order
+    default = catalog.rows_by_id.get(
+        catalog.regions[requirements.region].rows.get(_task(requirements), "")
+    )
+    named = {row.id for row in rows_of_model(catalog, requirements.model)}
+    order = requirements.preferences.order
 
     def preferred(row: Row) -> int:
         places = [i for i, name in enumerate(order) if name in (row.provider, row.id)]
@@ -91,13 +95,13 @@ def _ordered(
         return (row.price.in_micros_per_mtok + row.price.out_micros_per_mtok, row.id)
 
     def off_tier(row: Row) -> bool:
-        return asked.model_tier is not None and row.model_tier != asked.model_tier
+        return requirements.model_tier is not None and row.model_tier != requirements.model_tier
 
     def away(row: Row) -> bool:
         return default is None or row.provider != default.provider
 
     def by_model(row: Row) -> tuple[int, bool, bool, tuple[int, str]]:
-        return (preferred(row), off_tier(row), asked.model != AUTO and away(row), cost(row))
+        return (preferred(row), off_tier(row), requirements.model != AUTO and away(row), cost(row))
 
     def by_default(row: Row) -> tuple[int, bool, bool, tuple[int, str]]:
         return (preferred(row), off_tier(row), row is not default, cost(row))
@@ -107,13 +111,13 @@ def _ordered(
     return tuple(first), tuple(second)
 
 
-def _task(asked: Requirements) -> str:
-    return "vision" if asked.images and asked.task == "chat" else asked.task
+def _task(requirements: Requirements) -> str:
+    return "vision" if requirements.images and requirements.task == "chat" else requirements.task
 
 
 def fallback_reason(catalog: Catalog, route: Route, row: Row) -> str | None:
     """Why another model than the asked one answers (`x-phi-fallback`); None if it is that one."""
-    named = {named_row.id for named_row in rows_of_model(catalog, route.asked.model)}
+    named = {named_row.id for named_row in rows_of_model(catalog, route.requirements.model)}
     if row.id in named:
         return None
     if any(candidate.id in named for candidate in route.candidates):
@@ -150,7 +154,7 @@ class Attempts:
         look: Callable[[Row, Requirements, GateContext], bool] = may_attempt,
     ) -> None:
         rows = sorted(route.candidates, key=lambda row: row.id in open_breakers)
-        self._asked = route.asked
+        self._requirements = route.requirements
         self._look = look
         self._queue = (rows * 2 if len(rows) == 1 else rows)[:ATTEMPTS_MAX]
         self._single = len(rows) == 1
@@ -160,7 +164,7 @@ class Attempts:
         """The next row that the gate admits now, or None when none is left."""
         while self._queue:
             row = self._queue.pop(0)
-            if self._look(row, self._asked, context):
+            if self._look(row, self._requirements, context):
                 self.handed_out += 1
                 return row
         return None

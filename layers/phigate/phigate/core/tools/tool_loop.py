@@ -7,12 +7,12 @@ call programs, and then one turn without tools is left to answer.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
-from phigate.core.errors import InvalidRequest, ServerToolError, ServerToolLimit
+from phigate.core.errors import ServerToolError, ServerToolLimit
 from phigate.core.limits import MATH_TURNS_MAX, TURNS_FOLLOW_MAX
 from phigate.core.sandbox.runs import Run
 from phigate.core.tools.programs import LANGUAGES, functions
@@ -54,10 +54,10 @@ class Counts:
             name = call["function"]["name"]
             self.calls[name] = self.calls.get(name, 0) + 1
         self.turns_followed += 1
-        asked = sum(self.calls.values())
-        if self.calls_max is not None and asked > self.calls_max:
+        made = sum(self.calls.values())
+        if self.calls_max is not None and made > self.calls_max:
             raise ServerToolLimit(
-                f"The model asked for {asked} server tool calls; max_tool_calls "
+                f"The model asked for {made} server tool calls; max_tool_calls "
                 f"allows {self.calls_max}. The turns until then are charged.",
                 param="max_tool_calls",
             )
@@ -84,34 +84,16 @@ class Counts:
 
 
 def server_tools(
-    body: Json, zones: Zones, now_s: float, *, programs: bool = False
+    theirs: Collection[str], timezone: str | None, *, programs: bool = False
 ) -> ServerTools | None:
-    """The gateway's tools: those that the request names, and with `programs` those of a math agent.
-    A caller's own function of the same name wins; then the gateway's is not offered.
-
-    Raises InvalidRequest for a bad time zone.
-    """
-    tools = body.get("tools") or ()
-    theirs = {tool["function"]["name"] for tool in tools if tool["type"] == "function"}
-    languages = frozenset(LANGUAGES) - theirs if programs else frozenset()
-    timezone = _datetime_zone(tools, zones, now_s)
+    """The gateway's tools: with a `timezone` the date and time, which the request names, and with
+    `programs` those of a math agent. A function of the caller's own of the same name, one of
+    `theirs`, wins; then the gateway's is not offered."""
+    languages = frozenset(LANGUAGES) - {*theirs} if programs else frozenset()
     if timezone is None and not languages:
         return None
-    clock = frozenset() if timezone is None else frozenset({DATETIME_FUNCTION}) - theirs
+    clock = frozenset() if timezone is None else frozenset({DATETIME_FUNCTION}) - {*theirs}
     return ServerTools(timezone, clock | languages, languages)
-
-
-def _datetime_zone(tools: Sequence[Json], zones: Zones, now_s: float) -> str | None:
-    for i, tool in enumerate(tools):
-        if tool["type"] == DATETIME:
-            where, timezone = _timezone(tool)
-            if zones.local(timezone, now_s) is None:
-                raise InvalidRequest(
-                    "There is no such time zone; send an IANA name such as Europe/London.",
-                    param=f"tools.{i}.{where}",
-                )
-            return timezone
-    return None
 
 
 def offered(body: Json, tools: ServerTools) -> Json:
@@ -168,7 +150,7 @@ def split(message: Json, tools: ServerTools) -> tuple[list[Json], list[Json]]:
 
 def run_datetime(call: Json, tools: ServerTools, zones: Zones, now_s: float) -> str:
     """The result of one call as JSON. A bad argument is a result that the model sees."""
-    timezone = _asked_timezone(call, tools)
+    timezone = _timezone_of(call, tools)
     local = zones.local(timezone, now_s) if timezone is not None else None
     if local is None or timezone is None:
         return json.dumps({"error": "timezone must be an IANA name such as Europe/London"})
@@ -176,7 +158,7 @@ def run_datetime(call: Json, tools: ServerTools, zones: Zones, now_s: float) -> 
     return json.dumps({"datetime": written, "timezone": timezone})
 
 
-def _asked_timezone(call: Json, tools: ServerTools) -> str | None:
+def _timezone_of(call: Json, tools: ServerTools) -> str | None:
     try:
         arguments = json.loads(call["function"].get("arguments") or "{}")
     except (ValueError, RecursionError):
@@ -185,14 +167,6 @@ def _asked_timezone(call: Json, tools: ServerTools) -> str | None:
         return None
     timezone = arguments.get("timezone", tools.timezone)
     return timezone if isinstance(timezone, str) else None
-
-
-def _timezone(tool: Mapping[str, Any]) -> tuple[str, str]:
-    """Where the tool's default time zone stands, and what it is."""
-    parameters = tool.get("parameters") or {}
-    if "timezone" in parameters:
-        return "parameters.timezone", str(parameters["timezone"])
-    return "timezone", str(tool.get("timezone") or DEFAULT_TIMEZONE)
 
 
 def _datetime_function(timezone: str) -> Json:

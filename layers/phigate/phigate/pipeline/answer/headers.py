@@ -17,11 +17,11 @@ def answer_headers(
 ) -> dict[str, str]:
     """What is known before the body: where it ran, what was tried, what was not honoured."""
     hold, plan = parts.hold, parts.plan
-    context, asked, rpm = hold.context, plan.asked, hold.context.principal.policy.rpm
-    tier = "phi" if asked.phi else "general"
+    context, requirements, rpm = hold.context, plan.requirements, hold.context.principal.policy.rpm
+    tier = "phi" if requirements.phi else "general"
     headers = {
         "x-request-id": context.id,
-        "x-phi-routed": f"{row.id}/{asked.region}/{tier}",
+        "x-phi-routed": f"{row.id}/{requirements.region}/{tier}",
         "x-phi-tier": tier,
         "x-phi-attempts": str(context.meter.rows_sent),
         "x-phi-receipt": context.id,
@@ -31,12 +31,12 @@ def answer_headers(
     }
     if plan.sent_tools:
         headers["x-phi-tools"] = "supported" if row.supports_tools else "unsupported"
-    if asked.tokens_out is None:
+    if requirements.tokens_out is None:
         headers["x-phi-max-tokens"] = str(row.tokens_out_default)
     reason = fallback_reason(plan.catalog, plan.route, row)
     if reason is not None:
         headers["x-phi-fallback"] = reason
-    if asked.task == "math":
+    if requirements.task == "math":
         headers["x-phi-sandbox-figures"] = str(figures)
     if dropped:
         headers["x-phi-dropped"] = _listed(dropped)

@@ -73,8 +73,12 @@ def _envelope(
 ) -> bytes:
     """The error's body. It may quote an upstream, which a math agent's caller may show as well."""
     envelope = caller_format.envelope(error)
-    if context is not None and context.plan is not None and context.plan.asked.task == "math":
-        drawings = context.gateway.drawings
-        if drawings is not None:
-            drawings.clean_error(envelope)
+    if (
+        context is not None
+        and context.plan is not None
+        and context.plan.requirements.task == "math"
+    ):
+        answer_cleaner = context.gateway.answer_cleaner
+        if answer_cleaner is not None:
+            answer_cleaner.clean_error(envelope)
     return orjson.dumps(envelope)

@@ -150,12 +150,14 @@ class Failover:
         is known what was; and log probabilities, too large to be read at once."""
         if row.confidential:
             return False
-        asked = self._plan.asked
-        tokens = row.tokens_out_default if asked.tokens_out is None else asked.tokens_out
+        requirements = self._plan.requirements
+        tokens = (
+            row.tokens_out_default if requirements.tokens_out is None else requirements.tokens_out
+        )
         if tokens > limits.JSON_TOKENS_MAX:
             return True
-        tells = not asked.parameters.isdisjoint(LOGPROBS)
-        return tells and levers_of(self._plan.body, asked, row).logprobs > 0
+        tells = not requirements.parameters.isdisjoint(LOGPROBS)
+        return tells and levers_of(self._plan.body, requirements, row).logprobs > 0
 
     async def _opened(self, row: Row) -> OpenStream:
         reader, wire = await self._send(row, stream=True)
@@ -183,12 +185,12 @@ class Failover:
         if plan.is_heavy:
             self._look_again(row)
         # Until here nobody works on it: a wait for others' bodies is neither charged nor timed.
-        meter.start_attempt(row, plan.asked, self._now_s())
+        meter.start_attempt(row, plan.requirements, self._now_s())
         response = self._gateway.upstream.open(request)
         self._is_sent = True
-        response, meter.exchange = hash_exchange(response, request, phi=plan.asked.phi)
+        response, meter.exchange = hash_exchange(response, request, phi=plan.requirements.phi)
         meter.is_seen = stream
-        levers = partial(levers_of, plan.body, plan.asked, row)
+        levers = partial(levers_of, plan.body, plan.requirements, row)
         reader = ResponseReader(
             self._context,
             self._out,
@@ -208,7 +210,7 @@ class Failover:
         if self._out.gone_at_s is not None:
             raise self._gone(now_s)
         now = self._gateway.stack.gate_context(self._plan.view, now_s)
-        if now_s >= self._plan.deadline_s or not may_attempt(row, self._plan.asked, now):
+        if now_s >= self._plan.deadline_s or not may_attempt(row, self._plan.requirements, now):
             raise RowUnsuited("unsuited")
 
     def _gone(self, now_s: float) -> PhigateError | CallerGone:
@@ -229,7 +231,7 @@ class Failover:
         return wire_without_cached if self._hides_cached(row) else _as_it_came
 
     def _hides_cached(self, row: Row) -> bool:
-        return hides_cached(row, phi=self._plan.asked.phi)
+        return hides_cached(row, phi=self._plan.requirements.phi)
 
     async def _silence(self) -> None:
         """In a stream that has begun, a further turn's silence is filled."""
@@ -286,7 +288,7 @@ class Failover:
     def _record(self, row: Row, outcome: str, started_s: float) -> None:
         ms = max(0, round((self._now_s() - started_s) * 1000))
         at_ms = max(0, int((started_s - int(self._context.started_s)) * 1000))
-        attempt = Attempt(row.id, self._plan.asked.region, outcome, ms, at_ms)
+        attempt = Attempt(row.id, self._plan.requirements.region, outcome, ms, at_ms)
         if self._is_sent:
             self._rows_sent.add(row.id)
             self._is_sent = False
@@ -301,7 +303,7 @@ class Failover:
         route = self._plan.route
         if not self._tried() and now_s < self._plan.deadline_s:
             # Every agreement lapsed between the route and now.
-            return refused(refusal_code("agreement", route.asked), route.asked)
+            return refused(refusal_code("agreement", route.requirements), route.requirements)
         timed_out = now_s >= self._plan.deadline_s or all(
             attempt.outcome == "timeout" for attempt in self._tried()
         )

@@ -30,20 +30,22 @@ def upstream_request(
 ) -> tuple[UpstreamRequest, WireRequest]:
     """One attempt's request in the row's dialect. Raises RowUnsuited, InvalidRequest."""
     adapter = ADAPTERS[row.dialect]
-    asked = plan.asked
+    requirements = plan.requirements
     wire_plan = WirePlan(
         stream=stream,
-        tokens_out=row.tokens_out_default if asked.tokens_out is None else asked.tokens_out,
+        tokens_out=row.tokens_out_default
+        if requirements.tokens_out is None
+        else requirements.tokens_out,
         keyed=_keyed(plan.body, row, salt),
     )
     try:
-        wire = adapter.request(plan.body, row, row.places[asked.region], wire_plan)
+        wire = adapter.request(plan.body, row, row.places[requirements.region], wire_plan)
     except InvalidRequest:
         if row.id == plan.route.candidates[0].id:
             raise
         # What the caller's own choice could take is not the caller's fault at a fallback.
         raise RowUnsuited("unsuited") from None
-    if wire.dropped and asked.preferences.require_parameters:
+    if wire.dropped and requirements.preferences.require_parameters:
         # What only the adapter can know; the gate has removed the rows that the table knows of.
         raise RowUnsuited("drops_parameters")
     try:
@@ -54,7 +56,7 @@ def upstream_request(
             "The body holds an integer of more than 64 bits, which no provider reads."
         ) from exc
     headers = {**adapter.headers, **wire.headers}
-    return UpstreamRequest(row, asked.region, adapter.path, headers, body), wire
+    return UpstreamRequest(row, requirements.region, adapter.path, headers, body), wire
 
 
 def check_status(head: Head, body: bytes, adapter: Adapter) -> None:

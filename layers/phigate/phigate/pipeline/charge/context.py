@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from phigate.core.receipts.ids import ID_RANDOM_BYTES, new_id
 from phigate.core.receipts.record import Digest, digest, nonce
-from phigate.core.request.read import RoutingHeaders
+from phigate.core.request.headers import RoutingHeaders
 from phigate.core.types import Principal, Row
 from phigate.pipeline.authenticate import bearer_token
 from phigate.pipeline.charge.usage import UsageMeter

@@ -129,7 +129,7 @@ def _facts(
         is_certified=is_certified,
         image=meter.image,
         runs=meter.runs,
-        confidential=plan.asked.confidential if plan else None,
+        confidential=plan.requirements.confidential if plan else None,
         upstream_id=meter.upstream_id(outcome.row),
         upstream_hashes=meter.upstream_hashes(outcome.row),
         refusals_without_receipt=gateway.take_refusals(context.principal.key_id),

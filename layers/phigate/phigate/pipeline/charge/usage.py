@@ -50,17 +50,17 @@ class UsageMeter:
         self.is_counted = True  # False while an upstream may be using tokens
         self.is_seen = True  # False while an answer comes in one piece: it is all or nothing
         self.exchange: HashedExchange | None = None  # under way, where its bytes are hashed
-        self._asked: Requirements | None = None
+        self._requirements: Requirements | None = None
         self._started_s = 0.0
         self._answered_exchange: HashedExchange | None = None  # that of the attempt that answered
         self._answered_row: Row | None = None
         self._upstream_id: str | None = None
         self._turns: list[_CountedTurn] = []
 
-    def start_attempt(self, row: Row, asked: Requirements, now_s: float) -> None:
+    def start_attempt(self, row: Row, requirements: Requirements, now_s: float) -> None:
         """An attempt begins: from now on the row may use tokens."""
         self.row = row
-        self._asked = asked
+        self._requirements = requirements
         self._started_s = now_s
         self.is_seen = True
         self.bytes_out = 0
@@ -89,14 +89,15 @@ class UsageMeter:
     def add_turn(self, reported: object, bytes_out: int, *, held_micros: int) -> bool:
         """Count one more turn of the row: reported usage if it can be true, else our estimate.
         Whether what was reported was believed."""
-        row, asked = self._under_way()
-        limit = worst_case(row, asked)
+        row, requirements = self._under_way()
+        limit = worst_case(row, requirements)
         usage = validated_usage(reported, limit)
         is_estimate = usage is None
         if usage is None:
-            usage = estimate(row, asked, bytes_out, limit)
+            usage = estimate(row, requirements, bytes_out, limit)
         self._add(
-            _CountedTurn(row, usage, is_estimate, asked.text_bytes, bytes_out, None), held_micros
+            _CountedTurn(row, usage, is_estimate, requirements.text_bytes, bytes_out, None),
+            held_micros,
         )
         return not is_estimate
 
@@ -108,17 +109,17 @@ class UsageMeter:
         if self.is_seen:
             self.add_turn(None, self.bytes_out, held_micros=held_micros)
             return
-        row, asked = self._under_way()
-        limit = worst_case(row, asked)
+        row, requirements = self._under_way()
+        limit = worst_case(row, requirements)
         ms = max(0, round((now_s - self._started_s) * 1000))
         worked = Worked(ms, row.tokens_out_per_s, limit.tokens_out)
-        usage = estimate_unseen(row, asked, ms, limit)
-        self._add(_CountedTurn(row, usage, True, asked.text_bytes, 0, worked), held_micros)
+        usage = estimate_unseen(row, requirements, ms, limit)
+        self._add(_CountedTurn(row, usage, True, requirements.text_bytes, 0, worked), held_micros)
 
     def _under_way(self) -> tuple[Row, Requirements]:
-        if self.row is None or self._asked is None:
+        if self.row is None or self._requirements is None:
             raise RuntimeError("a turn is counted of an attempt")
-        return self.row, self._asked
+        return self.row, self._requirements
 
     def _add(self, turn: _CountedTurn, held_micros: int) -> None:
         self.is_counted = True

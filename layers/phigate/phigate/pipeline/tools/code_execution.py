@@ -25,7 +25,7 @@ from phigate.core.sandbox.runs import Run
 from phigate.core.tools.programs import LANGUAGES, code_of, figure_label, format_result, not_run
 from phigate.core.types import Json
 from phigate.pipeline.charge.context import RequestContext
-from phigate.pipeline.gateway import Drawings, Gateway
+from phigate.pipeline.gateway import AnswerCleaner, Gateway
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class CodeSession:
     def __init__(
         self,
         context: RequestContext,
-        drawings: Drawings,
+        answer_cleaner: AnswerCleaner,
         region: str,
         until_s: float,
         out: ResponseWriter,
@@ -46,7 +46,7 @@ class CodeSession:
             raise no_sandbox(gateway)
         self._context = context
         self._meter = context.meter
-        self._clean = drawings.clean
+        self._clean = answer_cleaner.clean
         self._sandboxes = gateway.sandboxes
         self._region = region
         self._until_s = until_s

@@ -12,12 +12,12 @@ import orjson
 from phigate.core.limits import EVENT_BYTES_MAX
 from phigate.core.tools.clean_answer import clean_answer, clean_members, refuse_drawing
 from phigate.core.types import Json
-from phigate.pipeline.gateway import Drawings
+from phigate.pipeline.gateway import AnswerCleaner
 from phigate.wire.svg.sanitize import sanitize
 
 
 def _clean_answer(body: Json, figures: Sequence[str] | None) -> None:
-    """See Drawings. What was written out as it came is opened first, a part at a time."""
+    """See AnswerCleaner. What was written out as it came is opened first, a part at a time."""
     _open_parts(body)
     clean_answer(body, figures, sanitize)
 
@@ -45,7 +45,7 @@ def _clean_part(part: orjson.Fragment) -> orjson.Fragment | None:
     return orjson.Fragment(orjson.dumps(held[0]))
 
 
-DRAWINGS = Drawings(
+ANSWER_CLEANER = AnswerCleaner(
     clean=sanitize,
     clean_answer=_clean_answer,
     # An error draws nothing.

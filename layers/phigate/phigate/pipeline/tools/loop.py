@@ -20,7 +20,7 @@ from phigate.core.tools.tool_loop import (
 )
 from phigate.core.types import Json, Row
 from phigate.pipeline.charge.hold import Hold
-from phigate.pipeline.gateway import Drawings
+from phigate.pipeline.gateway import AnswerCleaner
 from phigate.pipeline.plan import RequestPlan, fit_to_credit, plan_next_turn
 from phigate.pipeline.tools.code_execution import CodeSession, no_sandbox
 
@@ -39,17 +39,17 @@ class ToolLoop:
         self._plan = plan
         self._counts: Counts | None = None
         self._session: CodeSession | None = None
-        self._drawings: Drawings | None = None
+        self._answer_cleaner: AnswerCleaner | None = None
         self._until_s = context.started_s + MATH_TIMEOUT_S
         self._is_last = False
         self.figures = 0  # that the answer shows
-        if plan.asked.task == "math":
-            drawings = self._drawings = context.gateway.drawings
-            if drawings is None:
+        if plan.requirements.task == "math":
+            answer_cleaner = self._answer_cleaner = context.gateway.answer_cleaner
+            if answer_cleaner is None:
                 raise no_sandbox(context.gateway)
             if plan.server is not None and plan.server.programs:
-                region = plan.asked.region
-                self._session = CodeSession(context, drawings, region, self._until_s, out)
+                region = plan.requirements.region
+                self._session = CodeSession(context, answer_cleaner, region, self._until_s, out)
         if plan.server is not None:
             self._counts = Counts(plan.server, calls_max=plan.body.get("max_tool_calls"))
 
@@ -137,7 +137,7 @@ class ToolLoop:
         if "tool_calls" in message and not message["tool_calls"]:
             del message["tool_calls"]
             first["finish_reason"] = "stop"
-        if self._drawings is None:
+        if self._answer_cleaner is None:
             return ()
         body["choices"] = [first]  # one was asked for
         figures = () if self._session is None else self._session.figures
@@ -150,15 +150,15 @@ class ToolLoop:
     async def clean_answer(self, body: Json) -> None:
         """The last step before a math answer's bytes: everything in it leaves clean, its figures
         with it. Cleaning takes a moment for which nobody else waits."""
-        if self._drawings is not None:
+        if self._answer_cleaner is not None:
             figures = () if self._session is None else self._session.figures
             shown = None if self._wants_json else figures
-            await asyncio.to_thread(self._drawings.clean_answer, body, shown)
+            await asyncio.to_thread(self._answer_cleaner.clean_answer, body, shown)
 
     @property
     def _wants_json(self) -> bool:
-        asked = self._plan.body.get("response_format") or {}
-        return asked.get("type") in _JSON_FORMATS
+        response_format = self._plan.body.get("response_format") or {}
+        return response_format.get("type") in _JSON_FORMATS
 
     async def _result(self, call: Json, tools: ServerTools) -> str:
         if self._session is not None and call["function"]["name"] in tools.programs:

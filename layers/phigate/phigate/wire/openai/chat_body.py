@@ -5,9 +5,10 @@ Strict: no string becomes a number. Members that this model does not name are le
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool, ValidationError
+from pydantic import ConfigDict, Field, StrictBool, ValidationError
 
 from phigate.core.errors import InvalidRequest, member_path
 from phigate.core.limits import NAME_BYTES_MAX
@@ -27,7 +28,7 @@ from phigate.wire.openai.chat_options import (
     Tokens,
 )
 from phigate.wire.openai.chat_tools import Tool, ToolChoice
-from phigate.wire.openai.shape import Count, Items, Shape
+from phigate.wire.openai.shape import Count, Items, NotUnderPhi, Shape, described
 
 SEED_MAX = 9_223_372_036_854_776_000
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -36,6 +37,9 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 
 class ChatBody(Shape):
     """Body of POST /v1/chat/completions."""
+
+    model_config = ConfigDict(json_schema_extra=described())
+    SENDS_NULLS: ClassVar[bool] = False
 
     model: Annotated[str, Field(min_length=1, max_length=NAME_BYTES_MAX)]
     messages: Annotated[Items[Message], Field(min_length=1)]
@@ -80,10 +84,19 @@ class ChatBody(Shape):
     cache_salt: str | None = None
     speed: str | None = None
     provider: ProviderPreferences | None = None
-    provider_options: dict[str, dict[str, Any]] | None = None
+    provider_options: Annotated[
+        dict[str, dict[str, Any]] | None,
+        NotUnderPhi("are not sent under X-PHI: true: nobody has looked at what they ask."),
+    ] = None
     meta: StrictBool | None = None
     debug: Debug | None = None
     echo_upstream_request: StrictBool | None = None
+
+    @property
+    def tokens_out_limits(self) -> frozenset[int]:
+        """What the three names of the greatest number of output tokens say."""
+        said = {self.max_tokens, self.max_completion_tokens, self.max_output_tokens}
+        return frozenset([tokens for tokens in said if tokens is not None])
 
 
 class RouteBody(ChatBody):
@@ -92,11 +105,20 @@ class RouteBody(ChatBody):
     messages: Items[Message] = Field(default_factory=list)
 
 
-def check_shape(model: type[ChatBody], body: Json) -> None:
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat body that was read: its members as they came, from which what goes upstream is made,
+    and `chat`, the same validated, from which everything else is read."""
+
+    members: Json
+    chat: ChatBody
+
+
+def read_chat(members: Json, shape: type[ChatBody] = ChatBody) -> ChatRequest:
     """Raises InvalidRequest for the first mistake; `param` is its path in the body."""
-    check_counts(body)
+    check_counts(members)
     try:
-        model.model_validate(body)
+        return ChatRequest(members, shape.model_validate(members))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
         param = _path(first["loc"])

@@ -3,13 +3,15 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from phigate.core.limits import NAME_BYTES_MAX
-from phigate.wire.openai.shape import Items, Shape
+from phigate.wire.openai.shape import Echo, Items, MayHold, Shape
 
 
 class TextPart(Shape):
@@ -82,8 +84,8 @@ class AnswerAudio(Shape):
 class CalledFunction(Shape):
     name: str
     arguments: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
+    description: Annotated[str | None, Echo()] = None
+    parameters: Annotated[dict[str, Any] | None, Echo()] = None
 
 
 CallId = Annotated[str, Field(max_length=NAME_BYTES_MAX)]
@@ -93,9 +95,13 @@ class ToolCall(Shape):
     id: CallId
     type: Literal["function"] = "function"
     function: CalledFunction
+    # Of a streamed call; nobody reads it, so no document names it.
+    index: Annotated[SkipJsonSchema[Any], Echo()] = None
 
 
 class Message(Shape):
+    SENDS_NULLS: ClassVar[bool] = False
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
     name: Annotated[str, Field(max_length=NAME_BYTES_MAX)] | None = None
@@ -103,11 +109,13 @@ class Message(Shape):
     tool_call_id: CallId | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    annotations: Items[dict[str, Any]] | None = None
+    annotations: Annotated[
+        Items[dict[str, Any]] | None, Echo(), MayHold(("type", "url_citation"))
+    ] = None
     audio: None = None  # names an answer that a provider has stored
-    images: Items[AnswerImage] | None = None
-    audios: Items[AnswerAudio] | None = None
-    provider_specific_fields: dict[str, Any] | None = None
+    images: Annotated[Items[AnswerImage] | None, Echo()] = None
+    audios: Annotated[Items[AnswerAudio] | None, Echo()] = None
+    provider_specific_fields: Annotated[dict[str, Any] | None, Echo()] = None
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> "Message":
@@ -125,3 +133,12 @@ class Message(Shape):
         if has_image and self.role not in ("user", "tool"):
             raise PydanticCustomError("role", "images stand in user and tool messages only")
         return self
+
+
+def images(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    """Every image of the messages, tool results included: the path of its URL, and the URL."""
+    for i, message in enumerate(messages):
+        if isinstance(message.content, list):
+            for j, part in enumerate(message.content):
+                if type(part) is ImagePart:
+                    yield f"messages.{i}.content.{j}.image_url.url", part.image_url.url

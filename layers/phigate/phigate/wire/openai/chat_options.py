@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, StrictBool, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from phigate.core.limits import IMAGES_MAX, PREFERENCES_MAX
-from phigate.wire.openai.shape import Count, Exact, Items, Shape
+from phigate.wire.openai.shape import Count, Exact, Items, NotUnderPhi, Shape, described
 
 Tokens = Count
 Effort = Annotated[str, Field(max_length=32)]
@@ -43,11 +43,15 @@ Stop = Annotated[
 
 
 class StreamOptions(Shape):
+    model_config = ConfigDict(json_schema_extra=described("stream_options"))
+
     include_usage: StrictBool | None = None
 
 
 class ProviderPreferences(Exact):
     """Routing preferences: they reorder and remove rows, and never add one."""
+
+    model_config = ConfigDict(json_schema_extra=described("provider"))
 
     order: Annotated[Items[str], Field(max_length=PREFERENCES_MAX)] | None = None
     only: Annotated[Items[str], Field(min_length=1, max_length=PREFERENCES_MAX)] | None = None
@@ -59,6 +63,8 @@ class ProviderPreferences(Exact):
 
 
 class Reasoning(Exact):
+    model_config = ConfigDict(json_schema_extra=described("reasoning"))
+
     effort: Effort | None = None
     summary: Effort | None = None
     enabled: StrictBool | None = None
@@ -68,6 +74,8 @@ class Reasoning(Exact):
 
 
 class Thinking(Exact):
+    model_config = ConfigDict(json_schema_extra=described("thinking"))
+
     type: Literal["enabled", "disabled", "adaptive", "auto"] | None = None
     enabled: StrictBool | None = None
     effort: Effort | None = None
@@ -86,24 +94,29 @@ class FontInput(Exact):
 
 
 FontInputs = Annotated[Items[FontInput], Field(max_length=IMAGES_MAX)]
+_LINKS = NotUnderPhi("names media by links, which is refused under X-PHI: true.")
 
 
 class ImageConfig(Exact):
+    model_config = ConfigDict(json_schema_extra=described("image_config"))
+
     aspect_ratio: str | None = None
     aspectRatio: str | None = None
     image_size: ImageSize | None = None
     imageSize: ImageSize | None = None
     include_rai_reason: StrictBool | None = None
     includeRaiReason: StrictBool | None = None
-    font_inputs: FontInputs | None = None
-    fontInputs: FontInputs | None = None
-    super_resolution_references: Items[str] | None = None
-    superResolutionReferences: Items[str] | None = None
-    reference_images: Items[dict[str, Any]] | None = None
-    referenceImages: Items[dict[str, Any]] | None = None
+    font_inputs: Annotated[FontInputs | None, _LINKS] = None
+    fontInputs: Annotated[FontInputs | None, _LINKS] = None
+    super_resolution_references: Annotated[Items[str] | None, _LINKS] = None
+    superResolutionReferences: Annotated[Items[str] | None, _LINKS] = None
+    reference_images: Annotated[Items[dict[str, Any]] | None, _LINKS] = None
+    referenceImages: Annotated[Items[dict[str, Any]] | None, _LINKS] = None
 
 
 class Debug(Exact):
+    model_config = ConfigDict(json_schema_extra=described("debug"))
+
     enabled: StrictBool | None = None
     return_upstream_request: StrictBool | None = None
     return_upstream_response: StrictBool | None = None

@@ -1,12 +1,14 @@
 """The shape of tools: functions of the caller's, and tools that the gateway runs itself."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 from pydantic_core import PydanticCustomError
 
 from phigate.core.limits import NAME_BYTES_MAX
+from phigate.core.tools.tool_loop import DEFAULT_TIMEZONE
 from phigate.wire.openai.shape import Exact, Shape
 
 # The shape of an IANA name; whether there is such a zone is looked up later.
@@ -82,3 +84,19 @@ ToolChoice = Annotated[
     | Annotated[NamedServerTool, Tag("#gateway")],
     Discriminator(lambda value: _tool_kind(value) if isinstance(value, dict) else "#text"),
 ]
+
+
+def function_names(tools: Sequence[FunctionTool | ServerTool]) -> frozenset[str]:
+    """The caller's own functions."""
+    return frozenset(tool.function.name for tool in tools if tool.type == "function")
+
+
+def datetime_zone(tools: Sequence[FunctionTool | ServerTool]) -> tuple[str, str] | None:
+    """The path of the first date and time tool's time zone, and the zone; None without the tool."""
+    for i, tool in enumerate(tools):
+        if tool.type != "function":
+            parameters = tool.parameters
+            if parameters is not None and parameters.model_fields_set:
+                return f"tools.{i}.parameters.timezone", str(parameters.timezone)
+            return f"tools.{i}.timezone", tool.timezone or DEFAULT_TIMEZONE
+    return None

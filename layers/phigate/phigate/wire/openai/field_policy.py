@@ -5,28 +5,26 @@ Law 2: a member that names a place, a model, a network tool or a stored object i
 it could undo the gate's decision upstream. So is media outside its own part, where no rule sees it.
 Law 3: no spelling is a way around a table: names are compared as `plain` makes them, and what is
 a known member but for its spelling is refused, since upstream might read it.
-Law 4: the members of an object inside the body are those that its shape declares.
+Law 4: the members of an object are those that its shape declares (`wire.openai.member_tables`).
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from phigate.core.errors import InvalidRequest, member_path
-from phigate.core.request.fields import MEMBERS
-from phigate.core.types import Json
-from phigate.wire.openai.chat_messages import (
-    CalledFunction,
-    ImagePart,
-    ImageUrl,
-    Message,
-    RefusalPart,
-    TextPart,
-    ToolCall,
+from phigate.wire.openai.chat_body import ChatBody, RouteBody
+from phigate.wire.openai.chat_options import StreamOptions
+from phigate.wire.openai.member_tables import (
+    Steps,
+    Table,
+    has_unknown,
+    levels,
+    not_under_phi,
+    plain,
+    tables_of,
 )
-from phigate.wire.openai.chat_options import JsonSchema, ResponseFormat, StreamOptions
-from phigate.wire.openai.chat_tools import Function, FunctionTool, NamedFunction, NamedTool
-from phigate.wire.openai.shape import Shape
 
 # What headers say; in a body nobody would read it, so the caller would be wrong about the tier.
 HEADER_NAMES = frozenset(
@@ -106,39 +104,30 @@ REFUSED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Names that one kind of object may have, and each as spellings are compared."""
-
-    names: frozenset[str]
-    spelled: Mapping[str, str]
-
-
-Steps = tuple[str | int, ...]
-Level = tuple[Steps, Mapping[str, Any], Table]
-
-
-def check_members(body: Json, *, phi: bool) -> None:
+def check_members(chat: ChatBody, *, phi: bool) -> None:
     """Refuse what must not go upstream. Raises InvalidRequest; `param` is the member's path."""
-    for steps, members, table in _levels(body):
-        if not members.keys() <= table.names:
-            _check_unknown(steps, members, table, phi=phi)
-    # Never forwarded, so a member that nobody knows may stay; a slip would be overheard.
-    options = (body.get("stream_options") or {}).keys() - _STREAM.names
-    _check_spellings(("stream_options",), options, _STREAM)
-    _check_options(body, phi=phi)
+    tables = _TABLES[type(chat)]
+    if has_unknown(chat, tables):
+        for steps, unknown, table in levels(chat, tables):
+            _check_unknown(steps, unknown, table, phi=phi)
+    if chat.stream_options is not None:
+        # Never forwarded, so a member that nobody knows may stay; a slip would be overheard.
+        unknown = chat.stream_options.__pydantic_extra__ or {}
+        _check_spellings(("stream_options",), unknown, _STREAM)
+    _check_options(chat, phi=phi)
 
 
-def plain(name: str) -> str:
-    """A member's name without what spellings differ in: case, `_`, `-` and dots."""
-    return name.casefold().replace("_", "").replace("-", "").replace(".", "")
+def refuse_under_phi(shape: BaseModel, steps: Steps = ()) -> None:
+    """Refuse the first member, by its name, that is marked as refused under PHI and asks for
+    anything. Raises InvalidRequest."""
+    for attribute, name, why in not_under_phi(type(shape)):
+        if getattr(shape, attribute):
+            where = member_path(*steps, name)
+            raise InvalidRequest(f"{where} {why}", param=where)
 
 
 def _check_unknown(steps: Steps, members: Mapping[str, Any], table: Table, *, phi: bool) -> None:
-    unknown = [name for name in members if name not in table.names]
-    if table is _BODY or table is _MESSAGE:
-        # A null member of the body or of a message never goes upstream, so none is refused.
-        unknown = [name for name in unknown if members[name] is not None]
+    unknown = [name for name in members if table.sends_nulls or members[name] is not None]
     _check_spellings(steps, unknown, table)
     for name in unknown:
         _refuse(steps, name, members[name])
@@ -161,17 +150,11 @@ def _check_spellings(steps: Steps, unknown: Collection[str], table: Table) -> No
             )
 
 
-def _check_options(body: Json, *, phi: bool) -> None:
+def _check_options(chat: ChatBody, *, phi: bool) -> None:
     """`provider_options` may not say again what the gateway reads, prices or decides."""
-    options = body.get("provider_options")
-    if not options:
-        return
     if phi:
-        raise InvalidRequest(
-            "provider_options are not sent under X-PHI: true: nobody has looked at what they ask.",
-            param="provider_options",
-        )
-    for provider, part in options.items():
+        refuse_under_phi(chat)
+    for provider, part in (chat.provider_options or {}).items():
         for name, value in part.items():
             steps = ("provider_options", provider)
             if plain(name) in _BODY.spelled:
@@ -207,72 +190,9 @@ def _find_refused(name: str, value: Any) -> tuple[Steps, str] | None:
     return None
 
 
-def _levels(body: Json) -> Iterator[Level]:
-    """Every object of the request whose members a table knows: its way, its members, the table."""
-    yield (), body, _BODY
-    yield from _pair(body, "tool_choice", _CHOICE, "function", _CHOSEN)
-    yield from _pair(body, "response_format", _FORMAT, "json_schema", _SCHEMA)
-    for i, message in enumerate(body.get("messages") or ()):
-        yield ("messages", i), message, _MESSAGE
-        if isinstance(message.get("content"), list):
-            yield from _parts(("messages", i, "content"), message["content"])
-        for j, call in enumerate(message.get("tool_calls") or ()):
-            yield ("messages", i, "tool_calls", j), call, _CALL
-            yield ("messages", i, "tool_calls", j, "function"), call["function"], _CALLED
-        for j, note in enumerate(message.get("annotations") or ()):
-            yield ("messages", i, "annotations", j), note, _ANNOTATION
-    for i, tool in enumerate(body.get("tools") or ()):
-        if tool["type"] == "function":
-            yield ("tools", i), tool, _TOOL
-            yield ("tools", i, "function"), tool["function"], _FUNCTION
-
-
-def _parts(steps: Steps, content: list[Mapping[str, Any]]) -> Iterator[Level]:
-    for j, part in enumerate(content):
-        yield (*steps, j), part, _PARTS[part["type"]]
-        if part["type"] == "image_url":
-            yield (*steps, j, "image_url"), part["image_url"], _IMAGE
-
-
-def _pair(body: Json, name: str, table: Table, inner: str, inner_table: Table) -> Iterator[Level]:
-    """A member that may be an object, and the object that may be inside it."""
-    value = body.get(name)
-    if isinstance(value, dict):
-        yield (name,), value, table
-        if isinstance(value.get(inner), dict):
-            yield (name, inner), value[inner], inner_table
-
-
-def _table(names: Collection[str]) -> Table:
-    # Of two names that are spelled alike the first one is the right one.
-    return Table(frozenset(names), {plain(name): name for name in reversed(tuple(names))})
-
-
-def _table_of(shape: type[Shape], *more: str) -> Table:
-    """The names that a shape declares, as they stand on the wire."""
-    fields = shape.model_fields.items()
-    return _table((*(field.alias or name for name, field in fields), *more))
-
-
-_BODY = _table(MEMBERS)
-_MESSAGE = _table_of(Message)
-_PARTS = {
-    "text": _table_of(TextPart),
-    "image_url": _table_of(ImagePart),
-    "refusal": _table_of(RefusalPart),
-}
-_IMAGE = _table_of(ImageUrl)
-_TOOL = _table_of(FunctionTool)
-_FUNCTION = _table_of(Function)
-# `index` is what clients send back of a streamed call; nobody reads it, so no shape names it.
-_CALL = _table_of(ToolCall, "index")
-_CALLED = _table_of(CalledFunction)
-_CHOICE = _table_of(NamedTool)
-_CHOSEN = _table_of(NamedFunction)
-_FORMAT = _table_of(ResponseFormat)
-_SCHEMA = _table_of(JsonSchema)
-_ANNOTATION = _table(("type", "url_citation"))
-_STREAM = _table_of(StreamOptions)
+_TABLES = {body: tables_of(body) for body in (ChatBody, RouteBody)}
+_BODY = _TABLES[ChatBody][ChatBody]
+_STREAM = tables_of(StreamOptions)[StreamOptions]
 _GATEWAYS_ALONE = (
     "where a request is processed, by which model and with which tools is decided by the gateway "
     "alone"

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from phigate.core.types import Json
+from phigate.wire.openai.chat_messages import CalledFunction, Message, ToolCall
+from phigate.wire.openai.shape import Echo, marked
 
 IMAGE_CONFIG_ALIASES: Mapping[str, str] = {
     "aspectRatio": "aspect_ratio",
@@ -31,10 +33,9 @@ _THOUGHTS_NAMES = ("include_thoughts", "includeThoughts")
 _EFFORT_OFF = "none"
 _GONE = frozenset({"system", "thinking", "user_id", "imageConfig", *MODALITIES_NAMES[1:]})
 _FOLDED = _GONE | {"reasoning", "image_config", "tools", "tool_choice", "parallel_tool_calls"}
-# What clients send back with an answer's message; nothing of it goes upstream.
-_ECHOED_MEMBERS = frozenset({"annotations", "provider_specific_fields", "images", "audios"})
-_ECHOED_CALLED_MEMBERS = frozenset({"description", "parameters"})
-_ECHOED_CALL_MEMBERS = frozenset({"index"})
+_ECHOED_MEMBERS = marked(Message, Echo)
+_ECHOED_CALL_MEMBERS = marked(ToolCall, Echo)
+_ECHOED_CALLED_MEMBERS = marked(CalledFunction, Echo)
 
 
 def canonical(body: Json) -> Json:
@@ -114,13 +115,13 @@ def _fold_tools(out: Json) -> None:
 
 
 def _fold_reasoning(out: Json, body: Json) -> None:
-    asked: Json = {}
+    merged: Json = {}
     for name in ("thinking", "reasoning"):
-        asked |= _asked(body.get(name) or {})
+        merged |= _reasoning_of(body.get(name) or {})
     if body.get("reasoning_effort") is not None:
-        asked |= _asked({"effort": body["reasoning_effort"]})
-    effort = asked.pop("effort", None)
-    if asked.get("enabled") is False:
+        merged |= _reasoning_of({"effort": body["reasoning_effort"]})
+    effort = merged.pop("effort", None)
+    if merged.get("enabled") is False:
         effort = _EFFORT_OFF
     elif effort == _EFFORT_OFF:
         effort = None
@@ -128,27 +129,27 @@ def _fold_reasoning(out: Json, body: Json) -> None:
     out.pop("reasoning_effort", None)
     if effort is not None:
         out["reasoning_effort"] = effort
-    if asked:
-        out["reasoning"] = asked
+    if merged:
+        out["reasoning"] = merged
 
 
-def _asked(member: Mapping[str, Any]) -> Json:
+def _reasoning_of(member: Mapping[str, Any]) -> Json:
     """What one of the three members says, under the canonical names."""
-    asked: Json = {}
+    reasoning: Json = {}
     if member.get("effort") is not None:
-        asked["effort"] = member["effort"]
-        asked["enabled"] = member["effort"] != _EFFORT_OFF
+        reasoning["effort"] = member["effort"]
+        reasoning["enabled"] = member["effort"] != _EFFORT_OFF
     if member.get("enabled") is not None:
-        asked["enabled"] = member["enabled"]
+        reasoning["enabled"] = member["enabled"]
     if member.get("type") is not None:
-        asked["enabled"] = member["type"] != "disabled"
+        reasoning["enabled"] = member["type"] != "disabled"
     if (tokens := _first(member, _TOKENS_NAMES)) is not None:
-        asked["max_tokens"] = tokens
+        reasoning["max_tokens"] = tokens
     if (thoughts := _first(member, _THOUGHTS_NAMES)) is not None:
-        asked["include_thoughts"] = thoughts
+        reasoning["include_thoughts"] = thoughts
     if member.get("summary") is not None:
-        asked["summary"] = member["summary"]
-    return asked
+        reasoning["summary"] = member["summary"]
+    return reasoning
 
 
 def _first(member: Mapping[str, Any], names: tuple[str, ...]) -> Any:

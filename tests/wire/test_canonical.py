@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from phigate.core.request.canonical import canonical, image_config
 from phigate.core.types import Json
-from phigate.wire.openai.chat_body import ChatBody, check_shape
+from phigate.wire.openai.canonical import canonical, image_config
+from phigate.wire.openai.chat_body import read_chat
 from tests.builders import make_body
 
 HELLO = {"role": "user", "content": "Hello"}
@@ -177,7 +177,7 @@ FOLDS: dict[str, tuple[Json, Json]] = {
 @pytest.mark.parametrize(("members", "folded"), FOLDS.values(), ids=FOLDS)
 def test_a_body_folds_to(members: Json, folded: Json) -> None:
     body = make_body(**members)
-    check_shape(ChatBody, body)
+    read_chat(body)
     before = copy.deepcopy(body)
     once = canonical(body)
     assert once == make_body(**folded)

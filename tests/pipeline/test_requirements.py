@@ -1,4 +1,4 @@
-"""What a call asks: headers against the key's policy, members against the limits."""
+"""What a chat request needs of a row, and what of it cannot be served."""
 
 import json
 from dataclasses import replace
@@ -6,119 +6,45 @@ from typing import Any
 
 import pytest
 
-from phigate.core import limits
-from phigate.core.errors import InvalidRequest, KeyPolicyViolated
-from phigate.core.request.read import RoutingHeaders, check_policy, read_headers, read_requirements
+from phigate.core.catalog.port import CatalogView
+from phigate.core.errors import InvalidRequest
+from phigate.core.request.headers import RoutingHeaders
 from phigate.core.types import Json, KeyPolicy, Preferences, Requirements, Task
-from phigate.wire.openai.chat_body import ChatBody, check_shape
-from phigate.wire.openai.field_policy import check_members
-from tests.builders import make_body
+from phigate.effects.zones import SystemZones
+from phigate.formats.chat import CHAT
+from phigate.pipeline.gateway import Stack
+from phigate.pipeline.inbound_request import InboundBody, InboundRequest
+from phigate.pipeline.plan import plan_request
+from tests.builders import NOW_S, make_body, make_catalog, make_row
 
-ANY = KeyPolicy()
 GENERAL = RoutingHeaders("CH", False, None)
 PHI = RoutingHeaders("CH", True, None)
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
-# Headers, the key's policy, and what is pinned. The stack's own region is EU.
-HEADERS: dict[str, tuple[dict[str, str], KeyPolicy, RoutingHeaders]] = {
-    "none: the stack's region, general": ({}, ANY, RoutingHeaders("EU", False, None)),
-    "X-PHI true": ({"x-phi": "true"}, ANY, RoutingHeaders("EU", True, None)),
-    "X-PHI 1": ({"x-phi": "1"}, ANY, RoutingHeaders("EU", True, None)),
-    "X-PHI TRUE": ({"x-phi": "TRUE"}, ANY, RoutingHeaders("EU", True, None)),
-    "X-PHI with spaces": ({"x-phi": " true "}, ANY, RoutingHeaders("EU", True, None)),
-    "X-PHI false": ({"x-phi": "false"}, ANY, RoutingHeaders("EU", False, None)),
-    "X-PHI 0": ({"x-phi": "0"}, ANY, RoutingHeaders("EU", False, None)),
-    "a key for PHI alone needs no header": (
-        {},
-        KeyPolicy("required"),
-        RoutingHeaders("EU", True, None),
-    ),
-    "a key without PHI needs no header": (
-        {},
-        KeyPolicy("forbidden"),
-        RoutingHeaders("EU", False, None),
-    ),
-    "the key's region": ({}, KeyPolicy(default_region="UK"), RoutingHeaders("UK", False, None)),
-    "the header before the key's region": (
-        {"x-region": "US"},
-        KeyPolicy(default_region="UK"),
-        RoutingHeaders("US", False, None),
-    ),
-    "region in lower case": ({"x-region": "latam"}, ANY, RoutingHeaders("LATAM", False, None)),
-    "WORLD is a region": ({"x-region": "WORLD"}, ANY, RoutingHeaders("WORLD", False, None)),
-    "model tier": ({"x-model-tier": "Fast"}, ANY, RoutingHeaders("EU", False, "fast")),
-    "the key's model tier": (
-        {},
-        KeyPolicy(default_model_tier="thinking"),
-        RoutingHeaders("EU", False, "thinking"),
-    ),
-}
+
+STACK = Stack("stack-1", "CH", ("CH",))
+CATALOG = make_catalog((make_row("acme-one"),), aliases={"gemma-4": ("acme-one",)})
 
 
-@pytest.mark.parametrize(("headers", "policy", "pinned"), HEADERS.values(), ids=HEADERS)
-def test_headers_are_read_with_the_defaults_of_the_key(
-    headers: dict[str, str], policy: KeyPolicy, pinned: RoutingHeaders
-) -> None:
-    assert read_headers(headers, policy, "EU") == pinned
-
-
-BAD_HEADERS = {
-    "X-PHI yes": ("x-phi", "yes", "X-PHI"),
-    "X-PHI empty": ("x-phi", "", "X-PHI"),
-    "X-PHI 2": ("x-phi", "2", "X-PHI"),
-    "X-PHI sent twice": ("x-phi", "true, false", "X-PHI"),
-    "X-PHI in another script": ("x-phi", "\N{FULLWIDTH DIGIT ONE}", "X-PHI"),
-    "unknown region": ("x-region", "MARS", "X-Region"),
-    "region empty": ("x-region", "", "X-Region"),
-    "two regions": ("x-region", "CH, EU", "X-Region"),
-    "region with a line end inside": ("x-region", "CH\r\nX: 1", "X-Region"),
-    "unknown model tier": ("x-model-tier", "huge", "X-Model-Tier"),
-}
-
-
-@pytest.mark.parametrize(("name", "value", "param"), BAD_HEADERS.values(), ids=BAD_HEADERS)
-def test_a_header_out_of_range_is_refused(name: str, value: str, param: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        read_headers({name: value}, ANY, "EU")
-    assert caught.value.param == param
-
-
-# What is pinned, the key's policy, and the header that contradicts it.
-POLICIES: dict[str, tuple[RoutingHeaders, KeyPolicy, str | None]] = {
-    "PHI where it is required": (PHI, KeyPolicy("required"), None),
-    "no PHI where it is required": (GENERAL, KeyPolicy("required"), "X-PHI"),
-    "PHI where it is forbidden": (PHI, KeyPolicy("forbidden"), "X-PHI"),
-    "no PHI where it is forbidden": (GENERAL, KeyPolicy("forbidden"), None),
-    "PHI where it is allowed": (PHI, ANY, None),
-    "no PHI where it is allowed": (GENERAL, ANY, None),
-    "a region of the key": (GENERAL, KeyPolicy(regions=frozenset({"CH", "EU"})), None),
-    "a region outside the key": (GENERAL, KeyPolicy(regions=frozenset({"EU"})), "X-Region"),
-    "a key without any region": (GENERAL, KeyPolicy(regions=frozenset()), "X-Region"),
-}
-
-
-@pytest.mark.parametrize(("pinned", "policy", "param"), POLICIES.values(), ids=POLICIES)
-def test_a_header_that_contradicts_the_policy_is_refused(
-    pinned: RoutingHeaders, policy: KeyPolicy, param: str | None
-) -> None:
-    if param is None:
-        check_policy(pinned, policy)
-        return
-    with pytest.raises(KeyPolicyViolated) as caught:
-        check_policy(pinned, policy)
-    assert caught.value.param == param
-
-
-def asked_of(body: Json, pinned: RoutingHeaders = GENERAL, task: Task = "chat") -> Requirements:
-    check_shape(ChatBody, body)
-    check_members(body, phi=pinned.phi)  # as `plan_request` does
-    return read_requirements(body, pinned, task)[1]
+def requirements_of(
+    body: Json, routing: RoutingHeaders = GENERAL, task: Task = "chat"
+) -> Requirements:
+    return plan_request(
+        InboundRequest(task, {}, InboundBody(json.dumps(body).encode())),
+        routing,
+        KeyPolicy(),
+        read=CHAT.read,
+        view=CatalogView(CATALOG, NOW_S),
+        stack=STACK,
+        zones=SystemZones(),
+        now_s=NOW_S,
+    ).requirements
 
 
 def test_a_plain_message_is_read() -> None:
     body = make_body(model="gemma-4", messages=[{"role": "user", "content": "Grüezi"}])
-    assert asked_of(body, PHI) == Requirements(
+    assert requirements_of(body, PHI) == Requirements(
         model="gemma-4",
         region="CH",
         phi=True,
@@ -203,13 +129,13 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("members", "fields"), READ.values(), ids=READ)
 def test_members_decide_what_is_asked(members: dict[str, Any], fields: dict[str, Any]) -> None:
-    asked = asked_of(make_body(**members))
-    assert asked == replace(asked, **fields)
+    requirements = requirements_of(make_body(**members))
+    assert requirements == replace(requirements, **fields)
 
 
 def test_math_alone_needs_no_tools() -> None:
     """Where there is no sandbox the model reasons without one; `order` asks for tools elsewhere."""
-    assert not asked_of(make_body(), task="math").needs_tools
+    assert not requirements_of(make_body(), task="math").needs_tools
 
 
 def user(content: Any) -> dict[str, Any]:
@@ -267,9 +193,9 @@ LIMITS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 def test_a_limit_takes_its_last_value_and_refuses_the_next(
     inside: dict[str, Any], outside: dict[str, Any], param: str
 ) -> None:
-    asked_of(make_body(**inside))
+    requirements_of(make_body(**inside))
     with pytest.raises(InvalidRequest) as caught:
-        asked_of(make_body(**outside))
+        requirements_of(make_body(**outside))
     assert caught.value.param == param
 
 
@@ -360,16 +286,16 @@ REFUSALS: dict[str, tuple[dict[str, Any], RoutingHeaders, str]] = {
 }
 
 
-@pytest.mark.parametrize(("members", "pinned", "param"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("members", "routing", "param"), REFUSALS.values(), ids=REFUSALS)
 def test_what_cannot_be_served_is_refused_with_its_param(
-    members: dict[str, Any], pinned: RoutingHeaders, param: str
+    members: dict[str, Any], routing: RoutingHeaders, param: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        asked_of(make_body(**members), pinned)
+        requirements_of(make_body(**members), routing)
     assert caught.value.param == param
 
 
-PLAIN = asked_of(make_body()).text_bytes
+PLAIN = requirements_of(make_body()).text_bytes
 # Members, and by how many bytes of text they are more than a plain body.
 TEXT: dict[str, tuple[dict[str, Any], int]] = {
     "an image is priced by its row and is no text": (
@@ -405,48 +331,4 @@ TEXT: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.mark.parametrize(("members", "more"), TEXT.values(), ids=TEXT)
 def test_text_that_a_model_may_read_counts(members: dict[str, Any], more: int) -> None:
-    assert asked_of(make_body(**members)).text_bytes == PLAIN + more
-
-
-# The limits that callers and operators were promised (decision 91), by hand.
-PROMISED_LIMITS = {
-    "BODY_BYTES_MAX": 5_000_000,
-    "MESSAGES_MAX": 2_000,
-    "PARTS_MAX": 500,
-    "IMAGES_MAX": 20,
-    "TOOLS_MAX": 128,
-    "SCHEMA_BYTES_MAX": 65_536,
-    "JSON_DEPTH_MAX": 64,
-    "JSON_MEMBERS_MAX": 100_000,
-    "OBJECT_MEMBERS_MAX": 1_000,
-    "MEMBER_NAME_BYTES_MAX": 256,
-    "HEADER_BYTES_MAX": 8_192,
-    "KEY_BYTES_MAX": 128,
-    "STOP_MAX": 16,
-    "CONNECT_TIMEOUT_S": 3,
-    "FIRST_BYTE_TIMEOUT_S": 120,
-    "JSON_TIMEOUT_S": 280,
-    "IDLE_TIMEOUT_S": 60,
-    "STREAM_TIMEOUT_S": 840,
-    "UPSTREAM_BODY_BYTES_MAX": 33_554_432,
-    "EVENT_BYTES_MAX": 1_048_576,
-    "CATALOG_FRESH_S": 300,
-    "CATALOG_PHI_AGE_MAX_S": 3_600,
-    "KEY_CACHE_S": 60,
-    "RPM_DEFAULT": 600,
-    "HOLDS_MAX": 200,
-    "ATTEMPTS_MAX": 4,
-    "RETRY_PAUSE_S": 0.25,
-    "DRAIN_TIMEOUT_S": 30,
-    "PING_INTERVAL_S": 15,
-    "BREAKER_FAILURES": 5,
-    "BREAKER_WINDOW_S": 60,
-    "BREAKER_OPEN_S": 30,
-    "REFUSALS_PER_MINUTE_MAX": 60,
-    "HOLD_GRACE_S": 120,
-    "SOCKET_UNUSED_MAX_S": 20,
-}
-
-
-def test_the_limits_are_those_that_were_promised() -> None:
-    assert {name: getattr(limits, name) for name in PROMISED_LIMITS} == PROMISED_LIMITS
+    assert requirements_of(make_body(**members)).text_bytes == PLAIN + more
