@@ -26,12 +26,16 @@ _JWK_MEMBERS = ("kty", "crv", "x", "y", "kid", "alg", "use")
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """One root: its public half, what it signs, and when. `until_s` None: it is in use."""
+    """One root: its public half, what it signs, and when. `until_s` None: it is in use.
+
+    It vouches for nothing before `vouches_from_s`; 0 where nobody vouches for its birth.
+    """
 
     jwk: Jwk
     signs: str
     from_s: int
     until_s: int | None = None
+    vouches_from_s: int = 0
 
     @property
     def kid(self) -> str:
@@ -40,7 +44,8 @@ class Root:
 
     def vouches(self, signs: str, at_s: int) -> bool:
         """Whether it may have signed such a thing at that time."""
-        return self.signs == signs and (self.until_s is None or at_s < self.until_s)
+        is_over = self.until_s is not None and at_s >= self.until_s
+        return self.signs == signs and self.vouches_from_s <= at_s and not is_over
 
 
 Roots = Mapping[str, Root]
@@ -76,9 +81,14 @@ def root_of(kid: str, signs: str, at_s: int, roots: Roots) -> Root:
     if root is None:
         raise VerificationError(f"the key set has no key {kid}")
     if not root.vouches(signs, at_s):
-        when = "" if root.until_s is None else f" (it was replaced at {root.until_s})"
-        raise VerificationError(f"the key {kid} may not sign this{when}")
+        raise VerificationError(f"the key {kid} may not sign this{_why(root, at_s)}")
     return root
+
+
+def _why(root: Root, at_s: int) -> str:
+    if at_s < root.vouches_from_s:
+        return f" (it was made at {root.vouches_from_s}, and this is of {at_s})"
+    return "" if root.until_s is None else f" (it was replaced at {root.until_s})"
 
 
 def _item(root: Root) -> Json:
