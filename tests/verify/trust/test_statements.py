@@ -85,6 +85,7 @@ def test_a_new_catalog_key_follows_where_the_old_one_has_signed_too(
         (OLD.kid, "us", 0, "not us"),
         (OLD.kid, "ch", 2, "2 was pinned"),
     ],
+    ids=["another key", "another stack", "an older one"],
 )
 def test_what_does_not_follow_is_refused(
     fingerprint: str, stack: str | None, least_n: int, says: str
