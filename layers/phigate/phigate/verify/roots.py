@@ -28,14 +28,14 @@ _JWK_MEMBERS = ("kty", "crv", "x", "y", "kid", "alg", "use")
 class Root:
     """One root: its public half, what it signs, and when. `until_s` None: it is in use.
 
-    It vouches for nothing before `vouches_from_s`; 0 where nobody vouches for its birth.
+    It vouches for nothing before `vouches_from_s`; None: nobody vouches for its birth.
     """
 
     jwk: Jwk
     signs: str
     from_s: int
     until_s: int | None = None
-    vouches_from_s: int = 0
+    vouches_from_s: int | None = None
 
     @property
     def kid(self) -> str:
@@ -45,7 +45,8 @@ class Root:
     def vouches(self, signs: str, at_s: int) -> bool:
         """Whether it may have signed such a thing at that time."""
         is_over = self.until_s is not None and at_s >= self.until_s
-        return self.signs == signs and self.vouches_from_s <= at_s and not is_over
+        is_born = self.vouches_from_s is None or self.vouches_from_s <= at_s
+        return self.signs == signs and is_born and not is_over
 
 
 Roots = Mapping[str, Root]
@@ -86,7 +87,7 @@ def root_of(kid: str, signs: str, at_s: int, roots: Roots) -> Root:
 
 
 def _why(root: Root, at_s: int) -> str:
-    if at_s < root.vouches_from_s:
+    if root.vouches_from_s is not None and at_s < root.vouches_from_s:
         return f" (it was made at {root.vouches_from_s}, and this is of {at_s})"
     return "" if root.until_s is None else f" (it was replaced at {root.until_s})"
 

@@ -164,7 +164,7 @@ def anchored(statement: RootsStatement) -> Roots:
     """Its roots, each bound to its time."""
     first_s = statement.first_at_s
     return by_kid(
-        replace(root, vouches_from_s=0 if root.from_s == first_s else root.from_s)
+        replace(root, vouches_from_s=None if root.from_s == first_s else root.from_s)
         for root in statement.roots
     )
 
